@@ -1,0 +1,92 @@
+"""Layouts of the seed paper's convolutional networks, read from ``data/models.toml``."""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from qmcbench.reference.errors import ReferenceLayerError
+
+
+@dataclass(frozen=True)
+class BlockSpec:
+    """One block: convolution, pooling of two neighbouring columns, transposed convolution.
+
+    Attributes
+    ----------
+    conv
+        Output channels of the ``kernel x kernel`` convolution.
+    deconv
+        Output channels of the transposed convolution (width 2, stride 2), hence input channels of the next block.
+    kernel
+        Side of the convolution's square kernel.
+    """
+
+    conv: int
+    deconv: int
+    kernel: int
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One network of the paper.
+
+    Attributes
+    ----------
+    name
+        ``small``, ``medium`` or ``large``.
+    parameters
+        Published number of real parameters, biases included.
+    blocks
+        Layout in the order of evaluation; the first block has one input channel.
+    inferred
+        True where the layout was inferred from the published count rather than read from the authors' code.
+    """
+
+    name: str
+    parameters: int
+    blocks: tuple[BlockSpec, ...]
+    inferred: bool
+
+
+@cache
+def _models() -> dict[str, ModelSpec]:
+    text = files("qmcbench.reference").joinpath("data/models.toml").read_text(encoding="utf-8")
+    return {
+        row["name"]: ModelSpec(
+            name=row["name"],
+            parameters=row["parameters"],
+            blocks=tuple(BlockSpec(**block) for block in row["blocks"]),
+            inferred=row.get("inferred", False),
+        )
+        for row in tomllib.loads(text)["model"]
+    }
+
+
+def model_names() -> tuple[str, ...]:
+    """Names of the paper's networks, smallest first."""
+    return tuple(_models())
+
+
+def model_spec(name: str) -> ModelSpec:
+    """Layout of one of the paper's networks.
+
+    Parameters
+    ----------
+    name
+        One of `model_names`.
+
+    Returns
+    -------
+    ModelSpec
+        Published parameter count and block layout.
+
+    Raises
+    ------
+    ReferenceLayerError
+        If there is no such network.
+    """
+    models = _models()
+    if name not in models:
+        raise ReferenceLayerError(f"there is no model {name!r}: choose one of {', '.join(models)}")
+    return models[name]
