@@ -1,0 +1,110 @@
+"""The paper's convolutional network (its Sec. 3.1; layouts in ``reference/data/models.toml``).
+
+One block: periodic padding, Conv2d, max-pooling over pairs of sites along a row, and a transposed convolution that
+doubles the row again. psi is the product of the L x L outputs of the last block (not an exponential: it has a sign).
+The module holds the paper's parameters; it evaluates them in the fused form of :mod:`qmcbench.ansatz.fused`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from qmcbench.ansatz import fused, layerwise
+from qmcbench.ansatz.base import log_product
+from qmcbench.reference import ModelSpec, model_spec
+
+
+class CNN(nn.Module):
+    """psi(S) = prod_i v_i(S), v the output of the stacked blocks.
+
+    Parameters
+    ----------
+    model
+        ``"small"``, ``"medium"``, ``"large"`` or a layout of one's own. The network fits every even L.
+    seed
+        Seeds the initial parameters: Xavier-uniform weights, biases uniform in +-5e-3 but for the last, which is 1
+        (with 0 the signs of psi start out random and training never recovers).
+    dtype
+        Precision of the parameters and of the forward pass; the product over sites is always float64.
+    """
+
+    def __init__(self, model: str | ModelSpec, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.spec = model_spec(model) if isinstance(model, str) else model
+        generator = torch.Generator().manual_seed(seed)
+        channels = 1
+        for number, block in enumerate(self.spec.blocks, start=1):
+            self.add_module(f"block{number}", Block(channels, block.conv, block.deconv, block.kernel))
+            channels = block.deconv
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                bound = 5e-3 if name.endswith("bias") else _xavier_bound(parameter, transposed="deconv" in name)
+                # Drawn in float64, so that every precision starts from the same network.
+                draw = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
+                parameter.copy_(bound * (2 * draw - 1))
+            self.blocks()[-1].deconv.bias.fill_(1.0)
+        self.to(dtype)
+        self._fused: fused.FusedNetwork | None = None
+        self._fused_key: tuple[object, ...] = ()
+
+    def blocks(self) -> Sequence[Block]:
+        """The blocks in order."""
+        return [block for block in self.children() if isinstance(block, Block)]
+
+    def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
+        """(log|psi|, sign), each of shape (batch,), float64, for ``spins`` of shape (batch, L, L)."""
+        return log_product(self.network().outputs(spins))
+
+    @torch.no_grad()
+    def log_derivatives(self, spins: Tensor) -> Tensor:
+        """O_k = d log|psi| / d theta_k (paper Eq. 5), shape (batch, parameters), in the order of ``parameters()``."""
+        out = spins.new_empty(len(spins), self.spec.parameters, dtype=self.blocks()[0].conv.weight.dtype)
+        blocks = self.blocks()
+        chunk = layerwise.chunk_size(blocks, spins.shape[-1])
+        for part, rows in zip(spins.split(chunk), out.split(chunk), strict=True):
+            layerwise.log_derivatives(blocks, part, rows)
+        return out
+
+    def network(self) -> fused.FusedNetwork:
+        """The fused form of the present parameters; recomputed only when a parameter has changed."""
+        if torch.is_grad_enabled():
+            return fused.fuse(self)
+        # In-place updates raise a tensor's version, replacing it changes its address.
+        key = tuple((p.data_ptr(), p._version) for p in self.parameters())
+        if self._fused is None or key != self._fused_key:
+            self._fused, self._fused_key = fused.fuse(self), key
+        return self._fused
+
+
+class Convolution(nn.Module):
+    """``weight`` and ``bias`` of a convolution; the forms that apply them are functions elsewhere."""
+
+    def __init__(self, *shape: int, bias: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(shape, dtype=torch.float64))
+        self.bias = nn.Parameter(torch.empty(bias, dtype=torch.float64))
+
+
+class Block(nn.Module):
+    """One block's parameters, under the names of the authors' checkpoint.
+
+    ``conv.weight`` (out, in, k, k); ``deconv.weight`` (in, out, 2), of the transposed convolution.
+    """
+
+    def __init__(self, channels: int, conv: int, deconv: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = Convolution(conv, channels, kernel, kernel, bias=conv)
+        self.deconv = Convolution(conv, deconv, 2, bias=deconv)
+
+
+def _xavier_bound(weight: Tensor, *, transposed: bool) -> float:
+    window = math.prod(weight.shape[2:])
+    # A transposed convolution of stride 2 sends each input to both columns, but each output has one input pair.
+    fan_in, fan_out = weight.shape[1] * window, weight.shape[0] * window
+    if transposed:
+        fan_in, fan_out = fan_out, fan_in
+    return math.sqrt(6 / (fan_in + fan_out))

@@ -1,0 +1,134 @@
+"""The paper's network on the pooled grid: the same function with fewer multiply-adds.
+
+Nothing nonlinear stands between a block's transposed convolution (kernel 2, stride 2) and the next convolution, so
+the two are one convolution on the L x L/2 grid of pooled pairs, with one set of outputs for each column parity, and
+the next max-pooling is the maximum of the two sets.
+
+Columns: a convolution output at column x = 2j + s reads columns x + t, |t| <= h = k // 2, that is the pairs
+j + floor((s + t)/2). For even h both parities of pair j read the same (k+1)/2 pairs ("site" form). For odd h they do
+not, but columns 2g - 1 and 2g read the same (k+1)/2 pairs g - (k+1)/4 ... g + (k+1)/4 - 1 ("gap" form): the
+convolution has one more output column, and pair j is completed from gaps j and j + 1. Either way no zeros are
+multiplied. The first block is of the same kind, its two input channels being the spins of a pair.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from qmcbench.ansatz.cnn import CNN
+
+# Above this ratio of multiply-adds, a layer as a full matrix is slower than as a convolution (measured; see bench).
+DENSE_RATIO = 4.0
+DENSE_MAX_INPUTS = 512
+
+
+class Layer(NamedTuple):
+    """One fused convolution: ``weight`` (2 C_out, C_in, k, (k+1)/2), ``bias`` (2 C_out,); even columns come first."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+class FusedNetwork:
+    """Fused layers, and the final map of each pooled pair to its two outputs."""
+
+    def __init__(self, layers: list[Layer], head: Layer) -> None:
+        self.layers = layers
+        self.head = head
+        self._dense: dict[int, list[Layer]] = {}
+
+    def outputs(self, spins: Tensor) -> Tensor:
+        """All v_i of each configuration, shape (batch, L * L), in no particular order of sites."""
+        L = spins.shape[-1]
+        if not torch.is_grad_enabled() and self._prefers_dense(L):
+            return self._dense_outputs(spins, L)
+        # The two spins of a pair are the channels of the first grid.
+        x = spins.to(self.head.weight.dtype).unflatten(-1, (-1, 2))
+        for layer in self.layers:
+            x = torch.maximum(*_parities(_convolve(x, layer)))
+        return F.linear(x, self.head.weight, self.head.bias).flatten(1)
+
+    def _prefers_dense(self, L: int) -> bool:
+        """Whether every layer is cheap enough as a plain matrix on all sites at once (small lattices)."""
+        pairs = L * L // 2
+        inputs = max(layer.weight.shape[1] for layer in self.layers) * pairs
+        taps = sum(layer.weight.numel() for layer in self.layers)
+        full = sum(layer.weight.shape[0] * layer.weight.shape[1] * pairs for layer in self.layers)
+        return inputs <= DENSE_MAX_INPUTS and full <= DENSE_RATIO * taps
+
+    def _dense_outputs(self, spins: Tensor, L: int) -> Tensor:
+        if L not in self._dense:
+            self._dense[L] = [_as_matrix(layer, L) for layer in self.layers]
+        x = spins.to(self.head.weight.dtype).flatten(1)
+        for weight, bias in self._dense[L]:
+            z = torch.addmm(bias, x, weight)
+            half = z.shape[1] // 2
+            x = torch.maximum(z[:, :half], z[:, half:])
+        x = x.view(len(x), L * L // 2, -1)
+        return F.linear(x, self.head.weight, self.head.bias).flatten(1)
+
+
+def _as_matrix(layer: Layer, L: int) -> Layer:
+    """The layer on an L x L lattice as a matrix (inputs, outputs), found by applying it to unit vectors."""
+    pairs, channels = L * L // 2, layer.weight.shape[1]
+    units = torch.eye(pairs * channels, dtype=layer.weight.dtype, device=layer.weight.device)
+    unbiased = Layer(layer.weight, torch.zeros_like(layer.bias))
+    even, odd = _parities(_convolve(units.view(-1, L, L // 2, channels), unbiased))
+    weight = torch.cat([even.flatten(1), odd.flatten(1)], dim=1)
+    bias = torch.cat([half.repeat(pairs) for half in layer.bias.chunk(2)])
+    return Layer(weight, bias)
+
+
+def _convolve(x: Tensor, layer: Layer) -> Tensor:
+    """Periodic convolution of a grid (batch, rows, pairs, C_in): (batch, rows, columns, 2 C_out), channels last."""
+    padded = pad(x, layer.weight.shape[2] // 2, layer.weight.shape[3] // 2)
+    return F.conv2d(padded.permute(0, 3, 1, 2), layer.weight, layer.bias).permute(0, 2, 3, 1)
+
+
+def pad(x: Tensor, rows: int, columns: int) -> Tensor:
+    """Periodic padding of the grid ``x`` (batch, height, width, channels)."""
+    x = torch.cat([x[:, :, -columns:], x, x[:, :, :columns]], dim=2)
+    return torch.cat([x[:, -rows:], x, x[:, :rows]], dim=1)
+
+
+def _parities(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Even and odd columns of each pair, each (batch, rows, pairs, C), from either form of convolution output."""
+    even, odd = z.chunk(2, dim=-1)
+    # Rows are the full lattice and columns its pairs; one column too many is the gap form.
+    return (even[:, :, :-1], odd[:, :, 1:]) if z.shape[2] > z.shape[1] // 2 else (even, odd)
+
+
+def fuse(network: CNN) -> FusedNetwork:
+    """Fused form of a network; differentiable with respect to its parameters."""
+    first = network.blocks()[0].conv.weight
+    # The input behaves as the output of a transposed convolution that hands each channel of a pair to its column.
+    spread, offset = torch.eye(2, dtype=first.dtype, device=first.device)[:, None, :], first.new_zeros(1)
+    layers = []
+    for block in network.blocks():
+        weight, bias, kernel = block.conv.weight, block.conv.bias, block.conv.weight.shape[-1]
+        placed = torch.einsum("oqab,sbmr->soqamr", weight, _columns(kernel).to(weight))
+        fused = torch.einsum("soqamr,cqr->socam", placed, spread).flatten(0, 1)
+        constant = bias + torch.einsum("oqab,q->o", weight, offset)
+        layers.append(Layer(fused.contiguous(memory_format=torch.channels_last), constant.repeat(2)))
+        spread, offset = block.deconv.weight, block.deconv.bias
+    return FusedNetwork(layers, Layer(spread.squeeze(1).T, offset.repeat(2)))
+
+
+@cache
+def _columns(kernel: int) -> Tensor:
+    """Selector (parity s, kernel column b, fused column m, column r in its pair): 1 where b falls on (m, r)."""
+    h, width = kernel // 2, (kernel + 1) // 2
+    selector = torch.zeros(2, kernel, width, 2)
+    for s in range(2):
+        for b in range(kernel):
+            pair, r = divmod(s + b - h, 2)
+            # In the gap form the odd column belongs to the gap after its pair.
+            m = pair + width // 2 - (s if h % 2 else 0)
+            selector[s, b, m, r] = 1
+    return selector

@@ -1,0 +1,126 @@
+"""Markov-chain Monte Carlo with many independent chains in one batch (paper Sec. 3.2.1, Figs. 2 and 3).
+
+A proposal exchanges a random antiparallel nearest-neighbour pair. The number n(S) of such pairs changes with the
+move, so the acceptance carries the Hastings factor n(S)/n(S'). Chains follow |psi|^alpha; samples are reweighted to
+|psi|^2 by |psi|^(2 - alpha). alpha = 2 is the paper's sampling; alpha < 2 visits configurations near the nodes of
+psi, without which the signs of psi freeze in training at J2 = 0.5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qmcbench.ansatz.base import Ansatz
+from qmcbench.hamiltonian import exchange
+from qmcbench.lattice import nearest_bonds, neel
+from qmcbench.rng import chain_uniforms
+
+
+@dataclass
+class Chains:
+    """State of all chains of one process; with the seed it determines everything that follows."""
+
+    spins: Tensor
+    """Configurations, shape (chains, L, L), int8."""
+    numbers: Tensor
+    """Global chain numbers, shape (chains,), int64: each has its own random stream."""
+    proposals: int = 0
+    """Proposals made by each chain so far: the counter of the random streams."""
+
+    @classmethod
+    def neel(cls, L: int, chains: int, *, first: int = 0, device: torch.device | str = "cpu") -> Chains:
+        """All chains in the Neel state; ``first`` is the global number of the first one."""
+        spins = neel(L).to(device).expand(chains, L, L).clone()
+        return cls(spins, torch.arange(first, first + chains, device=device))
+
+    def to(self, device: torch.device | str) -> Chains:
+        """The same chains on another device."""
+        return Chains(self.spins.to(device), self.numbers.to(device), self.proposals)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a run of proposals ended with."""
+
+    log_psi: Tensor
+    """log|psi| of the chains' configurations, shape (chains,), float64."""
+    phase: Tensor
+    """Their phases, shape (chains,)."""
+    acceptance: float
+    """Accepted fraction of the proposals."""
+
+
+class Sampler:
+    """Advances chains under |psi|^alpha.
+
+    Parameters
+    ----------
+    L
+        Linear size.
+    seed
+        Seed of all random streams.
+    hastings
+        Leave it on; switched off, detailed balance is broken (the gates must notice).
+    """
+
+    def __init__(self, L: int, seed: int, *, hastings: bool = True, device: torch.device | str = "cpu") -> None:
+        self.seed = seed
+        self.hastings = hastings
+        self.pairs = nearest_bonds(L).to(device)
+
+    @torch.no_grad()
+    def advance(self, psi: Ansatz, chains: Chains, proposals: int, alpha: float) -> Sweep:
+        """Make ``proposals`` proposals in every chain, in place.
+
+        Parameters
+        ----------
+        psi
+            Wave function.
+        chains
+            Changed in place.
+        proposals
+            How many; the sampling gap of the paper is L * L.
+        alpha
+            Exponent of the sampled weight |psi|^alpha.
+        """
+        log_psi, phase = psi(chains.spins)
+        antiparallel = self._antiparallel(chains.spins)
+        count = antiparallel.sum(1)
+        rows = torch.arange(len(chains.spins), device=chains.spins.device)
+        accepted = torch.zeros((), dtype=torch.int64, device=chains.spins.device)
+        uniforms = chain_uniforms(self.seed, chains.numbers, chains.proposals, proposals)
+        for choice, threshold in uniforms:
+            # The k-th antiparallel pair, k uniform in 0..count-1.
+            k = (choice * count).to(torch.int64)
+            bond = torch.searchsorted(antiparallel.cumsum(1), k[:, None], right=True).squeeze(1)
+            proposed = exchange(chains.spins, rows, self.pairs[bond])
+            new_log_psi, new_phase = psi(proposed)
+            new_antiparallel = self._antiparallel(proposed)
+            new_count = new_antiparallel.sum(1)
+            log_ratio = alpha * (new_log_psi - log_psi)
+            if self.hastings:
+                log_ratio = log_ratio + (count / new_count).log()
+            # A non-finite current weight (an abnormal chain) compares false for ever: let it move instead.
+            accept = (threshold.log() < log_ratio) | (~log_psi.isfinite() & new_log_psi.isfinite())
+            chains.spins = torch.where(accept[:, None, None], proposed, chains.spins)
+            antiparallel = torch.where(accept[:, None], new_antiparallel, antiparallel)
+            count = torch.where(accept, new_count, count)
+            log_psi = torch.where(accept, new_log_psi, log_psi)
+            phase = torch.where(accept, new_phase, phase)
+            accepted += accept.sum()
+        chains.proposals += proposals
+        return Sweep(log_psi, phase, accepted.item() / max(1, proposals * len(rows)))
+
+    def _antiparallel(self, spins: Tensor) -> Tensor:
+        flat = spins.flatten(1)
+        return flat[:, self.pairs[:, 0]] != flat[:, self.pairs[:, 1]]
+
+
+def importance_weights(log_psi: Tensor, alpha: float) -> Tensor:
+    """Weights |psi|^(2 - alpha) of samples drawn from |psi|^alpha, normalised to sum 1, shape as ``log_psi``."""
+    exponent = (2 - alpha) * log_psi
+    weights = (exponent - exponent.max()).exp()
+    return weights / weights.sum()
