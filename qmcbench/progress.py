@@ -1,0 +1,54 @@
+"""Progress on standard error: a live line on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+# Seconds between plain lines when standard error is not a terminal.
+PLAIN_INTERVAL = 10.0
+
+
+class Bar:
+    """Progress of one task of ``total`` units; use as a context manager."""
+
+    def __init__(self, title: str, total: int, done: int = 0, *, quiet: bool = False) -> None:
+        self.title, self.total, self.done, self.quiet = title, total, done, quiet
+        self._last_plain = time.monotonic()
+        self._live: Progress | None = None
+        if not quiet and sys.stderr.isatty():
+            self._live = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[status]}"),
+                console=Console(stderr=True),
+            )
+            self._task = self._live.add_task(title, total=total, completed=done, status="")
+
+    def update(self, done: int, status: str = "") -> None:
+        """Show that ``done`` units are finished, with a short ``status``."""
+        self.done = done
+        if self._live is not None:
+            self._live.update(self._task, completed=done, status=status)
+        elif not self.quiet and (done >= self.total or time.monotonic() - self._last_plain > PLAIN_INTERVAL):
+            self._last_plain = time.monotonic()
+            print(f"{self.title}: {done}/{self.total} {status}", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()

@@ -1,0 +1,245 @@
+"""Training with files: log, checkpoints, exact resuming, interruption (``qmcbench train``)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+
+from qmcbench import checkpoint, provenance
+from qmcbench.checkpoint import Checkpoint
+from qmcbench.config import Config, parse
+from qmcbench.errors import UserError
+from qmcbench.progress import Bar
+from qmcbench.sampler import Chains
+from qmcbench.vmc import Step, Trainer, build_ansatz
+
+CHECKPOINT = "checkpoint.safetensors"
+LOG = "log.jsonl"
+# What may differ between a checkpoint's configuration and that of the run that continues it.
+MAY_CHANGE = {"optimizer": {"steps"}, "run": {"checkpoint_every", "threads", "device"}, "wavefunction": {"start"}}
+
+
+class Interrupted(Exception):
+    """The run was stopped by a signal after saving a completed step."""
+
+
+def train(
+    config: Config, out: Path, *, restart: bool = False, quiet: bool = False, command: str = "qmcbench.training.train"
+) -> Trainer:
+    """Train, or continue, the run in the folder ``out``.
+
+    The folder holds ``checkpoint.safetensors`` (replaced atomically), ``log.jsonl`` (one line a step) and nothing
+    else. A run that was stopped at any point, even by SIGKILL, continues from its last checkpoint and ends with the
+    same numbers, bit for bit, as one that was not (same machine, threads and versions).
+
+    Parameters
+    ----------
+    config
+        The run.
+    out
+        Folder to write to; made if missing.
+    restart
+        Begin anew, discarding a checkpoint that is there.
+    quiet
+        No progress on standard error.
+    command
+        For the provenance in the checkpoint.
+
+    Returns
+    -------
+    Trainer
+        With the final parameters.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be written to, or its checkpoint is damaged or of another run.
+    Interrupted
+        After SIGINT or SIGTERM, with the last completed step saved.
+    """
+    make_folder(out)
+    configure_torch(config)
+    path, log = out / CHECKPOINT, out / LOG
+    if path.exists() and not restart:
+        trainer = resume(checkpoint.read(path), config, path)
+    else:
+        trainer = Trainer(config, starting_ansatz(config))
+        path.unlink(missing_ok=True)
+    keep_lines(log, trainer.step)
+    made_by = provenance.collect(command)
+    steps = config.optimizer.steps
+    label = f"{config.model.L}x{config.model.L} J2={config.model.J2:g}"
+    with Bar(label, steps, trainer.step, quiet=quiet) as bar, catch_signals() as signals, log.open("a") as lines:
+        if trainer.step == 0:
+            trainer.warm_up()
+        while trainer.step < steps:
+            step = trainer.advance()
+            lines.write(json.dumps(asdict(step)) + "\n")
+            bar.update(step.step, summary(step))
+            last = step.step == steps or bool(signals)
+            if last or step.step % config.run.checkpoint_every == 0:
+                # The log must reach the disk first: on resuming, it is cut to the checkpoint's step.
+                lines.flush()
+                os.fsync(lines.fileno())
+                checkpoint.write(path, snapshot(trainer, made_by))
+            if signals and step.step < steps:
+                raise Interrupted(f"Stopped after step {step.step} of {steps}; run the same command to continue.")
+    return trainer
+
+
+def configure_torch(config: Config) -> None:
+    """Set threads, and check that the device exists.
+
+    Raises
+    ------
+    UserError
+        If CUDA is asked for and not there.
+    """
+    if config.run.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(
+            f"run.device = {config.run.device!r}, but torch {torch.__version__} finds no CUDA device; use 'cpu'."
+        )
+    torch.set_num_threads(config.run.threads or len(os.sched_getaffinity(0)))
+
+
+def starting_ansatz(config: Config) -> nn.Module:
+    """Fresh parameters, or those of the checkpoint ``wavefunction.start`` (transfer learning)."""
+    psi = build_ansatz(config.wavefunction, config.run.seed)
+    if config.wavefunction.start is not None:
+        source = Path(config.wavefunction.start)
+        checkpoint.load_parameters(psi, checkpoint.read(source), source)
+    return psi
+
+
+def load_ansatz(path: Path) -> tuple[nn.Module, Config]:
+    """The trained wave function of a checkpoint, and the configuration it was trained with.
+
+    Raises
+    ------
+    UserError
+        If the checkpoint is missing or damaged.
+    """
+    stored = checkpoint.read(path)
+    config = parse(stored.config, source=str(path))
+    psi = build_ansatz(config.wavefunction, config.run.seed)
+    checkpoint.load_parameters(psi, stored, path)
+    return psi, config
+
+
+def snapshot(trainer: Trainer, made_by: dict[str, Any]) -> Checkpoint:
+    """Everything that continues ``trainer`` exactly."""
+    chains = trainer.chains
+    return Checkpoint(
+        dict(trainer.psi.state_dict()),
+        {"spins": chains.spins, "numbers": chains.numbers, "history": torch.from_numpy(trainer.history)},
+        {"step": trainer.step, "proposals": chains.proposals, "alpha": trainer.alpha},
+        trainer.config.to_dict(),
+        made_by,
+    )
+
+
+def resume(stored: Checkpoint, config: Config, path: Path) -> Trainer:
+    """The trainer that continues ``stored``.
+
+    Raises
+    ------
+    UserError
+        If ``config`` is not that of the checkpoint's run, naming the first difference.
+    """
+    mine = config.to_dict()
+    for section, values in mine.items():
+        for key, value in values.items():
+            other = stored.config.get(section, {}).get(key)
+            if other != value and key not in MAY_CHANGE.get(section, ()):
+                raise UserError(
+                    f"{path} belongs to a run with {section}.{key} = {other!r}, but the configuration has {value!r}; "
+                    "use another --out folder, or --restart to discard it."
+                )
+    if stored.state["step"] > config.optimizer.steps:
+        raise UserError(
+            f"{path} has completed {stored.state['step']} steps, more than optimizer.steps = "
+            f"{config.optimizer.steps}; raise it, or use --restart."
+        )
+    psi = build_ansatz(config.wavefunction, config.run.seed)
+    checkpoint.load_parameters(psi, stored, path)
+    trainer = Trainer(config, psi)
+    chains = Chains(stored.chains["spins"], stored.chains["numbers"], stored.state["proposals"])
+    trainer.chains = chains.to(config.run.device)
+    trainer.history = stored.chains["history"].numpy()
+    trainer.step, trainer.alpha = stored.state["step"], stored.state["alpha"]
+    return trainer
+
+
+def summary(step: Step) -> str:
+    """One line for the progress bar."""
+    text = (
+        f"E/N {step.energy:.6f} +- {step.error:.1e}  var {step.variance:.3f}  acc {step.acceptance:.2f}  "
+        f"R-hat {step.r_hat:.2f}  eff {step.effective_fraction:.2f}"
+    )
+    if step.restarted:
+        text += f"  restarted {step.restarted}"
+    if step.retries:
+        text += f"  shift raised to {step.shift:.0e}"
+    if step.refused:
+        text += f"  refused: {step.refused}"
+    return text
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Lines of a run's ``log.jsonl`` as dictionaries, in order."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def keep_lines(log: Path, count: int) -> None:
+    """Cut the log to its first ``count`` lines: later ones will be written again."""
+    lines = log.read_text().splitlines(keepends=True)[:count] if log.exists() else []
+    checkpoint.write_atomically(log, "".join(lines).encode())
+
+
+def make_folder(out: Path) -> None:
+    """Make ``out`` and see that files can be written there.
+
+    Raises
+    ------
+    UserError
+        If not.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"Cannot write to the folder {out}: {error.strerror}; choose another with --out.") from error
+
+
+@contextmanager
+def catch_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying in mid-step; a second SIGINT interrupts at once."""
+    caught: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    try:
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # Only the main thread may handle signals.
+        yield caught
+        return
+    try:
+        yield caught
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
