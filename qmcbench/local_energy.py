@@ -10,7 +10,7 @@ from qmcbench.hamiltonian import J1J2
 
 # Connected configurations evaluated at once. Each batch of configurations yields lists of varied lengths, packed
 # one behind another into buffers of this fixed size, as in the paper's Fig. 3.
-BUFFER = 4096
+BUFFER = 1024
 # Entries of the (configurations, bonds) tables held at once.
 TABLE = 2_000_000
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from qmcbench import checkpoint, provenance
+from qmcbench import checkpoint, provenance, strict_json
 from qmcbench.checkpoint import Checkpoint
 from qmcbench.config import Config, parse
 from qmcbench.errors import UserError
@@ -84,7 +84,7 @@ def train(
             trainer.warm_up()
         while trainer.step < steps:
             step = trainer.advance()
-            lines.write(json.dumps(asdict(step)) + "\n")
+            lines.write(strict_json.dumps(asdict(step)) + "\n")
             bar.update(step.step, summary(step))
             last = step.step == steps or bool(signals)
             if last or step.step % config.run.checkpoint_every == 0:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from qmcbench.reference.ed import ExactResult, diagonalize, ground_state, hamiltonian_matrix
     from qmcbench.reference.errors import ReferenceLayerError
     from qmcbench.reference.models import ModelSpec, model_names, model_spec
-    from qmcbench.reference.paper import paper
+    from qmcbench.reference.paper import paper_numbers
     from qmcbench.reference.store import exact, known_energy
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "known_energy",
     "model_names",
     "model_spec",
-    "paper",
+    "paper_numbers",
 ]
 
 _HOME = {
@@ -38,7 +38,7 @@ _HOME = {
     "known_energy": "store",
     "model_names": "models",
     "model_spec": "models",
-    "paper": "paper",
+    "paper_numbers": "paper",
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @cache
-def paper() -> dict[str, Any]:
+def paper_numbers() -> dict[str, Any]:
     """All tables and figures by name, as in ``paper.toml``: energies per site in units of J1, times in seconds."""
     with (resources.files("qmcbench.reference") / "data" / "paper.toml").open("rb") as file:
         return tomllib.load(file)

@@ -60,13 +60,19 @@ class CNN(nn.Module):
         return log_product(self.network().outputs(spins))
 
     @torch.no_grad()
-    def log_derivatives(self, spins: Tensor) -> Tensor:
-        """O_k = d log|psi| / d theta_k (paper Eq. 5), shape (batch, parameters), in the order of ``parameters()``."""
-        out = spins.new_empty(len(spins), self.spec.parameters, dtype=self.blocks()[0].conv.weight.dtype)
+    def log_derivatives(self, spins: Tensor, shares: Tensor | None = None) -> Tensor:
+        """O_k = d log|psi| / d theta_k (paper Eq. 5), shape (batch, parameters), in the order of ``parameters()``.
+
+        With ``shares`` (batch, images), ``spins`` has the shape (batch, images, L, L) and the result is the sum of
+        the images' O weighted by them, at less cost than one by one.
+        """
+        if shares is None:
+            spins, shares = spins.unsqueeze(1), torch.ones(len(spins), 1, device=spins.device)
         blocks = self.blocks()
-        chunk = layerwise.chunk_size(blocks, spins.shape[-1])
-        for part, rows in zip(spins.split(chunk), out.split(chunk), strict=True):
-            layerwise.log_derivatives(blocks, part, rows)
+        out = spins.new_empty(len(spins), self.spec.parameters, dtype=blocks[0].conv.weight.dtype)
+        chunk = layerwise.chunk_size(blocks, spins.shape[1], spins.shape[-1])
+        for part in zip(spins.split(chunk), shares.split(chunk), out.split(chunk), strict=True):
+            layerwise.log_derivatives(blocks, *part)
         return out
 
     def network(self) -> fused.FusedNetwork:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from qmcbench.ansatz.base import Ansatz, log_sum
+from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
 
 
@@ -26,12 +27,12 @@ class C4(nn.Module):
         log_psi, phase = self._terms(spins)
         total, total_phase = log_sum(log_psi, phase, dim=0)
         shares = phase * total_phase * (log_psi - total).exp()
-        out: Tensor | None = None
-        for share, rotated in zip(shares, rotations(spins), strict=True):
-            part = log_derivatives(self.base, rotated)
-            part *= share[:, None].to(part.dtype)
-            out = part if out is None else out.add_(part)
-        assert out is not None
+        if isinstance(self.base, CNN):
+            return self.base.log_derivatives(torch.stack(rotations(spins), dim=1), shares.T)
+        parts = (log_derivatives(self.base, rotated) for rotated in rotations(spins))
+        out = torch.zeros((), device=spins.device)
+        for share, part in zip(shares, parts, strict=True):
+            out = out + share[:, None].to(part.dtype) * part
         return out
 
     def _terms(self, spins: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,234 @@
+"""Checks of the engine and of a trained wave function against exact diagonalization.
+
+Four kinds, never mixed: *exact* (full sums on 4x4, finite differences, dense algebra), *unbiased* (Monte Carlo
+against the full sum at fixed parameters, two-sided), *variational* (E + z sigma >= E0; a violation is a bug) and
+*convergence* (relative error of the energy, one-sided).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+import scipy.stats
+import torch
+from torch import Tensor, nn
+
+from qmcbench import reference
+from qmcbench.ansatz.base import Ansatz
+from qmcbench.ansatz.derivatives import log_derivatives
+from qmcbench.hamiltonian import J1J2
+from qmcbench.lattice import all_configurations, nearest_bonds
+from qmcbench.local_energy import local_energies
+from qmcbench.sampler import Chains, Sampler
+from qmcbench.sr import centre, dense, sample_space
+from qmcbench.statistics import Estimate
+
+# Two-sided false-alarm rate of an unbiased check, and of the chi-square test.
+FALSE_ALARM = 1e-4
+# Standard errors that a variational energy may lie below the exact one (false-alarm rate 1.3e-3, one-sided).
+VARIATIONAL_SIGMA = 3.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """Outcome of one check: it passes if ``value <= bound``."""
+
+    name: str
+    kind: str
+    value: float
+    bound: float
+    statement: str
+    """What a pass means, in words."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the value is within the bound (a nan is not)."""
+        return bool(self.value <= self.bound)
+
+
+def matrix_elements(J2: float) -> Check:
+    """Hamiltonian against QuSpin's matrix, element by element, 4x4 in S^z = 0."""
+    spins, exact = reference.hamiltonian_matrix(4, J2)
+    ours = sparse_hamiltonian(J1J2(4, J2), torch.from_numpy(spins))
+    return Check(
+        f"matrix elements, 4x4, J2 = {J2:g}",
+        "exact",
+        float(abs(ours - exact).max()),
+        1e-14,
+        f"All {exact.shape[0]} x {exact.shape[1]} matrix elements equal QuSpin's (largest difference).",
+    )
+
+
+def sparse_hamiltonian(hamiltonian: J1J2, spins: Tensor) -> scipy.sparse.csr_array:
+    """Matrix of the engine's Hamiltonian over ``spins`` (states, L, L), which must be closed under it."""
+    codes = _codes(spins)
+    order = codes.argsort()
+    antiparallel = hamiltonian.antiparallel(spins)
+    row, bond = antiparallel.nonzero(as_tuple=True)
+    connected = _codes(hamiltonian.exchange(spins, row, bond))
+    column = order[torch.searchsorted(codes[order], connected)]
+    n = len(spins)
+    values = torch.cat([hamiltonian.diagonal(antiparallel), hamiltonian.off_diagonal(bond)])
+    index = torch.arange(n)
+    rows, columns = torch.cat([index, column]), torch.cat([index, row])
+    matrix = scipy.sparse.coo_array((values.numpy(), (rows.numpy(), columns.numpy())), shape=(n, n))
+    return scipy.sparse.csr_array(matrix)
+
+
+def _codes(spins: Tensor) -> Tensor:
+    """Each configuration of up to 62 sites as one integer, shape (batch,)."""
+    up = (spins.flatten(1) > 0).to(torch.int64)
+    return up @ (2 ** torch.arange(up.shape[1]))
+
+
+@torch.no_grad()
+def full_sum_energy(psi: Ansatz, J2: float) -> float:
+    """<psi|H|psi> / <psi|psi> per site by a sum over all 4x4 configurations."""
+    spins = all_configurations(4)
+    log_psi, phase = psi(spins)
+    energies = local_energies(psi, J1J2(4, J2), spins, log_psi, phase)
+    # A configuration with psi = 0 has no local energy and no weight.
+    weights = torch.softmax(2 * log_psi, 0)
+    return float((weights * energies.real).nan_to_num(0.0).sum()) / 16
+
+
+def full_sum(psi: Ansatz, J2: float) -> Check:
+    """Full-sum energy through local energies against psi^T H psi / psi^T psi with QuSpin's H."""
+    spins, matrix = reference.hamiltonian_matrix(4, J2)
+    with torch.no_grad():
+        log_psi, phase = psi(torch.from_numpy(spins))
+    vector = (phase * (log_psi - log_psi.max()).exp()).numpy()
+    expected = np.vdot(vector, matrix @ vector).real / np.vdot(vector, vector).real / 16
+    return Check(
+        f"full-sum energy, 4x4, J2 = {J2:g}",
+        "exact",
+        abs(full_sum_energy(psi, J2) - expected),
+        1e-10,
+        "The mean local energy over all configurations equals psi^T H psi / psi^T psi with QuSpin's H (float64).",
+    )
+
+
+def derivatives(psi: nn.Module, L: int, seed: int = 0) -> Check:
+    """Log-derivatives of a float64 wave function against central finite differences, along random directions."""
+    generator = torch.Generator().manual_seed(seed)
+    chains = Chains.neel(L, 8)
+    Sampler(L, seed).advance(psi, chains, 2 * L * L, 0.0)
+    found = log_derivatives(psi, chains.spins)
+    parameters = list(psi.parameters())
+    start = torch.nn.utils.parameters_to_vector(parameters).detach().clone()
+    step, worst = 1e-6, 0.0
+    for _ in range(4):
+        direction = torch.randn(len(start), generator=generator, dtype=start.dtype)
+        with torch.no_grad():
+            shifted = []
+            for sign in (1, -1):
+                torch.nn.utils.vector_to_parameters(start + sign * step * direction, parameters)
+                shifted.append(psi(chains.spins)[0])
+            torch.nn.utils.vector_to_parameters(start, parameters)
+        expected = (shifted[0] - shifted[1]) / (2 * step)
+        scale = (found.norm(dim=1) * direction.norm()).clamp(min=1e-300)
+        worst = max(worst, float(((found @ direction - expected).abs() / scale).max()))
+    return Check(
+        f"log-derivatives, {L}x{L}",
+        "exact",
+        worst,
+        1e-8,
+        "Per-sample log-derivatives along random directions equal central finite differences (relative to |O| |d|).",
+    )
+
+
+def solvers(psi: nn.Module, J2: float, seed: int = 0) -> Check:
+    """The parameter-space and sample-space solvers give the same step."""
+    hamiltonian, chains = J1J2(4, J2), Chains.neel(4, 96)
+    sweep = Sampler(4, seed).advance(psi, chains, 160, 1.0)
+    energies = local_energies(psi, hamiltonian, chains.spins, sweep.log_psi, sweep.phase).real
+    weights = torch.softmax(sweep.log_psi, 0)
+    samples = centre(log_derivatives(psi, chains.spins).double(), energies, weights)
+    one, other = dense(samples, 1e-3).step, sample_space(samples, 1e-3).step
+    return Check(
+        "dense = sample-space solver",
+        "exact",
+        float((one - other).norm() / one.norm()),
+        1e-8,
+        f"{len(one)} parameters, {len(weights)} samples, shift 1e-3: relative difference of the two steps.",
+    )
+
+
+def sampled_distribution(psi: Ansatz, alpha: float, seed: int, *, hastings: bool = True, chains: int = 8192) -> Check:
+    """Independent chains on 4x4 against the exact |psi|^alpha: chi-square over bins of equal probability.
+
+    One sample per chain, far from the start, so samples are independent. Configurations are binned by their number of
+    antiparallel pairs first, which is what a sampler without the Hastings factor gets wrong.
+    """
+    spins = all_configurations(4)
+    with torch.no_grad():
+        log_psi = psi(spins)[0]
+    probability = torch.softmax(alpha * log_psi, 0)
+    pairs = nearest_bonds(4)
+    flat = spins.flatten(1)
+    count = (flat[:, pairs[:, 0]] != flat[:, pairs[:, 1]]).sum(1)
+    order = torch.from_numpy(np.lexsort((log_psi.numpy(), count.numpy())))
+    bins = torch.empty(len(spins), dtype=torch.int64)
+    bins[order] = (probability[order].cumsum(0) * 64).long().clamp(max=63)
+    state = Chains.neel(4, chains)
+    Sampler(4, seed, hastings=hastings).advance(_lookup(spins, *psi(spins)), state, 20 * 16, alpha)
+    where = torch.searchsorted(_codes(spins), _codes(state.spins))
+    observed = torch.bincount(bins[where], minlength=64).double()
+    expected = chains * torch.zeros(64, dtype=torch.float64).index_add_(0, bins, probability.double())
+    used = expected > 0
+    chi_square = float(((observed - expected)[used] ** 2 / expected[used]).sum())
+    bound = float(scipy.stats.chi2.isf(FALSE_ALARM, int(used.sum()) - 1))
+    return Check(
+        f"sampled distribution, 4x4, |psi|^{alpha:g}",
+        "unbiased",
+        chi_square,
+        bound,
+        f"Chi-square of {chains} independent samples in {int(used.sum())} bins, false-alarm rate {FALSE_ALARM:g}.",
+    )
+
+
+def _lookup(spins: Tensor, log_psi: Tensor, phase: Tensor) -> Ansatz:
+    """A table as a wave function: exact amplitudes at the price of an index."""
+    codes = _codes(spins)
+    assert bool((codes.diff() > 0).all())
+
+    def psi(asked: Tensor) -> tuple[Tensor, Tensor]:
+        index = torch.searchsorted(codes, _codes(asked))
+        return log_psi[index], phase[index]
+
+    return psi
+
+
+def unbiased_energy(name: str, found: Estimate, exact: float) -> Check:
+    """Sampled energy against the full sum of the same wave function."""
+    return Check(
+        f"sampled = full-sum energy, {name}",
+        "unbiased",
+        abs(found.z(exact)),
+        float(scipy.stats.norm.isf(FALSE_ALARM / 2)),
+        f"|z| of the Monte Carlo energy against the sum over all configurations, false-alarm rate {FALSE_ALARM:g}.",
+    )
+
+
+def variational(name: str, found: Estimate, exact: float) -> Check:
+    """E + 3 sigma >= E0."""
+    return Check(
+        f"variational bound, {name}",
+        "variational",
+        -found.z(exact),
+        VARIATIONAL_SIGMA,
+        "Standard errors by which the energy lies below the exact one (negative: above).",
+    )
+
+
+def convergence(name: str, energy: float, error: float, exact: float, tolerance: float) -> Check:
+    """Upper bound (2 sigma) of the relative error against a tolerance."""
+    return Check(
+        f"relative error, {name}",
+        "convergence",
+        (energy + 2 * error - exact) / abs(exact),
+        tolerance,
+        f"(E + 2 sigma - E0) / |E0| with sigma / |E0| = {error / abs(exact):.1e}.",
+    )

@@ -1,0 +1,75 @@
+"""What the tests of the engine share: QuSpin's 4x4 Hamiltonian, and wave functions read from a list of amplitudes."""
+
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor
+
+from qmcbench.ansatz.base import Ansatz
+from qmcbench.reference import hamiltonian_matrix
+
+# Arrays this small gain nothing from threads, and on busy cores threads waiting for one another are 80 times slower.
+torch.set_num_threads(1)
+
+_BITS = 2 ** torch.arange(16)
+
+
+def _codes(spins: Tensor) -> Tensor:
+    """One integer for each 4x4 configuration."""
+    return (spins.flatten(1) > 0).long() @ _BITS.to(spins.device)
+
+
+@cache
+def _quspin(J2: float) -> tuple[Tensor, csr_matrix]:
+    configurations, matrix = hamiltonian_matrix(4, J2)
+    return torch.from_numpy(configurations.copy()), matrix
+
+
+@cache
+def _positions() -> Tensor:
+    """Position of each code in QuSpin's order; -1 outside S^z = 0."""
+    configurations = _quspin(0.5)[0]
+    positions = torch.full((1 << 16,), -1)
+    positions[_codes(configurations)] = torch.arange(len(configurations))
+    return positions
+
+
+@pytest.fixture(scope="session")
+def configurations() -> Tensor:
+    """All S^z = 0 configurations of the 4x4 lattice in QuSpin's order, shape (12870, 4, 4), int8."""
+    return _quspin(0.5)[0]
+
+
+@pytest.fixture(scope="session")
+def matrix() -> Callable[[float], csr_matrix]:
+    """QuSpin's Hamiltonian matrix for a J2, in the order of ``configurations``."""
+    return lambda J2: _quspin(J2)[1]
+
+
+@pytest.fixture(scope="session")
+def position() -> Callable[[Tensor], Tensor]:
+    """Where given configurations (batch, 4, 4) stand in ``configurations``; outside S^z = 0 is an error."""
+
+    def find(spins: Tensor) -> Tensor:
+        found = _positions()[_codes(spins)]
+        assert (found >= 0).all(), "a configuration has left S^z = 0"
+        return found
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def tabulated(position: Callable[[Tensor], Tensor]) -> Callable[..., Ansatz]:
+    """Turns ``log|psi|`` and phases of all configurations, shape (12870,) each, into a plain function of spins."""
+
+    def make(log_psi: Tensor, phase: Tensor) -> Ansatz:
+        def psi(spins: Tensor) -> tuple[Tensor, Tensor]:
+            where = position(spins)
+            return log_psi[where], phase[where]
+
+        return psi
+
+    return make

@@ -1,0 +1,175 @@
+"""Training with files: what a log and checkpoint hold, and that an interrupted run ends with the same bits."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from qmcbench import checkpoint
+from qmcbench.config import parse
+from qmcbench.errors import UserError
+from qmcbench.training import CHECKPOINT, LOG, load_ansatz, read_log, train
+
+SMALL = {
+    "model": {"L": 4, "J2": 0.5},
+    "sampling": {"chains": 16, "warm_up": 1},
+    "optimizer": {"steps": 6},
+    "run": {"threads": 1, "checkpoint_every": 2, "seed": 7},
+}
+
+
+def config(steps: int = 6, **sections: dict[str, object]):
+    """The small run with some sections changed."""
+    data = {name: {**SMALL.get(name, {}), **sections.get(name, {})} for name in {*SMALL, *sections}}
+    data["optimizer"] = {**data["optimizer"], "steps": steps}
+    return parse(data)
+
+
+def numbers(out: Path) -> list[dict]:
+    """A run's log without its wall times."""
+    return [{k: str(v) for k, v in line.items() if k != "seconds"} for line in read_log(out / LOG)]
+
+
+def same_state(one: Path, other: Path) -> bool:
+    """Whether two checkpoints agree in every bit of parameters, chains, history and random-number counters."""
+    a, b = checkpoint.read(one / CHECKPOINT), checkpoint.read(other / CHECKPOINT)
+    tensors = [(x[k], y[k]) for x, y in ((a.parameters, b.parameters), (a.chains, b.chains)) for k in {*x, *y}]
+    return a.state == b.state and all(torch.equal(p, q) for p, q in tensors)
+
+
+def test_log_has_one_line_a_step_and_the_checkpoint_the_last(tmp_path: Path) -> None:
+    """A finished run logs every step once, and its checkpoint carries the final parameters and the configuration."""
+    trainer = train(config(), tmp_path, quiet=True)
+    assert [line["step"] for line in read_log(tmp_path / LOG)] == [1, 2, 3, 4, 5, 6]
+    stored = checkpoint.read(tmp_path / CHECKPOINT)
+    assert stored.state["step"] == 6
+    assert parse(stored.config) == config()
+    psi, _ = load_ansatz(tmp_path / CHECKPOINT)
+    for ours, theirs in zip(psi.parameters(), trainer.psi.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [CHECKPOINT, LOG]
+
+
+def test_same_seed_same_bits_and_other_seed_other(tmp_path: Path) -> None:
+    """A run is a function of its configuration."""
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        train(config(run={"seed": seed}), tmp_path / name, quiet=True)
+    assert numbers(tmp_path / "a") == numbers(tmp_path / "b")
+    assert same_state(tmp_path / "a", tmp_path / "b")
+    assert numbers(tmp_path / "a") != numbers(tmp_path / "c")
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4])
+def test_continued_run_has_the_bits_of_an_uninterrupted_one(tmp_path: Path, stop: int) -> None:
+    """Stopping after a step and raising the number of steps ends where one run would, history and alpha included."""
+    steered = {"effective_fraction": 0.3}
+    train(config(6, sampling=steered), tmp_path / "whole", quiet=True)
+    train(config(stop, sampling=steered), tmp_path / "parts", quiet=True)
+    train(config(6, sampling=steered), tmp_path / "parts", quiet=True)
+    assert numbers(tmp_path / "whole") == numbers(tmp_path / "parts")
+    assert same_state(tmp_path / "whole", tmp_path / "parts")
+
+
+def run_until(out: Path, toml: Path, lines: int, number: signal.Signals) -> int:
+    """Start ``qmcbench train`` in a process of its own, signal it once its log has ``lines`` lines; exit status."""
+    command = [sys.executable, "-P", "-m", "qmcbench.cli", "train", str(toml), "--out", str(out), "--quiet"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            if (out / CHECKPOINT).exists() and len((out / LOG).read_text().splitlines()) >= lines:
+                break
+            time.sleep(0.01)
+        process.send_signal(number)
+        return process.wait(timeout=60)
+
+
+TOML = """
+[model]
+L = 4
+J2 = 0.5
+[sampling]
+chains = 16
+warm_up = 1
+[optimizer]
+steps = 60
+[run]
+threads = 1
+checkpoint_every = 3
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_killed_run_resumes_to_the_same_bits(tmp_path: Path, number: signal.Signals) -> None:
+    """SIGKILL at an arbitrary moment, or Ctrl-C, then the same command again: same parameters, chains and log."""
+    toml = tmp_path / "run.toml"
+    toml.write_text(TOML)
+    status = run_until(tmp_path / "killed", toml, 4, number)
+    assert status == (-signal.SIGKILL if number == signal.SIGKILL else 130)
+    done = checkpoint.read(tmp_path / "killed" / CHECKPOINT).state["step"]
+    assert 0 < done < 60, "the signal came too late to test anything"
+    command = [sys.executable, "-P", "-m", "qmcbench.cli", "train", str(toml), "--quiet", "--out"]
+    for name in ("killed", "whole"):
+        subprocess.run([*command, str(tmp_path / name)], check=True, capture_output=True)
+    assert numbers(tmp_path / "killed") == numbers(tmp_path / "whole")
+    assert same_state(tmp_path / "killed", tmp_path / "whole")
+
+
+def test_half_written_checkpoint_never_replaces_a_good_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If writing fails midway, the old file is still there, whole."""
+    train(config(2), tmp_path, quiet=True)
+    good = (tmp_path / CHECKPOINT).read_bytes()
+
+    def broken(descriptor: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="disk full"):
+        checkpoint.write_atomically(tmp_path / CHECKPOINT, b"half")
+    assert (tmp_path / CHECKPOINT).read_bytes() == good
+
+
+def test_other_configuration_is_refused(tmp_path: Path) -> None:
+    """A folder with a checkpoint of another run is not continued; the message names the difference."""
+    train(config(2), tmp_path, quiet=True)
+    with pytest.raises(UserError, match=r"model\.J2 = 0\.5, but the configuration has 0\.2"):
+        train(config(2, model={"J2": 0.2}), tmp_path, quiet=True)
+    with pytest.raises(UserError, match=r"completed 2 steps, more than optimizer\.steps = 1"):
+        train(config(1), tmp_path, quiet=True)
+    assert len(read_log(tmp_path / LOG)) == 2, "a refused run must not touch the log"
+    train(config(1, model={"J2": 0.2}), tmp_path, quiet=True, restart=True)
+    assert len(read_log(tmp_path / LOG)) == 1
+
+
+def test_transfer_starts_from_the_other_lattice(tmp_path: Path) -> None:
+    """A 6x6 run of no steps that starts from a 4x4 checkpoint holds the 4x4 parameters, bit for bit."""
+    small = train(config(2), tmp_path / "4", quiet=True)
+    start = {"start": str(tmp_path / "4" / CHECKPOINT)}
+    large = train(config(0, model={"L": 6}, wavefunction=start), tmp_path / "6", quiet=True)
+    assert large.hamiltonian.sites == 36
+    for ours, theirs in zip(small.psi.parameters(), large.psi.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_transfer_from_another_network_is_refused(tmp_path: Path) -> None:
+    """Names and shapes must agree, and the message says which network is which."""
+    train(config(1), tmp_path / "4", quiet=True)
+    start = {"start": str(tmp_path / "4" / CHECKPOINT), "network": "medium"}
+    with pytest.raises(UserError, match=r"3531 parameters .*16249"):
+        train(config(1, wavefunction=start), tmp_path / "6", quiet=True)
+
+
+def test_nan_in_the_log_is_valid_json(tmp_path: Path) -> None:
+    """R-hat is unknown at first; the log says null, which every JSON reader takes."""
+
+    def refuse(name: str) -> float:
+        raise AssertionError(name)
+
+    train(config(1), tmp_path, quiet=True)
+    line = json.loads((tmp_path / LOG).read_text(), parse_constant=refuse)
+    assert line["r_hat"] is None
