@@ -85,11 +85,11 @@ def train(
         while trainer.step < steps:
             step = trainer.advance()
             lines.write(strict_json.dumps(asdict(step)) + "\n")
+            lines.flush()
             bar.update(step.step, summary(step))
             last = step.step == steps or bool(signals)
             if last or step.step % config.run.checkpoint_every == 0:
                 # The log must reach the disk first: on resuming, it is cut to the checkpoint's step.
-                lines.flush()
                 os.fsync(lines.fileno())
                 checkpoint.write(path, snapshot(trainer, made_by))
             if signals and step.step < steps:

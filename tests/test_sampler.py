@@ -214,6 +214,12 @@ def test_importance_weights() -> None:
             torch.testing.assert_close(got, expected / expected.sum(), rtol=1e-10, atol=0)
 
 
+def test_a_chain_without_weight_has_none_at_alpha_two() -> None:
+    """An abnormal chain, masked by log|psi| = -inf, is left out at alpha = 2 too: 0 * inf must not spread nan."""
+    log_psi = torch.tensor([0.0, 1.0, -torch.inf], dtype=torch.float64)
+    assert importance_weights(log_psi, 2.0).tolist() == [0.5, 0.5, 0.0]
+
+
 def test_weights_at_alpha_two_are_equal() -> None:
     """At alpha = 2 samples are already distributed as |psi|^2."""
     log_psi = torch.tensor([0.0, 30.0, -800.0], dtype=torch.float64)

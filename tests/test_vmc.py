@@ -1,0 +1,182 @@
+"""One optimisation step and sampling at fixed parameters: abnormal chains, refused steps, steering, unbiasedness."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from qmcbench import reference, vmc
+from qmcbench.ansatz import CNN, marshall_sign
+from qmcbench.config import Config, Sampling, parse
+from qmcbench.gates import checks
+from qmcbench.hamiltonian import J1J2
+from qmcbench.lattice import neel
+from qmcbench.sampler import Chains
+from qmcbench.sr.solvers import Solution
+from qmcbench.vmc import Trainer, build_ansatz, is_healthy, restart, sample_energies
+
+
+def config(**sections: dict[str, object]) -> Config:
+    """A small 4x4 run with some keys changed."""
+    base = {"sampling": {"chains": 32, "warm_up": 2}, "run": {"threads": 1, "seed": 3}}
+    sections = {name: {**base.get(name, {}), **sections.get(name, {})} for name in {*base, *sections}}
+    return parse({"model": {"L": 4, "J2": 0.5}, **sections})
+
+
+def trainer(settings: Config) -> Trainer:
+    """A warmed-up trainer."""
+    made = Trainer(settings, build_ansatz(settings.wavefunction, settings.run.seed))
+    made.warm_up()
+    return made
+
+
+def parameters(of: Trainer) -> Tensor:
+    return torch.nn.utils.parameters_to_vector(of.psi.parameters()).detach().clone()
+
+
+def test_abnormal_chains_restart_from_the_next_healthy_one() -> None:
+    """Chains 1, 2 and the last are abnormal: they take the configurations of 3, 3 and, around the end, 0."""
+    chains = Chains.neel(4, 5)
+    chains.spins = torch.arange(5, dtype=torch.int8)[:, None, None].expand(5, 4, 4).clone()
+    energies = torch.tensor([1.0, math.nan, 3e9, -2.0, math.inf], dtype=torch.float64)
+    healthy = is_healthy(energies, 1e6)
+    assert healthy.tolist() == [True, False, False, True, False]
+    restart(chains, healthy)
+    assert chains.spins[:, 0, 0].tolist() == [0, 3, 3, 3, 0]
+
+
+def test_all_abnormal_chains_restart_from_neel() -> None:
+    """With no healthy chain left, everything begins again in the Neel state."""
+    chains = Chains.neel(4, 3)
+    chains.spins = -chains.spins
+    restart(chains, torch.zeros(3, dtype=torch.bool))
+    assert torch.equal(chains.spins, neel(4).expand(3, 4, 4))
+
+
+def test_a_poisoned_chain_is_counted_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One non-finite local energy neither enters the energy nor stops the step; it is counted and its chain moved."""
+    run = trainer(config())
+    clean = vmc.local_energies
+
+    def poisoned(psi, hamiltonian, spins, log_psi, phase):
+        energies = clean(psi, hamiltonian, spins, log_psi, phase)
+        energies[4] = math.inf
+        return energies
+
+    monkeypatch.setattr(vmc, "local_energies", poisoned)
+    before = parameters(run)
+    step = run.advance()
+    assert step.restarted == 1
+    assert math.isfinite(step.energy)
+    assert step.refused is None
+    assert not torch.equal(parameters(run), before)
+    assert torch.equal(run.chains.spins[4], run.chains.spins[5])
+
+
+def test_non_finite_step_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parameters stay as they were, bit for bit, and the log says why."""
+    run = trainer(config())
+
+    def broken(samples, shift):
+        return Solution(torch.full((samples.rows.shape[1],), math.nan, dtype=torch.float64), shift, 0)
+
+    monkeypatch.setitem(vmc.SOLVERS, "sample_space", broken)
+    before = parameters(run)
+    step = run.advance()
+    assert step.refused == "the step is not finite"
+    assert torch.equal(parameters(run), before)
+
+
+def test_failed_factorisation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When no shift helps, the step is refused and the reason logged."""
+    run = trainer(config())
+    monkeypatch.setattr(vmc, "log_derivatives", lambda psi, spins: torch.full((len(spins), 3531), math.nan))
+    before = parameters(run)
+    step = run.advance()
+    assert "indefinite" in str(step.refused)
+    assert torch.equal(parameters(run), before)
+
+
+def test_long_step_is_shortened() -> None:
+    """The parameters move by exactly the longest step allowed, and the log keeps the length before."""
+    settings = config(optimizer={"max_step_norm": 1e-2}, wavefunction={"dtype": "float64"})
+    run = trainer(settings)
+    before = parameters(run)
+    step = run.advance()
+    assert step.shortened
+    assert step.step_norm > 1e-2
+    assert (parameters(run) - before).norm().item() == pytest.approx(1e-2, rel=1e-10)
+
+
+@pytest.mark.parametrize("target", [0.1, 0.9])
+def test_alpha_is_steered_to_the_effective_fraction(target: float) -> None:
+    """Each step, alpha follows the missing effective fraction: too few effective samples raise it."""
+    run = trainer(config(sampling={"effective_fraction": target}))
+    steps = [run.advance() for _ in range(4)]
+    for now, after in zip(steps, steps[1:], strict=False):
+        assert after.alpha == now.alpha + vmc.STEERING * (target - now.effective_fraction)
+
+
+def test_both_solvers_train_alike() -> None:
+    """One float64 step with the dense solver is that with the sample-space solver."""
+    after = []
+    for solver in ("dense", "sample_space"):
+        run = trainer(config(optimizer={"solver": solver}, wavefunction={"dtype": "float64"}))
+        run.advance()
+        after.append(parameters(run))
+    assert (after[0] - after[1]).norm() < 1e-8 * after[0].norm()
+
+
+def test_a_plain_function_is_sampled_without_bias() -> None:
+    """Local energies of a user's function agree with its full sum (|z| < 4, false-alarm rate 6e-5), errors honest."""
+
+    def psi(spins: Tensor) -> tuple[Tensor, Tensor]:
+        s = spins.double()
+        bonds = (s * s.roll(1, 1) + s * s.roll(1, 2)).sum((1, 2))
+        return -0.1 * bonds, marshall_sign(spins)
+
+    exact = checks.full_sum_energy(psi, 0.5)
+    for alpha in (1.0, 2.0):
+        samples = sample_energies(psi, J1J2(4, 0.5), Sampling(chains=512, alpha=alpha), 8, seed=11)
+        found = samples.estimate()
+        assert samples.abnormal == 0
+        assert 0 < found.error < 5e-3
+        assert abs(found.z(exact)) < 4
+
+
+def test_exact_ground_state_has_no_variance() -> None:
+    """The ground state itself as a lookup table: every sample has the exact energy, and the V-score vanishes."""
+    energy, vector = reference.ground_state(4, 0.5)
+    spins, _ = reference.hamiltonian_matrix(4, 0.5)
+    bits = 2 ** np.arange(16)
+    table = np.zeros(1 << 16)
+    table[(spins.reshape(-1, 16) > 0) @ bits] = vector
+    amplitudes, weights = torch.from_numpy(table), torch.from_numpy(bits)
+
+    def psi(asked: Tensor) -> tuple[Tensor, Tensor]:
+        value = amplitudes[(asked.flatten(1) > 0).long() @ weights]
+        return value.abs().log(), torch.sign(value)
+
+    samples = sample_energies(psi, J1J2(4, 0.5), Sampling(chains=64), 4, seed=2)
+    assert samples.estimate().mean == pytest.approx(energy / 16, abs=1e-8)
+    assert samples.v_score() < 1e-12
+
+
+def test_training_lowers_the_energy_to_the_exact_one() -> None:
+    """Forty steps at J2 = 0 on 64 chains: the full-sum energy comes within 2% of exact, and never below it."""
+    settings = config(model={"L": 4, "J2": 0.0}, sampling={"chains": 64}, optimizer={"max_step_norm": 0.3})
+    run = trainer(settings)
+    exact = reference.exact(4, 0.0).energy
+    first = checks.full_sum_energy(run.psi, 0.0)
+    for _ in range(40):
+        run.advance()
+    last = checks.full_sum_energy(run.psi, 0.0)
+    assert first > 0.9 * exact
+    assert exact - 1e-12 <= last < 0.98 * exact
+
+
+def test_network_without_symmetry_and_sign() -> None:
+    """The configuration words switch the wrappers off."""
+    assert isinstance(build_ansatz(config(wavefunction={"sign": "none", "symmetry": "none"}).wavefunction, 0), CNN)
