@@ -45,7 +45,7 @@ def _root(
     "A minimal run.toml: `[model]`, `L = 4`, `J2 = 0.5`."
 )
 def train(
-    config: Annotated[Path, typer.Argument(help="TOML file; CONTRIBUTING and README list its keys.")],
+    config: Annotated[Path, typer.Argument(help="TOML file; README.md lists its keys.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for log.jsonl and checkpoint.safetensors.")],
     restart: Annotated[bool, typer.Option("--restart", help="Discard a checkpoint that is there.")] = False,
     quiet: Quiet = False,

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psutil
 import torch
 from torch import nn
 
@@ -75,6 +76,7 @@ def train(
     else:
         trainer = Trainer(config, starting_ansatz(config))
         path.unlink(missing_ok=True)
+    check_memory(config, trainer.psi)
     keep_lines(log, trainer.step)
     made_by = provenance.collect(command)
     steps = config.optimizer.steps
@@ -109,7 +111,26 @@ def configure_torch(config: Config) -> None:
         raise UserError(
             f"run.device = {config.run.device!r}, but torch {torch.__version__} finds no CUDA device; use 'cpu'."
         )
-    torch.set_num_threads(config.run.threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(config.run.threads or provenance.available_cores())
+
+
+def check_memory(config: Config, psi: nn.Module) -> None:
+    """See that the dense solver's covariance matrix and its factor fit.
+
+    Raises
+    ------
+    UserError
+        If they do not, with both numbers.
+    """
+    if config.optimizer.solver != "dense":
+        return
+    size = sum(p.numel() for p in psi.parameters())
+    need, free = 2 * 8 * size**2 / 2**30, psutil.virtual_memory().available / 2**30
+    if need > free:
+        raise UserError(
+            f"optimizer.solver = 'dense' needs {need:.1f} GiB for the {size} x {size} covariance and its factor, "
+            f"but {free:.1f} GiB are free; use 'sample_space', whose step is the same."
+        )
 
 
 def starting_ansatz(config: Config) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The main job at a size of seconds: everything is written, finished parts are kept, an interruption leaves a report."""
+"""The main job at a size of seconds: all is written, finished parts are kept, an interruption leaves a report."""
 
 import json
 from pathlib import Path

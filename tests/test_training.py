@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -173,3 +174,12 @@ def test_nan_in_the_log_is_valid_json(tmp_path: Path) -> None:
     train(config(1), tmp_path, quiet=True)
     line = json.loads((tmp_path / LOG).read_text(), parse_constant=refuse)
     assert line["r_hat"] is None
+
+
+def test_dense_solver_that_cannot_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The covariance of `small` needs 2 x 8 x 3531^2 bytes = 0.19 GiB; with 0.1 GiB free the run is refused."""
+    memory = psutil.virtual_memory()
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=0.1 * 2**30))
+    with pytest.raises(UserError, match=r"needs 0.2 GiB for the 3531 x 3531 .*sample_space"):
+        train(config(1, optimizer={"solver": "dense"}), tmp_path, quiet=True)
+    train(config(1, optimizer={"solver": "sample_space"}), tmp_path, quiet=True)

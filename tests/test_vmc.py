@@ -1,5 +1,6 @@
 """One optimisation step and sampling at fixed parameters: abnormal chains, refused steps, steering, unbiasedness."""
 
+import itertools
 import math
 
 import numpy as np
@@ -115,7 +116,7 @@ def test_alpha_is_steered_to_the_effective_fraction(target: float) -> None:
     """Each step, alpha follows the missing effective fraction: too few effective samples raise it."""
     run = trainer(config(sampling={"effective_fraction": target}))
     steps = [run.advance() for _ in range(4)]
-    for now, after in zip(steps, steps[1:], strict=False):
+    for now, after in itertools.pairwise(steps):
         assert after.alpha == now.alpha + vmc.STEERING * (target - now.effective_fraction)
 
 
