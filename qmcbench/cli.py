@@ -7,7 +7,7 @@ import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,7 +15,6 @@ from qmcbench import __version__, reference
 from qmcbench.errors import UserError
 
 app = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -24,7 +23,17 @@ app = typer.Typer(
     epilog="Begin with `qmcbench reproduce --profile quick --out reports/quick` (10 minutes on 2 cores).",
 )
 
+# What typer raises for a wrong command line: click's class, which some versions of typer carry inside.
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a number") from None
 
 
 def _version(show: bool) -> None:
@@ -65,14 +74,19 @@ def train(
 @app.command(epilog="Example: `qmcbench ed --L 4 --j2 0.5 --json`")
 def ed(
     L: Annotated[int, typer.Option("--L", help="Linear size of the L x L torus.")],
-    j2: Annotated[float, typer.Option("--j2", help="J2 in units of J1.")],
+    j2: Annotated[float, typer.Option("--j2", help="J2 in units of J1.", parser=_number, metavar="FLOAT")],
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Diagonalize now instead of asking the store.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Ground state by exact diagonalization (QuSpin): energy, spin correlation, structure factor."""
-    found = reference.exact(L, j2, recompute=recompute)
+    try:
+        found = reference.exact(L, j2, recompute=recompute)
+    except reference.ReferenceLayerError as error:
+        if known := reference.known_energy(L, j2):
+            raise UserError(f"{error}, or take the published energy per site, {known[0]:.12g} ({known[1]}).") from error
+        raise
     if as_json:
         print(json.dumps(asdict(found), indent=1))
         return
@@ -124,16 +138,17 @@ def main() -> None:
     from qmcbench.training import Interrupted
 
     try:
-        app()
+        status = app(standalone_mode=False) or 0
     except (UserError, reference.ReferenceLayerError) as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        status = 2
+    except USAGE_ERROR as error:
+        print(f"error: {error.format_message().rstrip('.')}; see `qmcbench --help`.", file=sys.stderr)
+        status = 2
     except Interrupted as stop:
         print(str(stop), file=sys.stderr)
-        sys.exit(130)
-    except KeyboardInterrupt:
-        print("Interrupted; finished parts are saved, and the same command continues.", file=sys.stderr)
-        sys.exit(130)
+        status = 130
+    sys.exit(status)
 
 
 if __name__ == "__main__":

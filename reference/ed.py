@@ -200,8 +200,7 @@ def ground_state(L: int, J2: float) -> tuple[float, npt.NDArray[np.float64]]:
 def _check(L: int, J2: float) -> None:
     if L == 6:
         raise ReferenceLayerError(
-            "L = 6 needs 15 804 956 symmetric states and is not computed by this version, which serves L = 4: "
-            "take the published energy from qmcbench.reference.known_energy(6, J2)"
+            "L = 6 needs 15 804 956 symmetric states and is not computed by this version: use L = 4"
         )
     if L != 4:
         raise ReferenceLayerError(

@@ -83,10 +83,31 @@ def test_missing_quspin_is_named() -> None:
     refused(qmcbench("ed", "--L", 4, "--j2", 0.37, without="quspin"), "quspin", "pip install")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["ed", "--L", "4", "--j2", "half"], ("--j2", "half")),
+        (["ed", "--L", "4"], ("--j2",)),
+        (["ed", "--L", "4", "--j2", "nan"], ("nan",)),
+        (["train", "run.toml", "--ouut", "x"], ("--ouut",)),
+        (["trian"], ("trian",)),
+        ([], ("ommand",)),
+    ],
+)
+def test_wrong_command_line(arguments: list[str], words: tuple[str, ...]) -> None:
+    """Options that are missing, misspelt or no numbers."""
+    refused(qmcbench(*arguments), *words)
+
+
 def test_exact_diagonalization_of_other_sizes_is_refused() -> None:
     """Odd and too large lattices."""
     refused(qmcbench("ed", "--L", 5, "--j2", 0.5), "5")
     refused(qmcbench("ed", "--L", 8, "--j2", 0.5), "8")
+
+
+def test_six_by_six_quotes_the_published_energy() -> None:
+    """What this version cannot diagonalize it quotes, with the source, and says so."""
+    refused(qmcbench("ed", "--L", 6, "--j2", 0.5), "15 804 956", "-0.5038096538", "VarBench")
 
 
 def test_exact_diagonalization_as_json() -> None:
