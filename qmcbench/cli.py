@@ -81,12 +81,7 @@ def ed(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Ground state by exact diagonalization (QuSpin): energy, spin correlation, structure factor."""
-    try:
-        found = reference.exact(L, j2, recompute=recompute)
-    except reference.ReferenceLayerError as error:
-        if known := reference.known_energy(L, j2):
-            raise UserError(f"{error}, or take the published energy per site, {known[0]:.12g} ({known[1]}).") from error
-        raise
+    found = reference.exact(L, j2, recompute=recompute)
     if as_json:
         print(json.dumps(asdict(found), indent=1))
         return

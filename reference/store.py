@@ -41,10 +41,19 @@ def exact(L: int, J2: float, *, recompute: bool = False) -> ExactResult:
     Raises
     ------
     ReferenceLayerError
-        If it is not stored and cannot be computed; see `qmcbench.reference.diagonalize`.
+        If it is not stored and cannot be computed (see `qmcbench.reference.diagonalize`); quotes the published energy
+        if there is one.
     """
     stored = None if recompute else _find(L, J2)
-    return stored or diagonalize(L, J2)
+    try:
+        return stored or diagonalize(L, J2)
+    except ReferenceLayerError as error:
+        if L == 4 or (known := known_energy(L, J2)) is None:
+            raise
+        energy, source = known
+        raise ReferenceLayerError(
+            f"{error}, or take the published energy per site, {energy:.12g} ({source})"
+        ) from error
 
 
 def known_energy(L: int, J2: float) -> tuple[float, str] | None:
