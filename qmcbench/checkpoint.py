@@ -16,6 +16,7 @@ from torch import Tensor
 from qmcbench.errors import UserError
 
 FORMAT = "qmcbench-checkpoint-1"
+GROUPS = ("parameters", "chains", "optimizer")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Checkpoint:
     """Parameters of the wave function by name."""
     chains: dict[str, Tensor]
     """Chains and what is remembered of them, by name."""
+    optimizer: dict[str, Tensor]
+    """What the optimiser remembers, by name."""
     state: dict[str, Any]
     """Small state as JSON: step, proposals made (the random streams' counter), alpha."""
     config: dict[str, Any]
@@ -35,8 +38,7 @@ class Checkpoint:
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
     """Write ``checkpoint`` so that ``path`` always holds a complete one: a temporary file, synced, then renamed."""
-    tensors = {f"parameters/{k}": v for k, v in checkpoint.parameters.items()}
-    tensors |= {f"chains/{k}": v for k, v in checkpoint.chains.items()}
+    tensors = {f"{group}/{k}": v for group in GROUPS for k, v in getattr(checkpoint, group).items()}
     metadata = {
         "format": FORMAT,
         "state": json.dumps(checkpoint.state),
@@ -69,36 +71,32 @@ def read(path: Path) -> Checkpoint:
             f"{path} holds the format {metadata.get('format')!r}, but this version reads {FORMAT!r}; "
             "it was not written by `qmcbench train`."
         )
-    groups: dict[str, dict[str, Tensor]] = {"parameters": {}, "chains": {}}
-    for name, tensor in tensors.items():
-        group, _, rest = name.partition("/")
-        groups[group][rest] = tensor
-    return Checkpoint(
-        groups["parameters"],
-        groups["chains"],
-        json.loads(metadata["state"]),
-        json.loads(metadata["config"]),
-        json.loads(metadata["provenance"]),
-    )
+    groups = {
+        group: {name.removeprefix(f"{group}/"): t for name, t in tensors.items() if name.startswith(f"{group}/")}
+        for group in GROUPS
+    }
+    texts = {name: json.loads(metadata[name]) for name in ("state", "config", "provenance")}
+    return Checkpoint(**groups, **texts)
 
 
 def load_parameters(module: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> None:
-    """Copy a checkpoint's parameters into ``module``.
+    """Copy a checkpoint's parameters into ``module``; sign prior and symmetry, which have none, may differ.
 
     Raises
     ------
     UserError
         If names or shapes differ, saying which network is which.
     """
-    own = {name: tuple(p.shape) for name, p in module.state_dict().items()}
-    other = {name: tuple(p.shape) for name, p in checkpoint.parameters.items()}
-    if own != other:
+    own = {_bare(name): p for name, p in module.state_dict().items()}
+    other = {_bare(name): p for name, p in checkpoint.parameters.items()}
+    if {n: p.shape for n, p in own.items()} != {n: p.shape for n, p in other.items()}:
         raise UserError(
             f"The checkpoint {path} holds a network of {_size(other)} parameters "
             f"({checkpoint.config['wavefunction']['network']}), but the configuration asks for one of {_size(own)}; "
-            "make wavefunction.network, symmetry and sign agree with it."
+            "make wavefunction.network agree with it."
         )
-    module.load_state_dict(checkpoint.parameters)
+    for name, parameter in own.items():
+        parameter.copy_(other[name])
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -111,5 +109,10 @@ def write_atomically(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
-def _size(shapes: dict[str, tuple[int, ...]]) -> int:
-    return sum(torch.Size(shape).numel() for shape in shapes.values())
+def _bare(name: str) -> str:
+    """A parameter's name without the wrappers (sign, symmetry) around its network."""
+    return name.replace("base.", "")
+
+
+def _size(parameters: dict[str, Tensor]) -> int:
+    return sum(p.numel() for p in parameters.values())

@@ -88,6 +88,8 @@ class Optimizer:
     shift: Schedule = Schedule(((0, 1e-3),))
     max_step_norm: Schedule = Schedule(((0, 0.4),))
     """Longest Euclidean step of the parameters; a longer one is shortened to it."""
+    momentum: float = 0.0
+    """Share of the last solution that the next one starts from (SPRING); 0 is the paper's."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,7 @@ def _check(config: Config, source: str) -> None:
         ("sampling.effective_fraction", s.effective_fraction, 1e-3, 0.999),
         ("sampling.bound", s.bound, 1, math.inf),
         ("optimizer.steps", o.steps, 0, 10**9),
+        ("optimizer.momentum", o.momentum, 0, 0.999),
         ("run.seed", r.seed, 0, 2**63 - 1),
         ("run.threads", r.threads, 1, 4096),
         ("run.checkpoint_every", r.checkpoint_every, 1, 10**9),

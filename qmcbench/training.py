@@ -163,6 +163,7 @@ def snapshot(trainer: Trainer, made_by: dict[str, Any]) -> Checkpoint:
     return Checkpoint(
         dict(trainer.psi.state_dict()),
         {"spins": chains.spins, "numbers": chains.numbers, "history": torch.from_numpy(trainer.history)},
+        {"last_solution": trainer.last_solution},
         {"step": trainer.step, "proposals": chains.proposals, "alpha": trainer.alpha},
         trainer.config.to_dict(),
         made_by,
@@ -197,6 +198,7 @@ def resume(stored: Checkpoint, config: Config, path: Path) -> Trainer:
     chains = Chains(stored.chains["spins"], stored.chains["numbers"], stored.state["proposals"])
     trainer.chains = chains.to(config.run.device)
     trainer.history = stored.chains["history"].numpy()
+    trainer.last_solution = stored.optimizer["last_solution"].to(config.run.device)
     trainer.step, trainer.alpha = stored.state["step"], stored.state["alpha"]
     return trainer
 

@@ -85,6 +85,8 @@ class Trainer:
         self.alpha = config.sampling.alpha
         self.history = np.empty((config.sampling.chains, 0))
         self.step = 0
+        size = sum(p.numel() for p in self.psi.parameters())
+        self.last_solution = torch.zeros(size, dtype=torch.float64, device=device)
 
     def warm_up(self) -> None:
         """Take the chains from the Neel state to the sampled distribution."""
@@ -144,14 +146,21 @@ class Trainer:
         """Solve for the step and apply it, unless it is not finite: (shift, retries, norm, shortened, refused)."""
         optimizer = self.config.optimizer
         shift = optimizer.shift(self.step)
+        samples = centre(derivatives, energies, weights)
+        # SPRING (Goldshlager et al., J. Comput. Phys. 516, 113351 (2024)): what these few samples do not determine is
+        # kept from the solution before; (M + shift) Delta = G + shift * carried, written as a correction to it.
+        carried = optimizer.momentum * self.last_solution
+        explained = (samples.rows @ carried.to(samples.rows.dtype)).double()
         try:
-            solution = SOLVERS[optimizer.solver](centre(derivatives, energies, weights), shift)
+            solution = SOLVERS[optimizer.solver](samples._replace(energies=samples.energies - explained), shift)
         except FactorisationError as error:
             return shift, 0, float("nan"), False, str(error)
-        step = learning_rate * solution.step
+        direction = carried + solution.step
+        step = learning_rate * direction
         norm, longest = step.norm().item(), optimizer.max_step_norm(self.step)
         if not torch.isfinite(step).all():
             return solution.shift, solution.retries, norm, False, "the step is not finite"
+        self.last_solution = direction
         if norm > longest:
             step *= longest / norm
         with torch.no_grad():

@@ -37,10 +37,14 @@ def numbers(out: Path) -> list[dict]:
     return [{k: str(v) for k, v in line.items() if k != "seconds"} for line in read_log(out / LOG)]
 
 
+def tensor_groups(of: checkpoint.Checkpoint) -> list[dict[str, torch.Tensor]]:
+    return [getattr(of, group) for group in checkpoint.GROUPS]
+
+
 def same_state(one: Path, other: Path) -> bool:
-    """Whether two checkpoints agree in every bit of parameters, chains, history and random-number counters."""
+    """Whether two checkpoints agree in every bit of parameters, chains, optimiser and random-number counters."""
     a, b = checkpoint.read(one / CHECKPOINT), checkpoint.read(other / CHECKPOINT)
-    tensors = [(x[k], y[k]) for x, y in ((a.parameters, b.parameters), (a.chains, b.chains)) for k in {*x, *y}]
+    tensors = [(x[k], y[k]) for x, y in zip(tensor_groups(a), tensor_groups(b), strict=True) for k in {*x, *y}]
     return a.state == b.state and all(torch.equal(p, q) for p, q in tensors)
 
 
@@ -69,10 +73,10 @@ def test_same_seed_same_bits_and_other_seed_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stop", [1, 3, 4])
 def test_continued_run_has_the_bits_of_an_uninterrupted_one(tmp_path: Path, stop: int) -> None:
     """Stopping after a step and raising the number of steps ends where one run would, history and alpha included."""
-    steered = {"effective_fraction": 0.3}
-    train(config(6, sampling=steered), tmp_path / "whole", quiet=True)
-    train(config(stop, sampling=steered), tmp_path / "parts", quiet=True)
-    train(config(6, sampling=steered), tmp_path / "parts", quiet=True)
+    sections = {"sampling": {"effective_fraction": 0.3}, "optimizer": {"momentum": 0.9}}
+    train(config(6, **sections), tmp_path / "whole", quiet=True)
+    train(config(stop, **sections), tmp_path / "parts", quiet=True)
+    train(config(6, **sections), tmp_path / "parts", quiet=True)
     assert numbers(tmp_path / "whole") == numbers(tmp_path / "parts")
     assert same_state(tmp_path / "whole", tmp_path / "parts")
 

@@ -1,0 +1,54 @@
+"""The timed workloads do what they claim to time; no time itself is judged."""
+
+import pytest
+import torch
+
+from qmcbench.ansatz import CNN
+from qmcbench.bench import timing
+
+
+@pytest.mark.parametrize(("model", "per_site"), [("small", 2710), ("medium", 10032), ("large", 56928)])
+def test_fused_multiply_adds(model: str, per_site: int) -> None:
+    """The count that throughputs are stated with: no structural zeros, and the same per site on every lattice."""
+    with torch.no_grad():
+        network = CNN(model)
+        assert {L: timing.fused_multiply_adds(network, L) for L in (4, 12)} == {4: 16 * per_site, 12: 144 * per_site}
+
+
+def test_clock_sorts_and_does_not_count_the_warm_up() -> None:
+    """Two calls more than repeats, times sorted."""
+    calls = []
+    times = timing.clock(lambda: calls.append(1), repeats=5)
+    assert len(calls) == 7
+    assert len(times) == 5
+    assert times == sorted(times)
+
+
+def test_random_spins_have_no_magnetisation() -> None:
+    """Workloads run on S^z = 0 configurations, all different."""
+    spins = timing.random_spins(6, 50)
+    assert spins.dtype == torch.int8
+    assert set(spins.unique().tolist()) == {-1, 1}
+    assert (spins.sum((1, 2)) == 0).all()
+    assert len(spins.flatten(1).unique(dim=0)) == 50
+
+
+def test_forward_states_rate_and_fraction() -> None:
+    """GF/s counts two operations per fused multiply-add; the fraction is relative to the rate it is given."""
+    found = timing.forward("small", 4, 8, sgemm=100.0)
+    assert found.GFs == pytest.approx(2 * 2710 * 16 * 8 / found.median_s / 1e9)
+    assert found.fraction_of_sgemm == pytest.approx(found.GFs / 100)
+    assert found.min_s <= found.median_s <= found.max_s
+
+
+@pytest.mark.parametrize("solver", ["sample_space", "dense"])
+def test_iteration_has_all_phases(solver: str) -> None:
+    """The four phases of one step, each timed on the lattice and batch asked for."""
+    rows = timing.iteration("small", 4, 0.5, 4, solver)
+    assert [row.name for row in rows] == [
+        "sampling (L*L proposals)",
+        "local energy",
+        "log-derivatives",
+        f"SR solve ({solver})",
+    ]
+    assert {(row.L, row.batch) for row in rows} == {(4, 4)}
