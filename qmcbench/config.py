@@ -132,7 +132,7 @@ def load(path: Path) -> Config:
             data = tomllib.load(file)
     except OSError as error:
         raise UserError(f"Cannot read the configuration {path}: {error.strerror}.") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid TOML: {error}.") from error
     return parse(data, source=str(path))
 
@@ -186,7 +186,7 @@ def _check(config: Config, source: str) -> None:
         ],
     ]
     for key, number, low, high in limits:
-        if number is not None and not math.isfinite(number):
+        if isinstance(number, float) and not math.isfinite(number):
             raise UserError(f"{source}: {key} = {number} is not a finite number.")
         if number is not None and not low <= number <= high:
             raise UserError(f"{source}: {key} = {number} is outside [{low:g}, {high:g}]; choose a value inside.")

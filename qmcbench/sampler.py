@@ -121,6 +121,7 @@ class Sampler:
 
 def importance_weights(log_psi: Tensor, alpha: float) -> Tensor:
     """Weights |psi|^(2 - alpha) of samples drawn from |psi|^alpha, normalised to sum 1, shape as ``log_psi``."""
-    exponent = (2 - alpha) * log_psi
+    # Written so that a vanishing psi has no weight at alpha = 2 either.
+    exponent = ((2 - alpha) * log_psi).masked_fill(log_psi.isneginf(), -torch.inf)
     weights = (exponent - exponent.max()).exp()
     return weights / weights.sum()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from qmcbench.ansatz import fused, layerwise
 from qmcbench.ansatz.base import log_product
+from qmcbench.errors import UserError
 from qmcbench.reference import ModelSpec, model_spec
 
 
@@ -30,11 +31,17 @@ class CNN(nn.Module):
         (with 0 the signs of psi start out random and training never recovers).
     dtype
         Precision of the parameters and of the forward pass; the product over sites is always float64.
+
+    Raises
+    ------
+    UserError
+        If a layout of one's own has an even kernel, several output channels or another number of parameters.
     """
 
     def __init__(self, model: str | ModelSpec, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.spec = model_spec(model) if isinstance(model, str) else model
+        _check_layout(self.spec)
         generator = torch.Generator().manual_seed(seed)
         channels = 1
         for number, block in enumerate(self.spec.blocks, start=1):
@@ -42,14 +49,14 @@ class CNN(nn.Module):
             channels = block.deconv
         with torch.no_grad():
             for name, parameter in self.named_parameters():
-                bound = 5e-3 if name.endswith("bias") else _xavier_bound(parameter, transposed="deconv" in name)
+                bound = 5e-3 if name.endswith("bias") else _xavier_bound(parameter)
                 # Drawn in float64, so that every precision starts from the same network.
                 draw = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
                 parameter.copy_(bound * (2 * draw - 1))
             self.blocks()[-1].deconv.bias.fill_(1.0)
         self.to(dtype)
         self._fused: fused.FusedNetwork | None = None
-        self._fused_key: tuple[object, ...] = ()
+        self._fused_values = torch.empty(0)
 
     def blocks(self) -> Sequence[Block]:
         """The blocks in order."""
@@ -79,10 +86,12 @@ class CNN(nn.Module):
         """The fused form of the present parameters; recomputed only when a parameter has changed."""
         if torch.is_grad_enabled():
             return fused.fuse(self)
-        # In-place updates raise a tensor's version, replacing it changes its address.
-        key = tuple((p.data_ptr(), p._version) for p in self.parameters())
-        if self._fused is None or key != self._fused_key:
-            self._fused, self._fused_key = fused.fuse(self), key
+        # Compared by value: torch's version counters miss changes through ``.data`` and shared storage.
+        values = nn.utils.parameters_to_vector(self.parameters())
+        known = self._fused_values
+        same = (values.dtype, values.device) == (known.dtype, known.device) and torch.equal(values, known)
+        if self._fused is None or not same:
+            self._fused, self._fused_values = fused.fuse(self), values
         return self._fused
 
 
@@ -107,10 +116,23 @@ class Block(nn.Module):
         self.deconv = Convolution(conv, deconv, 2, bias=deconv)
 
 
-def _xavier_bound(weight: Tensor, *, transposed: bool) -> float:
-    window = math.prod(weight.shape[2:])
-    # A transposed convolution of stride 2 sends each input to both columns, but each output has one input pair.
-    fan_in, fan_out = weight.shape[1] * window, weight.shape[0] * window
-    if transposed:
-        fan_in, fan_out = fan_out, fan_in
-    return math.sqrt(6 / (fan_in + fan_out))
+def _xavier_bound(weight: Tensor) -> float:
+    """Bound of the Xavier-uniform distribution; fan-in and fan-out enter alike, so the order of channels is free."""
+    return math.sqrt(6 / ((weight.shape[0] + weight.shape[1]) * math.prod(weight.shape[2:])))
+
+
+def _check_layout(spec: ModelSpec) -> None:
+    channels, count = 1, 0
+    for block in spec.blocks:
+        if block.kernel % 2 == 0:
+            raise UserError(
+                f"The network {spec.name!r} has a kernel of {block.kernel}; periodic padding needs odd ones."
+            )
+        count += (channels * block.kernel**2 + 1) * block.conv + (2 * block.conv + 1) * block.deconv
+        channels = block.deconv
+    if channels != 1:
+        raise UserError(f"The network {spec.name!r} ends in {channels} channels; psi is a product over one.")
+    if count != spec.parameters:
+        raise UserError(
+            f"The network {spec.name!r} states {spec.parameters} parameters, but its blocks have {count}."
+        )

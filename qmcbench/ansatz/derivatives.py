@@ -51,7 +51,7 @@ def log_derivatives(psi: Ansatz, spins: Tensor, *, chunk: int = 256) -> Tensor:
     with torch.enable_grad():
         per_sample = torch.func.vmap(torch.func.grad(log_psi), in_dims=(None, 0))
         parts = [
-            torch.cat([g.detach().flatten(1) for g in per_sample(parameters, part).values()], dim=1)
+            torch.cat([g.detach().reshape(len(part), -1) for g in per_sample(parameters, part).values()], dim=1)
             for part in spins.split(chunk)
         ]
     return torch.cat(parts)

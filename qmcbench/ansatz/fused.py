@@ -7,8 +7,8 @@ the next max-pooling is the maximum of the two sets.
 Columns: a convolution output at column x = 2j + s reads columns x + t, |t| <= h = k // 2, that is the pairs
 j + floor((s + t)/2). For even h both parities of pair j read the same (k+1)/2 pairs ("site" form). For odd h they do
 not, but columns 2g - 1 and 2g read the same (k+1)/2 pairs g - (k+1)/4 ... g + (k+1)/4 - 1 ("gap" form): the
-convolution has one more output column, and pair j is completed from gaps j and j + 1. Either way no zeros are
-multiplied. The first block is of the same kind, its two input channels being the spins of a pair.
+convolution has one more output column, and pair j is completed from gaps j and j + 1. The first
+block is of the same kind, its two input channels being the spins of a pair; it alone multiplies some zeros.
 """
 
 from __future__ import annotations
@@ -93,8 +93,11 @@ def _convolve(x: Tensor, layer: Layer) -> Tensor:
 
 def pad(x: Tensor, rows: int, columns: int) -> Tensor:
     """Periodic padding of the grid ``x`` (batch, height, width, channels)."""
-    x = torch.cat([x[:, :, -columns:], x, x[:, :, :columns]], dim=2)
-    return torch.cat([x[:, -rows:], x, x[:, :rows]], dim=1)
+    if columns:
+        x = torch.cat([x[:, :, -columns:], x, x[:, :, :columns]], dim=2)
+    if rows:
+        x = torch.cat([x[:, -rows:], x, x[:, :rows]], dim=1)
+    return x
 
 
 def _parities(z: Tensor) -> tuple[Tensor, Tensor]:
