@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 import tomllib
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -244,21 +243,15 @@ def evaluate(run: PlannedRun, psi: torch.nn.Module, folder: Path, quiet: bool) -
 
 def measure(profile: Profile, quiet: bool) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Forward throughput against this machine's sgemm, and the phases of an iteration of the profile's last run."""
-    last = profile.runs[-1].config
-    sgemm = timing.sgemm_rate()
-    work: list[Callable[[], list[timing.Timing]]] = [
-        lambda model=model, L=L, batch=batch: [timing.forward(model, L, batch, sgemm)]  # type: ignore[misc]
-        for model, L, batch in profile.timings
-    ]
-    work.append(
-        lambda: timing.iteration(last.wavefunction.network, last.model.L, last.model.J2, last.sampling.chains)
-    )
-    rows: list[dict[str, Any]] = []
-    with Bar("timings", len(work), quiet=quiet) as bar:
-        for number, part in enumerate(work, start=1):
-            rows += [asdict(row) for row in part()]
+    last, sgemm = profile.runs[-1].config, timing.sgemm_rate()
+    rows: list[timing.Timing] = []
+    with Bar("timings", len(profile.timings) + 1, quiet=quiet) as bar:
+        for number, (model, L, batch) in enumerate(profile.timings, start=1):
+            rows.append(timing.forward(model, L, batch, sgemm))
             bar.update(number)
-    return {"sgemm_GFs": sgemm}, rows
+        rows += timing.iteration(last.wavefunction.network, last.model.L, last.model.J2, last.sampling.chains)
+        bar.update(bar.total)
+    return {"sgemm_GFs": sgemm}, [asdict(row) for row in rows]
 
 
 def paper_rows(run: str) -> list[dict[str, Any]]:
