@@ -88,15 +88,13 @@ def iteration(model: str, L: int, J2: float, chains: int, solver: str = "sample_
     sweep = sampler.advance(psi, state, L * L, 1.0)
     energies = local_energies(psi, hamiltonian, state.spins, sweep.log_psi, sweep.phase)
     weights = torch.full((chains,), 1 / chains, dtype=torch.float64)
+    derivatives = log_derivatives(psi, state.spins)
     phases: dict[str, Callable[[], object]] = {
         "sampling (L*L proposals)": lambda: sampler.advance(psi, state, L * L, 1.0),
         "local energy": lambda: local_energies(psi, hamiltonian, state.spins, *psi(state.spins)),
         "log-derivatives": lambda: log_derivatives(psi, state.spins),
-        f"SR solve ({solver})": lambda: SOLVERS[solver](
-            centre(log_derivatives_copy.clone(), energies, weights), 1e-3
-        ),
+        f"SR solve ({solver})": lambda: SOLVERS[solver](centre(derivatives.clone(), energies, weights), 1e-3),
     }
-    log_derivatives_copy = log_derivatives(psi, state.spins)
     return [_timing(name, model, L, chains, clock(work, 5)) for name, work in phases.items()]
 
 
