@@ -30,8 +30,7 @@ def own_layout(*blocks: tuple[int, int, int]) -> ModelSpec:
 @pytest.fixture(params=["convolution", "matrix"])
 def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Forces one of the two ways of evaluating the fused network without gradients."""
-    monkeypatch.setattr(fused, "DENSE_RATIO", math.inf if request.param == "matrix" else 0.0)
-    monkeypatch.setattr(fused, "DENSE_MAX_INPUTS", 10**9)
+    monkeypatch.setattr(fused, "DENSE_MAX_INPUTS", 10**9 if request.param == "matrix" else 0)
     return str(request.param)
 
 

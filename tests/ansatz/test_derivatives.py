@@ -23,7 +23,7 @@ MODELS = ("small", "medium", "large")
 @pytest.fixture(autouse=True)
 def _convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Finite differences change the parameters at every evaluation: no time to build full matrices."""
-    monkeypatch.setattr(fused, "DENSE_RATIO", 0.0)
+    monkeypatch.setattr(fused, "DENSE_MAX_INPUTS", 0)
 
 
 class Machine(nn.Module):
