@@ -43,8 +43,7 @@ class J1J2:
 
     def antiparallel(self, spins: Tensor) -> Tensor:
         """Which bonds join opposite spins, shape (batch, bonds), bool, for ``spins`` (batch, L, L)."""
-        flat = spins.flatten(1)
-        return flat[:, self.bonds[:, 0]] != flat[:, self.bonds[:, 1]]
+        return antiparallel(spins, self.bonds)
 
     def diagonal(self, antiparallel: Tensor) -> Tensor:
         """Diagonal matrix elements <S|H|S>, shape (batch,), float64, from the mask of antiparallel bonds."""
@@ -70,6 +69,12 @@ class J1J2:
             Shape (n, L, L), int8.
         """
         return exchange(spins, row, self.bonds[bond])
+
+
+def antiparallel(spins: Tensor, bonds: Tensor) -> Tensor:
+    """Which ``bonds`` (n, 2) join opposite spins of ``spins`` (batch, L, L), shape (batch, n), bool."""
+    flat = spins.flatten(1)
+    return flat[:, bonds[:, 0]] != flat[:, bonds[:, 1]]
 
 
 def exchange(spins: Tensor, row: Tensor, pair: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import tomllib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -23,7 +24,7 @@ from qmcbench.hamiltonian import J1J2
 from qmcbench.progress import Bar
 from qmcbench.report.build import write_report
 from qmcbench.statistics import Estimate
-from qmcbench.training import CHECKPOINT, LOG, Interrupted, load_ansatz, make_folder, read_log, train
+from qmcbench.training import CHECKPOINT, LOG, load_ansatz, make_folder, read_log, train
 from qmcbench.vmc import build_ansatz, sample_energies
 
 SECTIONS = ("wavefunction", "sampling", "optimizer", "run", "evaluation")
@@ -158,13 +159,16 @@ def exact_row(J2: float) -> dict[str, Any]:
     return {**row, "source": f"QuSpin {found.provenance['versions']['quspin']}, this run"}
 
 
-def engine_checks(couplings: tuple[float, ...]) -> list[Check]:
-    """Checks that need no training, on a small random network in float64."""
+def engine_checks(couplings: tuple[float, ...]) -> Iterator[Check]:
+    """Checks that need no training, on a small random network in float64, one after the other."""
     psi = build_ansatz(Wavefunction(dtype="float64"), seed=3)
-    found = [check(J2) for J2 in couplings for check in (checks.matrix_elements, lambda J2: checks.full_sum(psi, J2))]
-    found += [checks.derivatives(psi, 6), checks.solvers(psi, 0.5)]
-    found += [checks.sampled_distribution(psi, alpha, seed=5) for alpha in (2.0, 1.0)]
-    return found
+    for J2 in couplings:
+        yield checks.matrix_elements(J2)
+        yield checks.full_sum(psi, J2)
+    yield checks.derivatives(psi, 6)
+    yield checks.solvers(psi, 0.5)
+    for alpha in (2.0, 1.0):
+        yield checks.sampled_distribution(psi, alpha, seed=5)
 
 
 def finish_run(run: PlannedRun, out: Path, command: str, quiet: bool) -> tuple[dict[str, Any], list[Check]]:
@@ -289,6 +293,3 @@ def not_run(profile: Profile) -> list[dict[str, str]]:
 def slug(name: str) -> str:
     """A run's name as a folder name."""
     return "".join(c if c.isalnum() or c in ".-" else "_" for c in name)
-
-
-__all__ = ["Interrupted", "Profile", "load_profile", "profile_names", "reproduce"]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from qmcbench.ansatz.base import Ansatz
-from qmcbench.hamiltonian import exchange
+from qmcbench.hamiltonian import antiparallel, exchange
 from qmcbench.lattice import nearest_bonds, neel
 from qmcbench.rng import chain_uniforms
 
@@ -87,36 +87,32 @@ class Sampler:
             Exponent of the sampled weight |psi|^alpha.
         """
         log_psi, phase = psi(chains.spins)
-        antiparallel = self._antiparallel(chains.spins)
-        count = antiparallel.sum(1)
+        movable = antiparallel(chains.spins, self.pairs)
+        count = movable.sum(1)
         rows = torch.arange(len(chains.spins), device=chains.spins.device)
         accepted = torch.zeros((), dtype=torch.int64, device=chains.spins.device)
         uniforms = chain_uniforms(self.seed, chains.numbers, chains.proposals, proposals)
         for choice, threshold in uniforms:
             # The k-th antiparallel pair, k uniform in 0..count-1.
             k = (choice * count).to(torch.int64)
-            bond = torch.searchsorted(antiparallel.cumsum(1), k[:, None], right=True).squeeze(1)
+            bond = torch.searchsorted(movable.cumsum(1), k[:, None], right=True).squeeze(1)
             proposed = exchange(chains.spins, rows, self.pairs[bond])
             new_log_psi, new_phase = psi(proposed)
-            new_antiparallel = self._antiparallel(proposed)
-            new_count = new_antiparallel.sum(1)
+            new_movable = antiparallel(proposed, self.pairs)
+            new_count = new_movable.sum(1)
             log_ratio = alpha * (new_log_psi - log_psi)
             if self.hastings:
                 log_ratio = log_ratio + (count / new_count).log()
             # A non-finite current weight (an abnormal chain) compares false for ever: let it move instead.
             accept = (threshold.log() < log_ratio) | (~log_psi.isfinite() & new_log_psi.isfinite())
             chains.spins = torch.where(accept[:, None, None], proposed, chains.spins)
-            antiparallel = torch.where(accept[:, None], new_antiparallel, antiparallel)
+            movable = torch.where(accept[:, None], new_movable, movable)
             count = torch.where(accept, new_count, count)
             log_psi = torch.where(accept, new_log_psi, log_psi)
             phase = torch.where(accept, new_phase, phase)
             accepted += accept.sum()
         chains.proposals += proposals
         return Sweep(log_psi, phase, accepted.item() / max(1, proposals * len(rows)))
-
-    def _antiparallel(self, spins: Tensor) -> Tensor:
-        flat = spins.flatten(1)
-        return flat[:, self.pairs[:, 0]] != flat[:, self.pairs[:, 1]]
 
 
 def importance_weights(log_psi: Tensor, alpha: float) -> Tensor:

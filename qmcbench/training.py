@@ -75,8 +75,9 @@ def train(
         trainer = resume(checkpoint.read(path), config, path)
     else:
         trainer = Trainer(config, starting_ansatz(config))
-        path.unlink(missing_ok=True)
     check_memory(config, trainer.psi)
+    if trainer.step == 0:
+        path.unlink(missing_ok=True)
     keep_lines(log, trainer.step)
     made_by = provenance.collect(command)
     steps = config.optimizer.steps

@@ -187,3 +187,6 @@ def test_dense_solver_that_cannot_fit_is_refused(tmp_path: Path, monkeypatch: py
     with pytest.raises(UserError, match=r"needs 0.2 GiB for the 3531 x 3531 .*sample_space"):
         train(config(1, optimizer={"solver": "dense"}), tmp_path, quiet=True)
     train(config(1, optimizer={"solver": "sample_space"}), tmp_path, quiet=True)
+    with pytest.raises(UserError, match="sample_space"):
+        train(config(1, optimizer={"solver": "dense"}), tmp_path, quiet=True, restart=True)
+    assert checkpoint.read(tmp_path / CHECKPOINT).state["step"] == 1, "a refused restart must lose nothing"

@@ -14,7 +14,7 @@ class Ansatz(Protocol):
 
     ``spins`` are int8 of value +-1, shape (batch, L, L), +1 for spin up. Both results have shape (batch,):
     log|psi| real (float64 where it was accumulated so), phase = psi/|psi| real (+-1) or complex. A vanishing psi is
-    (-inf, 0). A ``torch.nn.Module`` can also be trained; see :func:`qmcbench.sr.log_derivatives`.
+    (-inf, 0). A ``torch.nn.Module`` can also be trained; see :func:`qmcbench.ansatz.log_derivatives`.
     """
 
     def __call__(self, spins: Tensor, /) -> tuple[Tensor, Tensor]: ...

@@ -52,7 +52,7 @@ class FusedNetwork:
         # The two spins of a pair are the channels of the first grid.
         x = spins.to(self.head.weight.dtype).unflatten(-1, (-1, 2))
         for layer in self.layers:
-            x = torch.maximum(*_parities(_convolve(x, layer)))
+            x = torch.maximum(*_parities(periodic_convolution(x, *layer)[1]))
         return F.linear(x, self.head.weight, self.head.bias).flatten(1)
 
     def _prefers_dense(self, L: int) -> bool:
@@ -75,17 +75,16 @@ def _as_matrix(layer: Layer, L: int) -> Layer:
     """The layer on an L x L lattice as a matrix (inputs, outputs), found by applying it to unit vectors."""
     pairs, channels = L * L // 2, layer.weight.shape[1]
     units = torch.eye(pairs * channels, dtype=layer.weight.dtype, device=layer.weight.device)
-    unbiased = Layer(layer.weight, torch.zeros_like(layer.bias))
-    even, odd = _parities(_convolve(units.view(-1, L, L // 2, channels), unbiased))
+    even, odd = _parities(periodic_convolution(units.view(-1, L, L // 2, channels), layer.weight, None)[1])
     weight = torch.cat([even.flatten(1), odd.flatten(1)], dim=1)
     bias = torch.cat([half.repeat(pairs) for half in layer.bias.chunk(2)])
     return Layer(weight, bias)
 
 
-def _convolve(x: Tensor, layer: Layer) -> Tensor:
-    """Periodic convolution of a grid (batch, rows, pairs, C_in): (batch, rows, columns, 2 C_out), channels last."""
-    padded = pad(x, layer.weight.shape[2] // 2, layer.weight.shape[3] // 2)
-    return F.conv2d(padded.permute(0, 3, 1, 2), layer.weight, layer.bias).permute(0, 2, 3, 1)
+def periodic_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Padded input and output of a convolution on the torus, each (batch, height, width, channels)."""
+    padded = pad(x, weight.shape[2] // 2, weight.shape[3] // 2)
+    return padded, F.conv2d(padded.permute(0, 3, 1, 2), weight, bias).permute(0, 2, 3, 1)
 
 
 def pad(x: Tensor, rows: int, columns: int) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qmcbench.ansatz.fused import pad
+from qmcbench.ansatz.fused import periodic_convolution
 
 if TYPE_CHECKING:
     from qmcbench.ansatz.cnn import Block
@@ -47,7 +47,7 @@ def log_derivatives(blocks: Sequence[Block], spins: Tensor, shares: Tensor, out:
     x = spins.flatten(0, 1).to(out.dtype).unsqueeze(-1)  # (batch * images, L, L, channels), channels last throughout
     memory = []
     for block in blocks:
-        padded, z = _periodic_convolution(x, block.conv.weight, block.conv.bias)
+        padded, z = periodic_convolution(x, block.conv.weight, block.conv.bias)
         even, odd = z.unflatten(2, (-1, 2)).unbind(3)
         pooled = torch.maximum(even, odd)
         memory.append((padded, even >= odd, pooled))
@@ -73,13 +73,7 @@ def log_derivatives(blocks: Sequence[Block], spins: Tensor, shares: Tensor, out:
             out[:, start:stop] = gradient.reshape(batch, -1)
             stop = start
         # The transpose of a periodic convolution is the one with the mirrored kernel.
-        _, dx = _periodic_convolution(dz, block.conv.weight.flip(2, 3).transpose(0, 1), None)
-
-
-def _periodic_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Padded input and output of a convolution on the torus."""
-    padded = pad(x, weight.shape[2] // 2, weight.shape[3] // 2)
-    return padded, F.conv2d(padded.permute(0, 3, 1, 2), weight, bias).permute(0, 2, 3, 1)
+        _, dx = periodic_convolution(dz, block.conv.weight.flip(2, 3).transpose(0, 1), None)
 
 
 def _pair_to_columns(block: Block) -> Tensor:

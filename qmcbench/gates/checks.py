@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from qmcbench import reference
 from qmcbench.ansatz.base import Ansatz
 from qmcbench.ansatz.derivatives import log_derivatives
-from qmcbench.hamiltonian import J1J2
+from qmcbench.hamiltonian import J1J2, antiparallel
 from qmcbench.lattice import all_configurations, nearest_bonds
 from qmcbench.local_energy import local_energies
 from qmcbench.sampler import Chains, Sampler
@@ -65,12 +65,12 @@ def sparse_hamiltonian(hamiltonian: J1J2, spins: Tensor) -> scipy.sparse.csr_arr
     """Matrix of the engine's Hamiltonian over ``spins`` (states, L, L), which must be closed under it."""
     codes = _codes(spins)
     order = codes.argsort()
-    antiparallel = hamiltonian.antiparallel(spins)
-    row, bond = antiparallel.nonzero(as_tuple=True)
+    movable = hamiltonian.antiparallel(spins)
+    row, bond = movable.nonzero(as_tuple=True)
     connected = _codes(hamiltonian.exchange(spins, row, bond))
     column = order[torch.searchsorted(codes[order], connected)]
     n = len(spins)
-    values = torch.cat([hamiltonian.diagonal(antiparallel), hamiltonian.off_diagonal(bond)])
+    values = torch.cat([hamiltonian.diagonal(movable), hamiltonian.off_diagonal(bond)])
     index = torch.arange(n)
     rows, columns = torch.cat([index, column]), torch.cat([index, row])
     matrix = scipy.sparse.coo_array((values.numpy(), (rows.numpy(), columns.numpy())), shape=(n, n))
@@ -166,9 +166,7 @@ def sampled_distribution(psi: Ansatz, alpha: float, seed: int, *, hastings: bool
     with torch.no_grad():
         log_psi = psi(spins)[0]
     probability = torch.softmax(alpha * log_psi, 0)
-    pairs = nearest_bonds(4)
-    flat = spins.flatten(1)
-    count = (flat[:, pairs[:, 0]] != flat[:, pairs[:, 1]]).sum(1)
+    count = antiparallel(spins, nearest_bonds(4)).sum(1)
     order = torch.from_numpy(np.lexsort((log_psi.numpy(), count.numpy())))
     bins = torch.empty(len(spins), dtype=torch.int64)
     bins[order] = (probability[order].cumsum(0) * 64).long().clamp(max=63)
