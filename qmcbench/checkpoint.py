@@ -57,19 +57,23 @@ def read(path: Path) -> Checkpoint:
         If there is none, it is damaged, or it is of another format.
     """
     if not path.is_file():
-        raise UserError(f"There is no checkpoint at {path}; give the path of a .safetensors file that `train` wrote.")
+        raise UserError(
+            f"There is no checkpoint at {path}; give the path of a .safetensors file that `train` or "
+            "`import-weights` wrote."
+        )
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(
-            f"The checkpoint {path} is damaged ({error}); restore it from a copy or start again with --restart."
+            f"{path} is no checkpoint, or a damaged one ({error}); restore it from a copy, train again with "
+            "--restart, or make one of the authors' network with `qmcbench import-weights`."
         ) from error
     if metadata.get("format") != FORMAT:
         raise UserError(
             f"{path} holds the format {metadata.get('format')!r}, but this version reads {FORMAT!r}; "
-            "it was not written by `qmcbench train`."
+            "it was written neither by `qmcbench train` nor by `import-weights`."
         )
     groups = {
         group: {name.removeprefix(f"{group}/"): t for name, t in tensors.items() if name.startswith(f"{group}/")}

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from qmcbench import __version__, reference
+from qmcbench import __version__, cli_reference, reference
 from qmcbench.errors import UserError
+from qmcbench.progress import Bar
 
 app = typer.Typer(
     add_completion=False,
@@ -40,6 +41,9 @@ def _version(show: bool) -> None:
     if show:
         print(f"qmcbench {__version__}")
         raise typer.Exit
+
+
+app.add_typer(cli_reference.app, name="reference")
 
 
 @app.callback()
@@ -71,23 +75,170 @@ def train(
     print(f"checkpoint: {out / training.CHECKPOINT}")
 
 
-@app.command(epilog="Example: `qmcbench ed --L 4 --j2 0.5 --json`")
+@app.command(
+    epilog="Example: `qmcbench evaluate a/checkpoint.safetensors --samples 4096 --j2 0.5 --j2 0.6 --out a-eval`; "
+    "the same command again continues a stopped evaluation, more samples extend it."
+)
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of `train` or `import-weights`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for evaluation.json, its state and plots.")],
+    samples: Annotated[int, typer.Option(help="Of all chains together; rounded up to a multiple of --chains.")],
+    L: Annotated[int | None, typer.Option("--L", help="Any even size; the checkpoint's if absent.")] = None,
+    j2: Annotated[
+        list[float] | None,
+        typer.Option("--j2", help="May be repeated; the checkpoint's if absent.", parser=_number, metavar="FLOAT"),
+    ] = None,
+    chains: Annotated[int, typer.Option(help="Independent Markov chains.")] = 64,
+    alpha: Annotated[float, typer.Option(help="Chains follow |psi|^alpha and are reweighted to |psi|^2.")] = 2.0,
+    warm_up: Annotated[int, typer.Option(help="Sweeps of L * L proposals before the first sample.")] = 20,
+    gap: Annotated[int | None, typer.Option(help="Proposals between samples; L * L if absent.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the chains.")] = 0,
+    observables: Annotated[
+        str, typer.Option(help="none, spins (correlations, structure factor) or dimers (these too; twice the time).")
+    ] = "none",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    restart: Annotated[bool, typer.Option("--restart", help="Discard an evaluation that is there.")] = False,
+    quiet: Quiet = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Unbiased energy of a trained network with honest error bars, at any even L and any number of J2."""
+    from qmcbench import evaluation, strict_json
+    from qmcbench.config import Sampling
+
+    result, _ = evaluation.evaluate(
+        checkpoint,
+        out,
+        L=L,
+        J2=j2 or (),
+        samples=samples,
+        sampling=Sampling(chains=chains, gap=gap, warm_up=warm_up, alpha=alpha),
+        seed=seed,
+        observables=observables,
+        device=device,
+        restart=restart,
+        quiet=quiet,
+        command=_command(),
+    )
+    if result["observables"]:
+        from qmcbench.report.structure_factor import draw_structure_factor
+
+        draw_structure_factor(result["observables"]["structure_factor"]["mean"], out / "structure_factor")
+    print(strict_json.dumps(result, indent=1) if as_json else evaluation.describe(result))
+
+
+@app.command(
+    "zero-shot",
+    epilog="Example: `qmcbench zero-shot liang.safetensors --out reports/zero-shot`; run it again to continue.",
+)
+def zero_shot(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of `train` or `import-weights`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report and its evaluations.")],
+    L: Annotated[list[int] | None, typer.Option("--L", help="May be repeated; 6 to 24 if absent.")] = None,
+    j2: Annotated[
+        list[float] | None,
+        typer.Option("--j2", help="May be repeated; 0.44 to 0.6 if absent.", parser=_number, metavar="FLOAT"),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(help="On the lattice it was trained for; others get as many as give the same error.")
+    ] = 1024,
+    chains: Annotated[int, typer.Option(help="Independent Markov chains.")] = 32,
+    warm_up: Annotated[int, typer.Option(help="Sweeps of L * L proposals before the first sample.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of the chains.")] = 0,
+    restart: Annotated[bool, typer.Option("--restart", help="Discard evaluations that are there.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """One network on other lattices and couplings without retraining: a report. Exit status 1 if a check fails."""
+    from qmcbench import zero_shot as job
+
+    results = job.zero_shot(
+        checkpoint,
+        out,
+        sizes=L or job.SIZES,
+        couplings=j2 or job.COUPLINGS,
+        samples=samples,
+        chains=chains,
+        warm_up=warm_up,
+        seed=seed,
+        restart=restart,
+        quiet=quiet,
+        command=_command(),
+    )
+    for row in results["comparisons"]:
+        best = f"  {row['best']['kind']} {row['best']['energy']:.6f}" if row["best"] else ""
+        print(f"{row['L']}x{row['L']} J2 = {row['J2']:g}: E/N = {row['energy']:.6f} +- {row['error']:.1e}{best}")
+    _conclude(results["checks"], out)
+
+
+@app.command(
+    "import-weights",
+    epilog="Example: `qmcbench import-weights model_chk --out liang.safetensors`, "
+    "then `qmcbench evaluate liang.safetensors --samples 1024 --out runs/liang`",
+)
+def import_weights(
+    file: Annotated[
+        Path, typer.Argument(help="The authors' pickle (nothing in it is run) or the same arrays as .npz.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint to write (.safetensors).")],
+    L: Annotated[int | None, typer.Option("--L", help="Size it was trained for; the authors' if absent.")] = None,
+    j2: Annotated[
+        float | None,
+        typer.Option("--j2", help="J2 it was trained for; the authors' if absent.", parser=_number, metavar="FLOAT"),
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+) -> None:
+    """Turn a trained network of the paper's authors into a checkpoint for `evaluate` and transfer learning."""
+    from qmcbench import weights
+
+    made = weights.import_weights(file, out, L=L, J2=j2, dtype=dtype, command=_command())
+    size = sum(p.numel() for p in made.parameters.values())
+    model, wavefunction, origin = made.config["model"], made.config["wavefunction"], made.provenance["imported"]
+    print(
+        f"network {wavefunction['network']}: {size} parameters, {dtype}, for L = {model['L']}, J2 = {model['J2']:g}"
+    )
+    if "published_energy" in origin:
+        print(f"the authors' network: {origin['citation']}; {origin['source']}; {origin['licence']}")
+        print(
+            f"published E/N = {origin['published_energy']:.6f} (windowed) for {origin['L']}x{origin['L']}, "
+            f"J2 = {origin['J2']:g}"
+        )
+    print(f"checkpoint: {out}")
+
+
+@app.command(
+    epilog="Examples: `qmcbench ed --L 6 --j2 0.5`; `qmcbench ed --L 4 --j2 0.5 --json`; "
+    "`qmcbench ed --L 6 --j2 0.5 --recompute --work ed66`"
+)
 def ed(
     L: Annotated[int, typer.Option("--L", help="Linear size of the L x L torus.")],
     j2: Annotated[float, typer.Option("--j2", help="J2 in units of J1.", parser=_number, metavar="FLOAT")],
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Diagonalize now instead of asking the store.")
     ] = False,
+    work: Annotated[
+        Path | None, typer.Option("--work", help="Keep the parts of a 6x6 build there (5 GB), to resume from.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Ground state by exact diagonalization (QuSpin): energy, spin correlation, structure factor."""
-    found = reference.exact(L, j2, recompute=recompute)
+    if work is not None and not (recompute and L == 6):
+        raise typer.BadParameter("--work is for `--L 6 --recompute`: nothing else has parts to keep")
+    if recompute and L == 6 and not quiet:
+        needed = reference.requirements(L, 1)
+        print(
+            f"6x6 takes about {needed.seconds / 60:.0f} minutes on 2 cores, {needed.memory / 1e9:.1f} GB of memory"
+            + (f" and {needed.disk / 1e9:.1f} GB in {work}." if work else "; --work FOLDER lets it resume."),
+            file=sys.stderr,
+        )
+    with Bar(f"{L}x{L}", 1, quiet=quiet or not recompute or L == 4) as bar:
+        found = reference.exact(L, j2, recompute=recompute, folder=work, progress=bar.stage)
     if as_json:
         print(json.dumps(asdict(found), indent=1))
         return
     print(f"{L}x{L}, J2 = {j2:g} J1, spin-1/2 J1-J2 Heisenberg model (S.S units)")
     print(f"energy per site     {found.energy:.12f}")
     print(f"residual            {found.residual:.1e}")
+    print(f"gap in the sector   {found.gap:.6f} (total energy; other sectors may have lower states)")
     print(f"sector              {found.sector} ({found.states} states)")
     print(f"S(pi,pi)            {found.structure_factor_pi_pi:.10f}")
     print(f"S(pi,0)             {found.structure_factor_pi_0:.10f}")
@@ -108,7 +259,6 @@ def reproduce(
     from qmcbench import reproduce as job
 
     results = job.reproduce(job.load_profile(profile, seed), out, command=_command(), quiet=quiet)
-    failed = [check["name"] for check in results["checks"] if not check["passed"]]
     for row in results["runs"]:
         found = row["evaluation"]
         print(
@@ -116,8 +266,13 @@ def reproduce(
             f"  exact {row['reference']['energy']:.6f}  relative error {row['relative_error']:.1e}"
             f"  ({row['steps']} steps, {row['samples']} samples, {row['seconds']:.0f} s)"
         )
-    total = len(results["checks"])
-    print(f"{total - len(failed)} of {total} checks passed; report: {out / 'index.html'}")
+    _conclude(results["checks"], out)
+
+
+def _conclude(checks: list[dict[str, Any]], out: Path) -> None:
+    """Say how many checks passed and where the report is; exit status 1 if one failed."""
+    failed = [check["name"] for check in checks if not check["passed"]]
+    print(f"{len(checks) - len(failed)} of {len(checks)} checks passed; report: {out / 'index.html'}")
     if failed:
         print(f"failed: {'; '.join(failed)}", file=sys.stderr)
         raise typer.Exit(1)
@@ -130,10 +285,13 @@ def _command() -> str:
 
 def main() -> None:
     """Entry point: a user's mistake is one sentence on standard error and exit status 2."""
-    from qmcbench.training import Interrupted
-
     try:
+        from qmcbench.training import Interrupted
+
         status = app(standalone_mode=False) or 0
+    except KeyboardInterrupt:
+        print("Interrupted before anything was done.", file=sys.stderr)
+        status = 130
     except (UserError, reference.ReferenceLayerError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = 2

@@ -46,8 +46,8 @@ class J1J2:
         return antiparallel(spins, self.bonds)
 
     def diagonal(self, antiparallel: Tensor) -> Tensor:
-        """Diagonal matrix elements <S|H|S>, shape (batch,), float64, from the mask of antiparallel bonds."""
-        return self.coupling.sum() / 4 - antiparallel.to(torch.float64) @ self.coupling / 2
+        """Diagonal matrix elements <S|H|S> bond by bond, shape and mask as ``antiparallel``, float64."""
+        return self.coupling * (0.25 - 0.5 * antiparallel.to(torch.float64))
 
     def off_diagonal(self, bond: Tensor) -> Tensor:
         """Matrix element <S'|H|S> of the exchange on each given bond, shape as ``bond``, float64."""

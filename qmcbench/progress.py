@@ -42,6 +42,13 @@ class Bar:
             self._last_plain = time.monotonic()
             print(f"{self.title}: {done}/{self.total} {status}", file=sys.stderr, flush=True)
 
+    def stage(self, name: str, done: int, total: int) -> None:
+        """Show progress within one of several stages, each with a total of its own."""
+        self.total = total
+        if self._live is not None:
+            self._live.update(self._task, total=total)
+        self.update(done, name)
+
     def __enter__(self) -> Self:
         if self._live is not None:
             self._live.start()

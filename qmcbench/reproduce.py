@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import tomllib
 from collections.abc import Iterator
@@ -13,25 +12,21 @@ from typing import Any
 
 import torch
 
-from qmcbench import provenance, reference, strict_json
+from qmcbench import evaluation, provenance, reference
 from qmcbench.bench import timing
-from qmcbench.checkpoint import write_atomically
 from qmcbench.config import Config, Sampling, Wavefunction, parse
 from qmcbench.errors import UserError
 from qmcbench.gates import checks
 from qmcbench.gates.checks import Check
-from qmcbench.hamiltonian import J1J2
 from qmcbench.progress import Bar
 from qmcbench.report.build import write_report
 from qmcbench.statistics import Estimate
 from qmcbench.training import CHECKPOINT, LOG, load_ansatz, make_folder, read_log, train
-from qmcbench.vmc import build_ansatz, sample_energies
+from qmcbench.vmc import build_ansatz
 
 SECTIONS = ("wavefunction", "sampling", "optimizer", "run", "evaluation")
 PHASES = ("sampling", "local_energy", "derivatives", "solve")
 CURVE = ("step", "energy", "error", "variance", "acceptance", "r_hat", "alpha", "effective_fraction", "restarted")
-# Evaluation draws from other random streams than training.
-EVALUATION_SEED = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -84,11 +79,11 @@ def load_profile(name: str, seed: int | None = None) -> Profile:
     runs = []
     for entry in data["runs"]:
         sections = {s: {**data["base"].get(s, {}), **entry.get(s, {})} for s in SECTIONS}
-        evaluation = Evaluation(**sections.pop("evaluation"))
+        plan = Evaluation(**sections.pop("evaluation"))
         if seed is not None:
             sections["run"]["seed"] = seed
         config = parse({"model": entry["model"], **sections}, source=f"profile {name}, run {entry['name']}")
-        runs.append(PlannedRun(entry["name"], config, evaluation, entry["tolerance"], entry.get("start")))
+        runs.append(PlannedRun(entry["name"], config, plan, entry["tolerance"], entry.get("start")))
     return Profile(name, tuple(runs), tuple(data["checks_J2"]), tuple(map(tuple, data["timings"])))
 
 
@@ -181,7 +176,7 @@ def finish_run(run: PlannedRun, out: Path, command: str, quiet: bool) -> tuple[d
     train(config, folder, quiet=quiet, command=command)
     log = read_log(folder / LOG)
     psi, _ = load_ansatz(folder / CHECKPOINT)
-    evaluated = evaluate(run, psi, folder, quiet)
+    evaluated = evaluate(run, folder, command, quiet)
     found = Estimate(**{name: evaluated[name] for name in Estimate.__dataclass_fields__})
     L, J2 = config.model.L, config.model.J2
     known = reference.known_energy(L, J2)
@@ -209,7 +204,7 @@ def finish_run(run: PlannedRun, out: Path, command: str, quiet: bool) -> tuple[d
         "seconds": sum(line["seconds"]["step"] for line in log),
         "curve": {name: [line[name] for line in log] for name in CURVE},
         "phase_seconds": {name: sum(line["seconds"][name] for line in log) for name in PHASES},
-        "evaluation": {"energy": found.mean, **evaluated},
+        "evaluation": evaluated,
         "full_sum_energy": full_sum,
         "reference": {"energy": energy, "source": source, "error": 0.0},
         "relative_error": (found.mean - energy) / abs(energy),
@@ -218,31 +213,21 @@ def finish_run(run: PlannedRun, out: Path, command: str, quiet: bool) -> tuple[d
     return row, more
 
 
-def evaluate(run: PlannedRun, psi: torch.nn.Module, folder: Path, quiet: bool) -> dict[str, Any]:
-    """Energy of the trained network from fresh chains; kept in ``evaluation.json`` beside the checkpoint."""
-    stored, plan = folder / "evaluation.json", run.evaluation
-    key = {"steps": run.config.optimizer.steps, **asdict(plan)}
-    if stored.exists():
-        kept: dict[str, Any] = json.loads(stored.read_text())
-        if kept.pop("plan") == key:
-            return kept
-    began = time.perf_counter()
-    seed = run.config.run.seed + EVALUATION_SEED
-    sampling = Sampling(chains=plan.chains, alpha=plan.alpha, warm_up=20)
-    hamiltonian = J1J2(run.config.model.L, run.config.model.J2)
-    with Bar(f"{run.name}: evaluation", plan.samples, quiet=quiet) as bar:
-        samples = sample_energies(psi, hamiltonian, sampling, plan.samples, seed=seed, progress=bar.update)
-    found = {
-        **asdict(samples.estimate()),
-        "v_score": samples.v_score(),
-        "acceptance": samples.acceptance,
-        "abnormal": samples.abnormal,
-        "alpha": plan.alpha,
-        "seconds": time.perf_counter() - began,
-        "seed": seed,
+def evaluate(run: PlannedRun, folder: Path, command: str, quiet: bool) -> dict[str, Any]:
+    """Energy of the trained network from fresh chains; kept beside the checkpoint as long as that is the same."""
+    plan, path = run.evaluation, folder / CHECKPOINT
+    settings: dict[str, Any] = {
+        "samples": plan.chains * plan.samples,
+        "sampling": Sampling(chains=plan.chains, alpha=plan.alpha, warm_up=20),
+        "seed": run.config.run.seed,
+        "quiet": quiet,
+        "command": command,
     }
-    write_atomically(stored, strict_json.dumps({"plan": key, **found}, indent=1).encode())
-    return found
+    try:
+        found, _ = evaluation.evaluate(path, folder, **settings)
+    except evaluation.OtherEvaluationError:
+        found, _ = evaluation.evaluate(path, folder, restart=True, **settings)
+    return {**found["estimates"][0], "alpha": plan.alpha, "seconds": found["seconds"], "seed": found["seed"]}
 
 
 def measure(profile: Profile, quiet: bool) -> tuple[dict[str, float], list[dict[str, Any]]]:
@@ -260,7 +245,7 @@ def measure(profile: Profile, quiet: bool) -> tuple[dict[str, float], list[dict[
 
 def paper_rows(run: str) -> list[dict[str, Any]]:
     """The seed paper's first transfer stage (its Fig. 11) beside ``run``."""
-    stage = reference.paper_numbers()["figure11"]["stages"][0]
+    stage = reference.paper.figure11["stages"][0]
     shared = {"what": "6x6 stage 1 (Fig. 11)", "paper_steps": stage["steps"], "run": run}
     return [
         {**shared, "quantity": "start of E/N", "paper": stage["start"]},

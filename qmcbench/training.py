@@ -151,7 +151,11 @@ def load_ansatz(path: Path) -> tuple[nn.Module, Config]:
     UserError
         If the checkpoint is missing or damaged.
     """
-    stored = checkpoint.read(path)
+    return ansatz_of(checkpoint.read(path), path)
+
+
+def ansatz_of(stored: Checkpoint, path: Path) -> tuple[nn.Module, Config]:
+    """As :func:`load_ansatz`, of the checkpoint ``stored`` that was read from ``path``."""
     config = parse(stored.config, source=str(path))
     psi = build_ansatz(config.wavefunction, config.run.seed)
     checkpoint.load_parameters(psi, stored, path)
@@ -177,8 +181,13 @@ def resume(stored: Checkpoint, config: Config, path: Path) -> Trainer:
     Raises
     ------
     UserError
-        If ``config`` is not that of the checkpoint's run, naming the first difference.
+        If ``config`` is not that of the checkpoint's run, naming the first difference, or it holds no run at all.
     """
+    if not stored.chains:
+        raise UserError(
+            f"{path} holds an imported network and not a run that could continue; "
+            "start from it with wavefunction.start in another --out folder."
+        )
     mine = config.to_dict()
     for section, values in mine.items():
         for key, value in values.items():

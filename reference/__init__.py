@@ -1,4 +1,4 @@
-"""Reference values: exact diagonalization, published exact energies, and the seed paper's network layouts.
+"""Reference values: exact diagonalization, published energies, and the seed paper's networks and numbers.
 
 Imports nothing from the engine, so that no bug can hide in both.
 """
@@ -6,44 +6,59 @@ Imports nothing from the engine, so that no bug can hide in both.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# Not lazy: importing the module would rebind `published` to it, unless the function is bound after that.
+from qmcbench.reference.published import PublishedEnergy, best, energy, published
+
 if TYPE_CHECKING:
+    from qmcbench.reference import paper
     from qmcbench.reference.ed import ExactResult, diagonalize, ground_state, hamiltonian_matrix
+    from qmcbench.reference.ed_sparse import Requirements, diagonalize_sparse, requirements
     from qmcbench.reference.errors import ReferenceLayerError
     from qmcbench.reference.models import ModelSpec, model_names, model_spec
-    from qmcbench.reference.paper import paper_numbers
     from qmcbench.reference.store import exact, known_energy
 
 __all__ = [
     "ExactResult",
     "ModelSpec",
+    "PublishedEnergy",
     "ReferenceLayerError",
+    "Requirements",
+    "best",
     "diagonalize",
+    "diagonalize_sparse",
+    "energy",
     "exact",
     "ground_state",
     "hamiltonian_matrix",
     "known_energy",
     "model_names",
     "model_spec",
-    "paper_numbers",
+    "paper",
+    "published",
+    "requirements",
 ]
 
 _HOME = {
     "ExactResult": "ed",
     "ModelSpec": "models",
     "ReferenceLayerError": "errors",
+    "Requirements": "ed_sparse",
     "diagonalize": "ed",
+    "diagonalize_sparse": "ed_sparse",
     "exact": "store",
     "ground_state": "ed",
     "hamiltonian_matrix": "ed",
     "known_energy": "store",
     "model_names": "models",
     "model_spec": "models",
-    "paper_numbers": "paper",
+    "requirements": "ed_sparse",
 }
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, because `python -m qmcbench.reference.store` warns when the package has already imported the module.
+    if name == "paper":
+        return import_module(f"{__name__}.paper")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

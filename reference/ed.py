@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from qmcbench.reference.errors import ReferenceLayerError
 
-_SECTOR = "S^z=0, kx=ky=0, A1 (reflections of rows, of columns and on the diagonal: +1), spin inversion +1"
+SECTOR = "S^z=0, kx=ky=0, A1 (reflections of rows, of columns and on the diagonal: +1), spin inversion +1"
 _NEAREST = ((0, 1), (1, 0))
 _NEXT_NEAREST = ((1, 1), (1, -1))
 
@@ -48,7 +48,8 @@ class ExactResult:
     residual
         Norm of ``H v - E v`` for the normalised ground state ``v``, in units of the total energy.
     sector
-        Symmetries and quantum numbers of the basis; verified to hold the ground state of the whole S^z = 0 space.
+        Symmetries and quantum numbers of the basis. For 4x4 it is verified to hold the ground state of the whole
+        S^z = 0 space; for 6x6, published energies of that space agree.
     states
         Number of states of that sector.
     gap
@@ -115,28 +116,31 @@ def diagonalize(L: int, J2: float) -> ExactResult:
             f"{unsymmetrised:.12g} in the whole S^z = 0 space): use ground_state, which takes it from the whole space"
         )
 
-    correlation: dict[str, float] = {}
-    pi_pi = pi_0 = 0.0
-    for dx, dy in combinations_with_replacement(range(L // 2 + 1), 2):
-        orbit = _orbit(L, dx, dy)
-        value = 0.75 if dx == dy == 0 else float(vector @ (_matrix(basis, _pairs(L, orbit)) @ vector))
-        correlation[f"{dx},{dy}"] = value
-        pi_pi += value * sum((-1) ** (x + y) for x, y in orbit)
-        pi_0 += value * sum((-1) ** x + (-1) ** y for x, y in orbit) / 2
-
+    correlation = {
+        f"{dx},{dy}": 0.75
+        if dx == dy == 0
+        else float(vector @ (_matrix(basis, _pairs(L, orbit(L, dx, dy))) @ vector))
+        for dx, dy in combinations_with_replacement(range(L // 2 + 1), 2)
+    }
+    pi_pi, pi_0 = structure_factors(L, correlation)
     return ExactResult(
         L=L,
         J2=float(J2),
         energy=total / L**2,
         total_energy=total,
         residual=float(np.linalg.norm(matrix @ vector - total * vector)),
-        sector=_SECTOR,
+        sector=SECTOR,
         states=len(vector),
         gap=float(energies[1]) - total,
         spin_correlation=correlation,
         structure_factor_pi_pi=pi_pi,
         structure_factor_pi_0=pi_0,
-        provenance=_provenance(L, J2, time.perf_counter() - start),
+        provenance=provenance(
+            f"qmcbench.reference.diagonalize({L}, {J2})",
+            "dense diagonalization of the symmetric sector; "
+            "its energy checked against Lanczos (ARPACK) on the whole S^z=0 space",
+        )
+        | {"seconds": round(time.perf_counter() - start, 3)},
     )
 
 
@@ -198,15 +202,16 @@ def ground_state(L: int, J2: float) -> tuple[float, npt.NDArray[np.float64]]:
 
 
 def _check(L: int, J2: float) -> None:
-    if L == 6:
-        raise ReferenceLayerError(
-            "L = 6 needs 15 804 956 symmetric states and is not computed by this version: use L = 4"
-        )
     if L != 4:
         raise ReferenceLayerError(
-            f"L = {L} cannot be diagonalized here, only L = 4 can: "
-            "use L = 4, or look for a published energy with qmcbench.reference.known_energy(L, J2)"
+            f"L = {L} is too large for the whole S^z = 0 space, only L = 4 is served: use L = 4, or "
+            "qmcbench.reference.exact, which has 6x6 too"
         )
+    check_coupling(J2)
+
+
+def check_coupling(J2: float) -> None:
+    """Refuse a coupling that is not a finite number."""
     if not math.isfinite(J2):
         raise ReferenceLayerError(f"J2 = {J2} is not a finite number: give the coupling in units of J1, such as 0.5")
 
@@ -264,9 +269,20 @@ def _bonds(L: int, J2: float) -> list[_Bond]:
     return _neighbour_pairs(L, _NEAREST, 1.0) + _neighbour_pairs(L, _NEXT_NEAREST, J2)
 
 
-def _orbit(L: int, dx: int, dy: int) -> tuple[tuple[int, int], ...]:
+def orbit(L: int, dx: int, dy: int) -> tuple[tuple[int, int], ...]:
     """Distinct displacements on the torus that the point group makes of (dx, dy)."""
     return tuple(sorted({(s * a % L, t * b % L) for a, b in ((dx, dy), (dy, dx)) for s in (1, -1) for t in (1, -1)}))
+
+
+def structure_factors(L: int, correlation: dict[str, float]) -> tuple[float, float]:
+    """``S(pi, pi)`` and the mean of ``S(pi, 0)`` and ``S(0, pi)``, as in `ExactResult`, from its correlations."""
+    pi_pi = pi_0 = 0.0
+    for displacement, value in correlation.items():
+        dx, dy = map(int, displacement.split(","))
+        for x, y in orbit(L, dx, dy):
+            pi_pi += value * (-1) ** (x + y)
+            pi_0 += value * ((-1) ** x + (-1) ** y) / 2
+    return pi_pi, pi_0
 
 
 def _pairs(L: int, orbit: tuple[tuple[int, int], ...]) -> list[_Bond]:
@@ -274,15 +290,14 @@ def _pairs(L: int, orbit: tuple[tuple[int, int], ...]) -> list[_Bond]:
     return _neighbour_pairs(L, orbit, 1 / (L**2 * len(orbit)))
 
 
-def _provenance(L: int, J2: float, seconds: float) -> dict[str, Any]:
+def provenance(command: str, method: str) -> dict[str, Any]:
+    """How a value was obtained: command, method, library versions, machine and date."""
     return {
-        "command": f"qmcbench.reference.diagonalize({L}, {J2})",
-        "method": "dense diagonalization of the symmetric sector; "
-        "its energy checked against Lanczos (ARPACK) on the whole S^z=0 space",
+        "command": command,
+        "method": method,
         "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("quspin", "numpy", "scipy")},
+        | {name: version(name) for name in ("quspin", "numpy", "scipy", "numba")},
         "machine": f"{_cpu_model()}, {os.cpu_count()} cores",
-        "seconds": round(seconds, 3),
         "date": datetime.now(UTC).date().isoformat(),
     }
 

@@ -1,11 +1,10 @@
 """Layouts of the seed paper's convolutional networks, read from ``data/models.toml``."""
 
-import tomllib
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 from qmcbench.reference.errors import ReferenceLayerError
+from qmcbench.reference.schemas import document
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,6 @@ class ModelSpec:
 
 @cache
 def _models() -> dict[str, ModelSpec]:
-    text = files("qmcbench.reference").joinpath("data/models.toml").read_text(encoding="utf-8")
     return {
         row["name"]: ModelSpec(
             name=row["name"],
@@ -59,7 +57,7 @@ def _models() -> dict[str, ModelSpec]:
             blocks=tuple(BlockSpec(**block) for block in row["blocks"]),
             inferred=row.get("inferred", False),
         )
-        for row in tomllib.loads(text)["model"]
+        for row in document("models")["model"]
     }
 
 

@@ -5,11 +5,15 @@ from functools import cache
 
 import pytest
 import torch
+from dense import Array
+from plain import lively
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from qmcbench.ansatz.base import Ansatz
+from qmcbench.config import Wavefunction
 from qmcbench.reference import hamiltonian_matrix
+from qmcbench.vmc import build_ansatz
 
 # Arrays this small gain nothing from threads, and on busy cores threads waiting for one another are 80 times slower.
 torch.set_num_threads(1)
@@ -73,3 +77,14 @@ def tabulated(position: Callable[[Tensor], Tensor]) -> Callable[..., Ansatz]:
         return psi
 
     return make
+
+
+@pytest.fixture(scope="session")
+def network(configurations: Tensor) -> tuple[torch.nn.Module, Array]:
+    """A random float64 network without sign rule or symmetry, made uneven, and its vector."""
+    psi = build_ansatz(Wavefunction(symmetry="none", sign="none", dtype="float64"), seed=5)
+    lively_psi = lively("small", seed=5)
+    psi.load_state_dict(lively_psi.state_dict())
+    with torch.no_grad():
+        log_psi, phase = psi(configurations)
+    return psi, (phase * (log_psi - log_psi.max()).exp()).numpy()

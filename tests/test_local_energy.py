@@ -13,7 +13,7 @@ from qmcbench.ansatz.base import Ansatz
 from qmcbench.ansatz.sign import MarshallSign
 from qmcbench.ansatz.symmetry import C4
 from qmcbench.hamiltonian import J1J2
-from qmcbench.local_energy import local_energies
+from qmcbench.local_energy import local_energies, local_energy_parts
 from qmcbench.reference import ground_state
 
 COUPLINGS = (0.0, 0.2, 0.5, 1.0)
@@ -69,6 +69,23 @@ def test_full_sum(
     expected = (psi @ applied) / (psi @ psi)
     assert full_sum(log_psi, energies) == pytest.approx(expected, rel=1e-10, abs=0)
     torch.testing.assert_close(energies, torch.from_numpy(applied / psi), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("J2", COUPLINGS)
+def test_parts(
+    J2: float,
+    tables: dict[torch.dtype, Table],
+    configurations: Tensor,
+    matrix: Callable[[float], csr_matrix],
+    tabulated: Callable[..., Ansatz],
+) -> None:
+    """One column is (H psi) / psi of the nearest-neighbour bonds alone, the other is linear in J2."""
+    log_psi, sign = tables[torch.float64]
+    psi = dense_vector(log_psi, sign).numpy()
+    first, second = matrix(0.0) @ psi / psi, (matrix(1.0) - matrix(0.0)) @ psi / psi
+    parts = local_energy_parts(tabulated(log_psi, sign), J1J2(4, J2), configurations, log_psi, sign)
+    expected = torch.stack([torch.from_numpy(first), torch.from_numpy(J2 * second)], dim=1)
+    torch.testing.assert_close(parts, expected, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("J2", [0.0, 0.5])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from qmcbench import reproduce as job
-from qmcbench import training
+from qmcbench import training, vmc
 from qmcbench.config import parse
 from qmcbench.reproduce import Evaluation, PlannedRun, Profile, load_profile, profile_names, reproduce
 from qmcbench.training import Interrupted
@@ -57,7 +57,7 @@ def test_finished_parts_are_kept(finished: Path, monkeypatch: pytest.MonkeyPatch
         raise AssertionError("trained or sampled again")
 
     monkeypatch.setattr(training.Trainer, "advance", never)
-    monkeypatch.setattr(job, "sample_energies", never)
+    monkeypatch.setattr(vmc.Evaluator, "advance", never)
     monkeypatch.setattr(job, "engine_checks", lambda _: [])
     after = reproduce(tiny(), finished, command="tiny", quiet=True)["runs"]
     assert json.loads(json.dumps(after)) == before

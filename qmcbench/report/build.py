@@ -1,132 +1,41 @@
-"""The report of a reproduction: results to ``index.html``, ``report.md``, ``plots/*.svg`` and ``results.json``."""
+"""The report of a reproduction (``qmcbench reproduce``)."""
 
 from __future__ import annotations
 
 import math
-import re
-from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 
-import jinja2
-from markupsafe import Markup
-from tabulate import tabulate
-
-from qmcbench import strict_json
-from qmcbench.checkpoint import write_atomically
-from qmcbench.report.numbers import (
-    DASH,
-    count,
-    distinct,
-    duration,
-    fixed,
-    format_value_error,
-    number,
-    percent,
-)
-from qmcbench.report.plots import Plot, Result, figures, provenance
-
-KINDS = {
-    "exact": "Full sums and dense algebra: tight tolerances, no statistics.",
-    "unbiased": "Monte Carlo against full sums at fixed parameters: two-sided, at a stated false-alarm rate.",
-    "variational": "No energy may lie below the exact one by more than its error allows: a violation is a bug.",
-    "convergence": "How close training came: the upper bound of the relative error against a tolerance.",
-}
-"""The kinds of check, in the order of the report."""
+from qmcbench.report.common import check_tables, failed_checks, provenance_table
+from qmcbench.report.document import Cell, Row, Section, Table, Verdict, write
+from qmcbench.report.numbers import DASH, count, duration, fixed, format_value_error, number, percent
+from qmcbench.report.plots import Result, figures, provenance
 
 PARTS = {"exact energies": "exact", "training runs": "runs", "timings": "timings"}
 """What a complete report holds, and its key in the results: an interrupted one lacks the last of them."""
 
 
-@dataclass(frozen=True)
-class Cell:
-    """Text of a table's cell that is a failure (red) or a command (monospaced)."""
-
-    text: str
-    style: str
-    """``bad`` or ``code``."""
-
-
-Row = list[str | Cell]
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text under ``columns``; each column's name starts with ``>`` if its entries are numbers."""
-
-    title: str
-    columns: list[str]
-    rows: list[Row]
-    caption: str = ""
-
-    @property
-    def headers(self) -> list[str]:
-        """Names of the columns."""
-        return [name.removeprefix(">") for name in self.columns]
-
-    @property
-    def numeric(self) -> list[bool]:
-        """Whether each column is aligned to the right."""
-        return [name.startswith(">") for name in self.columns]
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading with its tables and figures; ``empty`` stands for them where there are none."""
-
-    title: str
-    tables: list[Table] = field(default_factory=list)
-    plots: list[Plot] = field(default_factory=list)
-    empty: str = ""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The headline: how many checks passed, and which did not and why."""
-
-    headline: str
-    passed: bool
-    failures: list[str]
-    remarks: list[str]
-
-
 def write_report(results: Result, out: Path) -> list[Path]:
-    """Write the report of ``results`` under ``out`` and return the paths written, ``index.html`` last.
+    """Write the report of ``results`` under ``out`` (see :func:`qmcbench.report.document.write`).
 
-    Each file is replaced in one step, and the same results give the same bytes. Any list in ``results`` may be empty:
-    an interrupted reproduction has a report too. Files of an earlier report that this one lacks are left alone.
+    Any list in ``results`` may be empty: an interrupted reproduction has a report too.
     """
-    parts, verdict = sections(results), judge(results)
     title = f"qmcbench reproduce --profile {results['profile']}"
-    contents = {f"plots/{plot.name}.svg": plot.svg for section in parts for plot in section.plots}
-    contents["results.json"] = strict_json.dumps(results, indent=1, sort_keys=True) + "\n"
-    contents["report.md"] = _markdown(title, verdict, parts)
-    contents["index.html"] = _html(title, verdict, parts)
-    for name, text in contents.items():
-        path = out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
-    return [out / name for name in contents]
+    return write(results, title, judge(results), sections(results), out)
 
 
 def judge(results: Result) -> Verdict:
     """The verdict: every failed check in words, and what is missing from the report."""
     checks, skipped = results["checks"], results["not_run"]
-    failed = [check for check in checks if not check["passed"]]
-    failures = []
-    for check in failed:
-        value, bound = distinct(check["value"], check["bound"])
-        found = f"Value {value.replace(DASH, 'not finite')}, bound {bound}."
-        failures.append(f"{check['name']} ({check['kind']}): {check['statement']} {found}")
+    failures = failed_checks(checks)
     remarks = [f"{run['name']}: {_PLATEAU}" for run in results["runs"] if _evaluation(run).get("plateau") is False]
     missing = [what for what, name in PARTS.items() if not results[name]]
     if missing:
         remarks.insert(0, f"Incomplete: this report has no {', no '.join(missing)}.")
     if skipped:
         remarks.append(f"Not run: {', '.join(item['what'] for item in skipped)}; the commands are below.")
-    headline = f"{len(checks) - len(failed)} of {len(checks)} checks passed" if checks else "No checks were run"
+    headline = f"{len(checks) - len(failures)} of {len(checks)} checks passed" if checks else "No checks were run"
     headline += ", report incomplete" if missing else ""
-    return Verdict(headline, bool(checks) and not failed and not missing, failures, remarks)
+    return Verdict(headline, bool(checks) and not failures and not missing, failures, remarks)
 
 
 _PLATEAU = "the blocking analysis found no plateau, so the error of its energy is a lower bound."
@@ -134,13 +43,11 @@ _PLATEAU = "the blocking analysis found no plateau, so the error of its energy i
 
 def sections(results: Result) -> list[Section]:
     """Everything below the headline, in order."""
-    kinds = dict.fromkeys([*KINDS, *(check["kind"] for check in results["checks"])])
-    checks = [_checks(kind, results["checks"]) for kind in kinds]
     parts = [
         ("Energies", [_energies(results), _settings(results)], "No training run was finished."),
         ("Against the paper", [_paper(results)], "Nothing to compare."),
         ("Exact diagonalization", [_exact(results)], "No exact energies were computed."),
-        ("Checks", checks, "No checks were run."),
+        ("Checks", check_tables(results["checks"]), "No checks were run."),
         ("Timings", [_timings(results)], "Nothing was timed."),
         ("Not run", [_not_run(results)], "The profile itself leaves nothing out."),
         ("Provenance", [_provenance(results)], ""),
@@ -266,17 +173,6 @@ def _exact(results: Result) -> Table:
     return Table("Exact ground states", columns, rows, caption)
 
 
-def _checks(kind: str, checks: list[Result]) -> Table:
-    rows: list[Row] = []
-    for check in checks:
-        if check["kind"] == kind:
-            passed: str | Cell = "passed" if check["passed"] else Cell("FAILED", "bad")
-            rows.append([passed, check["name"], *distinct(check["value"], check["bound"]), check["statement"]])
-    return Table(
-        f"Kind: {kind}", ["result", "check", ">value", ">bound (at most)", "statement"], rows, KINDS.get(kind, "")
-    )
-
-
 def _timings(results: Result) -> Table:
     columns = [
         "operation", "network", ">L", ">batch", "type", ">median", ">min..max", ">repeats", ">GF/s", ">of sgemm",
@@ -302,69 +198,5 @@ def _not_run(results: Result) -> Table:
 
 
 def _provenance(results: Result) -> Table:
-    origin = results["provenance"]
-    machine = origin["machine"]
-    versions = {"Python": origin["python"], **origin["versions"]}
-    host = (machine["cpu"], f"{machine['cores']} cores", f"{number(machine['memory_GiB'])} GiB", machine["system"])
     seeds = [f"{run['name']}: {run['evaluation']['seed']}" for run in results["runs"] if _evaluation(run)]
-    rows: list[Row] = [
-        ["command", Cell(origin["command"], "code")],
-        ["versions", ", ".join(f"{package} {version}" for package, version in versions.items() if version)],
-        ["machine", ", ".join(host)],
-        ["GPU", machine["gpu"] or "none"],
-        ["torch threads", str(machine["torch_threads"])],
-        ["date", origin["date"]],
-        ["seed", str(results["seed"])],
-        ["evaluation seeds", "; ".join(seeds) or DASH],
-        ["total time", duration(results["seconds"])],
-    ]
-    return Table("What these numbers were made with", ["item", "value"], rows)
-
-
-def _html(title: str, verdict: Verdict, parts: list[Section]) -> str:
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["inline"] = lambda plot: Markup(plot.inline())
-    environment.tests["cell"] = lambda value: isinstance(value, Cell)
-    template = files("qmcbench.report").joinpath("report.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(title=title, verdict=verdict, sections=parts) + "\n"
-
-
-def _markdown(title: str, verdict: Verdict, parts: list[Section]) -> str:
-    blocks = [f"# {_escaped(title)}", f"**{verdict.headline}.**"]
-    items = [f"- **FAILED** {_escaped(text)}" for text in verdict.failures]
-    items += [f"- {_escaped(text)}" for text in verdict.remarks]
-    blocks += ["\n".join(items)] if items else []
-    for part in parts:
-        blocks.append(f"## {part.title}")
-        for table in part.tables:
-            blocks += [f"### {_escaped(table.title)}", _markdown_table(table), _escaped(table.caption)]
-        for plot in part.plots:
-            title = _escaped(plot.title)
-            blocks += [f"### {title}", f"![{title}](plots/{plot.name}.svg)", _escaped(plot.caption)]
-        if not part.tables and not part.plots:
-            blocks.append(part.empty)
-    return "\n\n".join(block for block in blocks if block) + "\n"
-
-
-def _markdown_table(table: Table) -> str:
-    rows = [[_markdown_cell(cell) for cell in row] for row in table.rows]
-    align = ["right" if numeric else "left" for numeric in table.numeric]
-    return tabulate(rows, table.headers, tablefmt="pipe", disable_numparse=True, colalign=align)
-
-
-def _markdown_cell(cell: str | Cell) -> str:
-    if isinstance(cell, str):
-        return _escaped(cell)
-    if cell.style == "code":
-        return "`` " + " ".join(cell.text.split()).replace("|", r"\|") + " ``"
-    return f"**{_escaped(cell.text)}**"
-
-
-def _escaped(text: str) -> str:
-    """Text without line breaks or anything that Markdown or HTML would take for markup."""
-    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", " ".join(text.split())).replace("&", "&amp;")
+    return provenance_table(results, [["evaluation seeds", "; ".join(seeds) or DASH]])

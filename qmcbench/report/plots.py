@@ -92,7 +92,7 @@ def provenance(results: Result) -> str:
     )
 
 
-def _render(name: str, size: tuple[float, float], draw: Draw) -> str:
+def render(name: str, size: tuple[float, float], draw: Draw) -> str:
     """SVG of ``draw``; identifiers carry ``name``, so that several figures can share one page."""
     text = io.StringIO()
     with matplotlib.rc_context():
@@ -167,7 +167,7 @@ def _training(index: int, run: Result, paper: list[Result], origin: str) -> Plot
         + origin
     )
     name = f"training-{index}"
-    return Plot(name, f"Training of {run['name']}", caption, _render(name, (WIDTH, 4.6), draw))
+    return Plot(name, f"Training of {run['name']}", caption, render(name, (WIDTH, 4.6), draw))
 
 
 def _column(records: list[Result], key: str) -> NDArray[np.float64]:
@@ -223,7 +223,7 @@ def _against_j2(runs: list[Result], exact: list[Result], origin: str) -> Plot:
         "above it), or as a cross on the lower edge if even that is below E0. The tables name the sources of the "
         "exact energies. " + origin
     )
-    return Plot("energy-j2", "Energy against J2", caption, _render("energy-j2", (WIDTH, 4.6), draw))
+    return Plot("energy-j2", "Energy against J2", caption, render("energy-j2", (WIDTH, 4.6), draw))
 
 
 def _phases(runs: list[Result], origin: str) -> Plot:
@@ -254,7 +254,7 @@ def _phases(runs: list[Result], origin: str) -> Plot:
         f"that may have been shared: without error bars. {origin}"
     )
     size = (WIDTH, 1.2 + 0.36 * len(runs))
-    return Plot("phases", "Share of an iteration by phase", caption, _render("phases", size, draw))
+    return Plot("phases", "Share of an iteration by phase", caption, render("phases", size, draw))
 
 
 def _label_rows(axes: Axes, labels: list[str]) -> None:
@@ -282,7 +282,7 @@ def _throughput(timings: list[Result], rates: Result, origin: str) -> Plot:
         f"{' or '.join(map(str, repeats))} repeats; whiskers: fastest and slowest repeat. {origin}"
     )
     size = (WIDTH, 0.9 + 0.36 * len(timings))
-    return Plot("throughput", "Forward throughput against sgemm", caption, _render("throughput", size, draw))
+    return Plot("throughput", "Forward throughput against sgemm", caption, render("throughput", size, draw))
 
 
 def _timed(timing: Result) -> str:
@@ -317,4 +317,4 @@ def _health(index: int, run: Result, origin: str) -> Plot:
         f"over all steps: {count(sum(curve['restarted']))}. {origin}"
     )
     name = f"sampler-{index}"
-    return Plot(name, f"Sampler health of {run['name']}", caption, _render(name, (WIDTH, 4.8), draw))
+    return Plot(name, f"Sampler health of {run['name']}", caption, render(name, (WIDTH, 4.8), draw))

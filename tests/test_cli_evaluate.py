@@ -1,0 +1,152 @@
+"""The commands `import-weights` and `evaluate` in processes of their own."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import plain
+import pytest
+import safetensors
+from test_cli import qmcbench, refused
+
+from qmcbench.evaluation import RESULT, STATE
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of the paper, imported by the command line."""
+    folder = tmp_path_factory.mktemp("network")
+    np.savez(folder / "w.npz", **{n: p.detach().numpy() for n, p in plain.lively("small").named_parameters()})
+    out = folder / "network.safetensors"
+    result = qmcbench("import-weights", folder / "w.npz", "--out", out, "--L", 4, "--j2", 0.4, "--dtype", "float64")
+    assert result.returncode == 0, result.stderr
+    assert "network small: 3531 parameters, float64, for L = 4, J2 = 0.4" in result.stdout
+    return out
+
+
+# Several command lines in one process: each is (exit status, standard output, standard error).
+BATCH = """
+import contextlib, io, json, sys
+from qmcbench.cli import main
+found = []
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["qmcbench", *arguments]
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as stop:
+            found.append((stop.code, out.getvalue(), err.getvalue()))
+print(json.dumps(found))
+"""
+
+
+def batch(*lines: list[object]) -> list[subprocess.CompletedProcess[str]]:
+    """Run the command lines one after the other in one process."""
+    plain_lines = [[*map(str, arguments)] for arguments in lines]
+    command = [sys.executable, "-P", "-c", BATCH, json.dumps(plain_lines)]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return [subprocess.CompletedProcess(*parts) for parts in zip(plain_lines, *zip(*found, strict=True), strict=True)]
+
+
+def test_mistakes_are_one_sentence_each(network: Path, tmp_path: Path) -> None:
+    """Exit status 2, the value and what to do, and nothing is written."""
+    (tmp_path / "foreign").write_bytes(
+        network.read_bytes().replace(b"qmcbench-checkpoint-1", b"somebodys-checkpoints")
+    )
+    (tmp_path / "file").write_text("")
+    good = ["evaluate", network, "--samples", 8, "--chains", 4, "--out", tmp_path / "out"]
+    mistakes: list[tuple[list[object], tuple[str, ...]]] = [
+        ([*good, "--samples", 0], ("samples = 0", "1")),
+        ([*good, "--L", 5], ("L = 5 is odd", "6")),
+        ([*good, "--L", 40], ("L = 40", "36")),
+        ([*good, "--j2", "nan"], ("J2 = nan", "finite")),
+        ([*good, "--j2", 0.5, "--j2", "inf"], ("J2 = inf", "finite")),
+        ([*good, "--j2", "half"], ("--j2", "'half'")),
+        ([*good, "--chains", 1], ("chains = 1", "[2,")),
+        ([*good, "--alpha", 3], ("alpha = 3", "[0, 2]")),
+        ([*good, "--gap", 0], ("gap = 0", "[1,")),
+        ([*good, "--seed", -1], ("seed = -1", "[0,")),
+        ([*good, "--device", "tpu"], ("'tpu'", "cpu")),
+        (["evaluate", tmp_path / "no.safetensors", *good[2:]], ("no.safetensors", "no checkpoint")),
+        (["evaluate", tmp_path / "foreign", *good[2:]], ("somebodys-checkpoints", "qmcbench-checkpoint-1")),
+        ([*good[:-1], tmp_path / "file" / "out"], ("Cannot write", "--out")),
+        (["import-weights", tmp_path / "no.npz", "--out", tmp_path / "x"], ("no.npz", "No such file")),
+        (["import-weights", tmp_path / "file", "--out", tmp_path / "x"], ("neither an .npz nor",)),
+        (["import-weights", network.parent / "w.npz", "--out", network], ("exists already", "--out")),
+        (["import-weights", network.parent / "w.npz", "--out", tmp_path / "file" / "x"], ("Cannot write", "--out")),
+        (["import-weights", network.parent / "w.npz", "--out", tmp_path / "x", "--L", 7], ("L = 7 is odd",)),
+        (
+            ["import-weights", network.parent / "w.npz", "--out", tmp_path / "x", "--dtype", "int8"],
+            ("'int8'", "float32"),
+        ),
+    ]
+    for result, (_, words) in zip(batch(*[line for line, _ in mistakes]), mistakes, strict=True):
+        refused(result, *words)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "foreign"]
+
+
+def test_text_and_json(network: Path, tmp_path: Path) -> None:
+    """People get energies with errors, labels and the reference; --json prints what is in the file."""
+    command = ["evaluate", network, "--samples", 30, "--chains", 8, "--j2", 0.5, "--j2", 0, "--out", tmp_path]
+    people, printed = batch(command, [*command, "--json", "--quiet"])
+    assert people.returncode == 0, people.stderr
+    for words in ("4x4", "32 samples: 8 chains x 4", "rounded up", "correlated", "unbiased", "J2 = 0.5", "-0.528620"):
+        assert words in people.stdout
+    assert "evaluation: 32/32 E/N" in people.stderr
+    assert printed.stderr == ""
+    assert json.loads(printed.stdout) == json.loads((tmp_path / RESULT).read_text())
+    assert "--json" in json.loads(printed.stdout)["provenance"]["command"]
+
+
+def rounds(out: Path) -> int:
+    """Samples a chain in the stored state."""
+    with safetensors.safe_open(out / STATE, framework="np") as file:
+        return len(file.get_tensor("rounds/log_psi")) if "rounds/log_psi" in file.keys() else 0  # noqa: SIM118
+
+
+def test_killed_evaluation_continues_to_the_same_bits(network: Path, tmp_path: Path) -> None:
+    """SIGKILL at an arbitrary moment, then the same command: the state file is that of an undisturbed evaluation."""
+    command = ["evaluate", network, "--samples", 160, "--chains", 2, "--gap", 2]
+    command += ["--warm-up", 2, "--quiet", "--out"]
+    arguments = [*map(str, command), str(tmp_path / "killed")]
+    # Slowed down, so that the signal comes in time on a busy machine too.
+    code = (
+        "import time; from qmcbench import cli, evaluation; evaluation.SAVE_EVERY = 0; w = evaluation.write_state; "
+        "evaluation.write_state = lambda *a: (w(*a), time.sleep(0.03)); cli.main()"
+    )
+    with subprocess.Popen([sys.executable, "-P", "-c", code, *arguments]) as process:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            if (tmp_path / "killed" / STATE).exists() and rounds(tmp_path / "killed") >= 3:
+                break
+            time.sleep(0.005)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert 0 < rounds(tmp_path / "killed") < 80, "the signal came too late to test anything"
+    contents = []
+    names = "killed", "whole"
+    assert [result.returncode for result in batch(*[[*command, tmp_path / name] for name in names])] == [0, 0]
+    for name in names:
+        with safetensors.safe_open(tmp_path / name / STATE, framework="np") as file:
+            contents.append({key: file.get_tensor(key).tobytes() for key in file.keys()})  # noqa: SIM118
+    assert contents[0] == contents[1]
+    energies = [json.loads((tmp_path / name / RESULT).read_text())["estimates"] for name in names]
+    assert energies[0] == energies[1]
+
+
+def test_observables_are_printed_and_drawn(network: Path, tmp_path: Path) -> None:
+    """`--observables spins` adds the structure factor to the text, the JSON and a plot; nonsense is refused."""
+    command = ["evaluate", network, "--samples", 16, "--chains", 4, "--quiet", "--out", tmp_path / "out"]
+    found, nonsense = batch([*command, "--observables", "spins"], [*command, "--observables", "charge"])
+    assert found.returncode == 0
+    assert "S(pi,pi) = " in found.stdout
+    measured = json.loads((tmp_path / "out" / RESULT).read_text())["observables"]
+    assert len(measured["structure_factor"]["mean"]) == len(measured["correlation"]["error"])
+    assert (tmp_path / "out" / "structure_factor.svg").read_text().startswith("<?xml")
+    assert (nonsense.returncode, nonsense.stderr.count("\n")) == (2, 1)
+    assert "'charge' is not one of none, spins, dimers" in nonsense.stderr

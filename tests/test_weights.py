@@ -1,0 +1,356 @@
+"""Import of trained networks: faithful to the authors' layout, and nothing in a pickle is ever run."""
+
+import contextlib
+import copyreg
+import io
+import operator
+import os
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plain
+import pytest
+import torch
+from test_cli import qmcbench, refused
+
+from qmcbench import checkpoint, pickles, weights
+from qmcbench.ansatz import CNN
+from qmcbench.config import parse
+from qmcbench.errors import UserError
+from qmcbench.reference import model_spec
+from qmcbench.training import CHECKPOINT, load_ansatz, starting_ansatz, train
+from qmcbench.weights import import_weights
+
+Arrays = dict[str, np.ndarray]
+
+
+def arrays(model: str = "small", seed: int = 3) -> Arrays:
+    """Arrays of a network that is not trivial, under the names of the .npz."""
+    return {name: p.detach().numpy() for name, p in plain.lively(model, seed=seed).named_parameters()}
+
+
+def npz(path: Path, content: Arrays) -> Path:
+    np.savez_compressed(path, **content)
+    return path
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def python2(content: Arrays) -> bytes:
+    """The list as Python 2 pickled it: arrays' data and dtype names as byte strings."""
+
+    def one(array: np.ndarray) -> bytes:
+        shape = b"(" + b"".join(b"J" + struct.pack("<i", n) for n in array.shape) + b"t"
+        dtype = b"cnumpy\ndtype\nU\x02f8K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        data = array.astype("<f8").tobytes()
+        head = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01"
+        return head + shape + dtype + b"\x89T" + struct.pack("<i", len(data)) + data + b"tb"
+
+    return b"\x80\x02](" + b"".join(map(one, content.values())) + b"e."
+
+
+@pytest.mark.parametrize("form", ["npz", 0, 1, 2, 3, 4, "python2", "fortran", "big-endian", "float32"])
+def test_imported_network_is_the_authors_function(form: str | int, tmp_path: Path) -> None:
+    """psi(S) = Marshall sign * sum over rotations of the product of the outputs, whatever form the arrays come in."""
+    content, source = arrays(), tmp_path / "weights"
+    match form:
+        case "npz":
+            npz(tmp_path / "w.npz", content).rename(source)
+        case "python2":
+            source.write_bytes(python2(content))
+        case "fortran":
+            source.write_bytes(pickle.dumps([np.asfortranarray(a) for a in content.values()], protocol=3))
+        case "big-endian":
+            source.write_bytes(pickle.dumps([a.astype(">f8") for a in content.values()], protocol=3))
+        case "float32":
+            content = {name: a.astype(np.float32) for name, a in content.items()}
+            source.write_bytes(pickle.dumps(list(content.values()), protocol=3))
+        case int():
+            source.write_bytes(pickle.dumps(tuple(content.values()), protocol=form))
+    import_weights(source, tmp_path / "out.safetensors", dtype="float64")
+    psi, config = load_ansatz(tmp_path / "out.safetensors")
+    assert (config.model.L, config.model.J2, config.wavefunction.network) == (12, 0.5, "small")
+    spins = plain.random_spins(6, 30)
+    parameters = {name: torch.tensor(a, dtype=torch.float64) for name, a in content.items()}
+    terms = [plain.log_psi(model_spec("small"), parameters, spins.rot90(r, (1, 2))) for r in range(4)]
+    total = sum(sign * log_psi.exp() for log_psi, sign in terms)
+    up = [sum(s > 0 for i in range(6) for s in row[i][i % 2 :: 2]) for row in spins.tolist()]
+    with torch.no_grad():
+        log_psi, sign = psi(spins)
+    torch.testing.assert_close(log_psi, total.abs().log(), rtol=0, atol=1e-9)
+    assert sign.tolist() == (total.sign() * torch.tensor([(-1.0) ** n for n in up])).tolist()
+    assert {-1.0, 1.0} <= set(total.sign().tolist()), "without both signs the test shows less"
+
+
+@pytest.mark.parametrize("model", ["small", "medium", "large"])
+def test_network_is_recognised_by_its_shapes(model: str, tmp_path: Path) -> None:
+    """Each of the paper's networks is told by its shapes, its provenance kept; strangers are not called theirs."""
+    made = import_weights(npz(tmp_path / "w.npz", arrays(model)), tmp_path / "out.safetensors", L=8, J2=0.4)
+    assert made.config["wavefunction"]["network"] == model
+    assert made.config["model"] == {"L": 8, "J2": 0.4}
+    stored = checkpoint.read(tmp_path / "out.safetensors")
+    assert stored.provenance["imported"].keys() == {"file", "sha256"}
+    assert stored.provenance["imported"]["file"] == "w.npz"
+    assert {p.dtype for p in stored.parameters.values()} == {torch.float32}
+
+
+def test_authors_network_is_recognised_by_its_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In either format; then licence, citation and published energy are stored with it."""
+    content = arrays()
+    known = {**weights.authors_network(), "values_sha256": weights.values_digest(content)}
+    monkeypatch.setattr(weights, "authors_network", lambda: known)
+    sources = (
+        npz(tmp_path / "w.npz", content),
+        write(tmp_path / "chk", pickle.dumps(list(content.values()), protocol=3)),
+    )
+    for number, source in enumerate(sources):
+        origin = import_weights(source, tmp_path / f"{number}.safetensors").provenance["imported"]
+        assert origin["published_energy"] == -0.49665963574854954
+        assert "MIT" in origin["licence"]
+        assert "015035" in origin["citation"]
+    content["block6.deconv.bias"] = content["block6.deconv.bias"] + 1e-15
+    other = import_weights(npz(tmp_path / "w2.npz", content), tmp_path / "2.safetensors")
+    assert "licence" not in other.provenance["imported"]
+
+
+def test_training_starts_from_an_imported_network_but_does_not_continue_it(tmp_path: Path) -> None:
+    """Transfer learning takes its parameters; as a run of its own it is refused in one sentence."""
+    content, path = arrays(), tmp_path / CHECKPOINT
+    import_weights(npz(tmp_path / "w.npz", content), path)
+    run = {"model": {"L": 4, "J2": 0.5}, "sampling": {"chains": 8, "warm_up": 1}, "optimizer": {"steps": 1}}
+    psi = starting_ansatz(parse({**run, "wavefunction": {"start": str(path)}}))
+    for parameter, array in zip(psi.parameters(), content.values(), strict=True):
+        torch.testing.assert_close(parameter.detach(), torch.tensor(array, dtype=torch.float32), rtol=0, atol=0)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="an imported network and not a run"):
+        train(parse({**run, "run": {"threads": 1}}), tmp_path, quiet=True)
+    assert path.read_bytes() == before
+
+
+def changed(**changes: Any) -> Callable[[], Arrays]:
+    """The arrays with some replaced, or left out where None."""
+    return lambda: {name: a for name, a in {**arrays(), **changes}.items() if a is not None}
+
+
+BIAS = "block3.conv.bias"
+
+
+CASES = [
+    (changed(**{BIAS: np.zeros(7)}), (BIAS, "(7,)", "(6,)", "small")),
+    (changed(**{BIAS: np.zeros(6, dtype=np.int64)}), (BIAS, "'<i8'", "float64")),
+    (changed(**{BIAS: np.zeros(6, dtype=np.complex128)}), (BIAS, "'<c16'", "float64")),
+    (changed(**{BIAS: np.full(6, np.nan)}), (BIAS, "6 of 6", "not finite")),
+    (changed(**{BIAS: np.full(6, 1e300)}), (BIAS, "6 of 6", "not finite in float32")),
+    (dict, ("block1.conv.weight", "0 arrays")),
+]
+# The arrays of a list have no names of their own.
+NAMED = [
+    (changed(**{BIAS: None}), (BIAS, "(6,)", "23 arrays", "small")),
+    (changed(spare=np.zeros(2)), ("'spare'", "(2,)", "24 arrays")),
+]
+
+
+@pytest.mark.parametrize(
+    ("form", "make", "words"),
+    [("npz", *case) for case in [*CASES, *NAMED]] + [("pickle", *case) for case in CASES],
+)
+def test_wrong_arrays_are_named(
+    form: str, make: Callable[[], Arrays], words: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Missing, misshapen, of another type or not finite: the sentence names the array, what is found and expected."""
+    if form == "npz":
+        source = npz(tmp_path / "w.npz", make())
+    else:
+        source = write(tmp_path / "chk", pickle.dumps(list(make().values()), protocol=2))
+    with pytest.raises(UserError) as error:
+        import_weights(source, tmp_path / "out.safetensors")
+    for word in words:
+        assert word in str(error.value)
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_lists_of_another_length(tmp_path: Path) -> None:
+    """Too short a list lacks the last array; too long a one has an array by number."""
+    content = list(arrays().values())
+    for length, word in ((23, "block6.deconv.bias"), (25, "'number 25'")):
+        source = write(tmp_path / str(length), pickle.dumps([*content, np.zeros(3)][:length], protocol=2))
+        with pytest.raises(UserError, match=word):
+            import_weights(source, tmp_path / "out.safetensors")
+
+
+class Call:
+    """Pickles as a call of ``function``."""
+
+    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
+        self.made = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return self.made
+
+
+def text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+def attacks(marker: Path) -> dict[str, tuple[bytes, str]]:
+    """Pickles that would make ``marker`` (or worse), and a word of why they are refused."""
+    touch = f"touch '{marker}'"
+    python = f"open({str(marker)!r}, 'w').close()"
+    array = np.zeros(3)
+    system = Call(os.system, touch)
+    stack = text("os") + text("system") + b"\x93" + text(touch) + b"\x85R."
+    return {
+        **{f"os.system, protocol {n}": (pickle.dumps(system, protocol=n), "system") for n in range(6)},
+        "eval": (pickle.dumps(Call(eval, python), protocol=2), "eval"),
+        "exec": (pickle.dumps(Call(exec, python), protocol=4), "exec"),
+        "nested": (pickle.dumps([array, [array, (system,)]], protocol=3), "system"),
+        "in the state of an array": (
+            b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01cos\nsystem\n"
+            + text(touch)
+            + b"\x85Rtb.",
+            "os.system",
+        ),
+        "STACK_GLOBAL": (b"\x80\x04" + stack, "os.system"),
+        "INST": (f"(S{touch!r}\nios\nsystem\n.".encode(), "INST"),
+        "OBJ": (b"(cos\nsystem\n" + text(touch) + b"o.", "OBJ"),
+        "NEWOBJ": (b"\x80\x02cnumpy\ndtype\n)\x81.", "NEWOBJ"),
+        "persistent id": (b"Pos.system\n.", "PERSID"),
+        "persistent id, binary": (text("os.system") + b"Q.", "BINPERSID"),
+        "copyreg": (pickle.dumps(Call(copyreg._reconstructor, dict, object, None), protocol=2), "copy_reg"),
+        "operator": (pickle.dumps(Call(operator.methodcaller, "system", touch), protocol=2), "operator"),
+        "dotted name": (b"\x80\x04" + text("numpy") + text("dtype.__class__") + b"\x93.", "dtype.__class__"),
+        "module of an admitted name": (b"cnumpy.core.multiarray\nfromfile\n.", "fromfile"),
+        "newline in a name": (b"\x80\x04" + text("os\nx") + text("system") + b"\x93.", "os"),
+        "torch": (b"\x80\x02ctorch.storage\n_load_from_bytes\n" + text("x") + b"\x85R.", "_load_from_bytes"),
+        "torch tensor": (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n.", "_rebuild_tensor_v2"),
+        "attributes of a function": (b"cnumpy\ndtype\n}" + text("x") + b"K\x01sb.", "EMPTY_DICT"),
+        "state of a function": (b"cnumpy.core.multiarray\n_reconstruct\n(tb.", "changes a function"),
+        "state of a class": (b"cnumpy\nndarray\n(K\x01tb.", "changes a function"),
+        "call of a class": (b"cnumpy\nndarray\n(K\x01tR.", "no function"),
+        "another codec": (b"c_codecs\nencode\n" + text("x") + text("zip") + b"\x86R.", "latin1"),
+        "object array": (pickle.dumps([np.array([None, system], dtype=object)], protocol=2), "os"),
+        "harmless object array": (pickle.dumps([np.array([None, 1], dtype=object)], protocol=2), "'|O8'"),
+        "structured array": (pickle.dumps([np.zeros(2, dtype=[("a", "f8")])], protocol=2), "EMPTY_DICT"),
+        "dictionary": (pickle.dumps({"a": array}, protocol=2), "EMPTY_DICT"),
+        "promised length": (b"\x8e" + struct.pack("<Q", 1 << 40) + b"x.", "readable"),
+        "far memo entry": (b"Nr" + struct.pack("<I", 2**31 - 1) + b".", "larger"),
+        "huge shape": (
+            b"](cnumpy.core.multiarray\n_reconstruct\n(tR(K\x01J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86"
+            b"cnumpy\ndtype\n" + text("f8") + b"\x85R(K\x03" + text("<") + b"tb\x89C\x01xtbe.",
+            "do not fill",
+        ),
+        "deep nesting": (b"]" * 50_000 + b"a" * 49_999 + b".", "larger"),
+        "no list": (pickle.dumps(3), "no list"),
+        "truncated": (pickle.dumps([array], protocol=2)[:-9], "readable"),
+        "empty": (b"", "readable"),
+        "noise": (bytes(range(256)), "readable"),
+    }
+
+
+@pytest.mark.parametrize("name", [*attacks(Path("x"))])
+def test_hostile_pickles_are_refused_and_nothing_runs(name: str, tmp_path: Path) -> None:
+    """One sentence with the reason, no marker file, no checkpoint."""
+    marker = tmp_path / "marker"
+    content, word = attacks(marker)[name]
+    with pytest.raises(UserError) as error:
+        import_weights(write(tmp_path / "chk", content), tmp_path / "out.safetensors")
+    assert word in str(error.value)
+    assert "\n" not in str(error.value)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["chk"]
+
+
+def test_extension_registry_is_no_way_around(tmp_path: Path) -> None:
+    """os.system in the cache of copyreg's registry, where the unpickler does not even ask for the class by name."""
+    content = b"\x80\x02\x82\xf0" + text(f"touch '{tmp_path / 'marker'}'") + b"\x85R."
+    copyreg.add_extension(os.system.__module__, "system", 240)
+    try:
+        pickle.loads(content)
+        (tmp_path / "marker").unlink()
+        with pytest.raises(UserError, match="EXT1"):
+            import_weights(write(tmp_path / "chk", content), tmp_path / "out.safetensors")
+    finally:
+        copyreg.remove_extension(os.system.__module__, "system", 240)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["chk"]
+
+
+def test_the_attacks_are_real(tmp_path: Path) -> None:
+    """The plain unpickler does run them: without this the test above would show nothing."""
+    for name in ("os.system, protocol 2", "eval", "nested", "STACK_GLOBAL", "INST", "in the state of an array"):
+        marker = tmp_path / "marker"
+        with contextlib.suppress(TypeError, ValueError):  # after the harm
+            pickle.loads(attacks(marker)[name][0])
+        assert marker.exists(), name
+        marker.unlink()
+
+
+def test_hostile_pickle_through_the_command_line(tmp_path: Path) -> None:
+    """Exit status 2 and one sentence, from a process of its own that runs nothing."""
+    marker = tmp_path / "marker"
+    source = write(tmp_path / "chk", attacks(marker)["nested"][0])
+    refused(qmcbench("import-weights", source, "--out", tmp_path / "out.safetensors"), "chk", "system", "nothing")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["chk"]
+
+
+def test_admitted_names_cannot_be_changed() -> None:
+    """What BUILD may reach has no attributes to set."""
+    for made in (pickles.ADMITTED[name]() for name in pickles.ADMITTED):
+        with pytest.raises(AttributeError):
+            made.anything = 1  # type: ignore[attr-defined]
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return memory.getvalue()
+
+
+def npy(array: np.ndarray) -> bytes:
+    memory = io.BytesIO()
+    np.lib.format.write_array(memory, array, allow_pickle=True)
+    return memory.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (zipped({"a.npy": bytes(20 * 2**20)}), "16 MiB"),
+        (zipped({"a.npy": npy(np.zeros(2)).replace(b"(2,), }    ", b"(9999,), } ")}), "do not fill"),
+        (zipped({"a.npy": npy(np.array([None]))}), "'|O'"),
+        (zipped({"a.npy": b"nonsense"}), "no .npz of plain arrays"),
+        (zipped({"a.npy": npy(np.zeros(2)).replace(b"'fortran_order'", b"((((((((((((((")}), "no .npz of plain"),
+        (zipped({"archive/data.pkl": pickle.dumps(1)}), "no .npz of plain arrays"),
+        (zipped({"a.npy": npy(np.zeros(2))})[:-20], "no .npz of plain arrays"),
+        (bytes(17 * 2**20), "16 MiB"),
+    ],
+)
+def test_odd_archives(content: bytes, word: str, tmp_path: Path) -> None:
+    """Compression bombs, headers that lie, objects, other archives and damaged ones: one sentence each."""
+    with pytest.raises(UserError) as error:
+        import_weights(write(tmp_path / "w.npz", content), tmp_path / "out.safetensors")
+    assert word in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_existing_file_is_not_replaced(tmp_path: Path) -> None:
+    """It may be a checkpoint that took days."""
+    out = write(tmp_path / "out.safetensors", b"days")
+    with pytest.raises(UserError, match="exists already"):
+        import_weights(npz(tmp_path / "w.npz", arrays()), out)
+    assert out.read_bytes() == b"days"
+
+
+def test_size_of_the_network_does_not_change_with_the_limits() -> None:
+    """The paper's largest network fits the limits with room to spare, in the longest pickle there is."""
+    content = pickle.dumps([p.detach().double().numpy() for p in CNN("large").parameters()], protocol=1)
+    assert 5 * len(content) < weights.LIMIT
+    assert weights.recognise(Path("x"), weights.read_arrays(Path("x"), content)) == "large"
