@@ -182,7 +182,8 @@ def evaluate(
                 shown = now
             if signals and not finished:
                 raise Interrupted(
-                    f"Stopped after {evaluator.taken} of {rounds} samples a chain; run the same command to continue."
+                    f"Stopped after {evaluator.taken} of {rounds} samples a chain; "
+                    "run the same command, without --restart, to continue."
                 )
     result = {
         "checkpoint": {

@@ -96,7 +96,10 @@ def train(
                 os.fsync(lines.fileno())
                 checkpoint.write(path, snapshot(trainer, made_by))
             if signals and step.step < steps:
-                raise Interrupted(f"Stopped after step {step.step} of {steps}; run the same command to continue.")
+                raise Interrupted(
+                    f"Stopped after step {step.step} of {steps}; "
+                    "run the same command, without --restart, to continue."
+                )
     return trainer
 
 

@@ -222,7 +222,7 @@ class _Hamiltonian:
             alpha = self.apply(vector, other, beta)
             beta = np.sqrt(_subtract(other, alpha, vector, self.stabiliser))
             yield alpha, beta, vector
-            other /= beta
+            _scale(other, 1.0 / beta)
             vector, other = other, vector
 
     def apply(self, vector: _Vectors, out: _Vectors, beta: _Numbers) -> _Numbers:
@@ -303,6 +303,14 @@ def _subtract(out: Any, factors: Any, vector: Any, stabiliser: Any) -> Any:
                 out[r, c] = value
                 partial[block, c] += value * value / stabiliser[r]
     return partial.sum(axis=0)
+
+
+@numba.njit(parallel=True)
+def _scale(vector: _Vectors, factors: _Numbers) -> None:
+    rows, width = vector.shape
+    for r in numba.prange(rows):
+        for c in range(width):
+            vector[r, c] *= factors[c]
 
 
 @numba.njit(parallel=True)
