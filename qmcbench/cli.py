@@ -290,7 +290,7 @@ def main() -> None:
 
         status = app(standalone_mode=False) or 0
     except KeyboardInterrupt:
-        print("Interrupted before anything was done.", file=sys.stderr)
+        print("Interrupted; what had been saved by then is kept.", file=sys.stderr)
         status = 130
     except (UserError, reference.ReferenceLayerError) as error:
         print(f"error: {error}", file=sys.stderr)

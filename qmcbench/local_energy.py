@@ -102,9 +102,9 @@ def amplitude_ratios(
         # The last buffer is filled up with a repeated configuration: every forward has the same shape.
         window = (start + every).clamp_(max=len(row) - 1)
         source = row[window]
-        connected = spins[source]
+        connected, origin = spins, source
         for pair in pairs[window].unbind(1):
-            connected = exchange(connected, every, pair)
+            connected, origin = exchange(connected, origin, pair), every
         new_log_psi, new_phase = psi(connected)
         value = new_phase * phase[source].conj() * (new_log_psi - log_psi[source]).exp()
         ratio[start : start + buffer] = value[: len(row) - start]

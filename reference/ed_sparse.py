@@ -16,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from qmcbench.reference.bit_basis import pair_masks
 from qmcbench.reference.ed import SECTOR, ExactResult, check_coupling, orbit, provenance, structure_factors
 from qmcbench.reference.errors import ReferenceLayerError
 from qmcbench.reference.lanczos import WIDTH, GroundStates, ground_states
-from qmcbench.reference.sector import Progress, Sector, antiparallel, build
+from qmcbench.reference.sector import Progress, Sector, antiparallel_count, build
 
 
 @dataclass(frozen=True)
@@ -164,11 +163,7 @@ def _spin_correlations(sector: Sector, vectors: npt.NDArray[np.float64]) -> dict
     for dx, dy in combinations_with_replacement(range(L // 2 + 1), 2):
         # One of each pair d and -d; the mean over both and over all sites is the same.
         steps = {min((x, y), (-x % L, -y % L)) for x, y in orbit(L, dx, dy)}
-        differ = np.zeros(len(sector.states))
-        for step in steps:
-            for mask in pair_masks(L, L, step):
-                differ += antiparallel(sector.states, mask)
-        mean = differ @ weights / (sites * len(steps))
+        mean = antiparallel_count(sector.states, L, L, steps) @ weights / (sites * len(steps))
         found[f"{dx},{dy}"] = 0.75 * (weights.sum(axis=0) - 2 * mean)
     return found
 

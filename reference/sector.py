@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -91,7 +91,10 @@ def build(rows: int, columns: int, folder: Path | None = None, progress: Progres
     # The largest representative of all has the top half filled.
     if int(states[0]) != (1 << rows * columns) - (1 << rows * columns // 2):
         raise _foreign(rows, columns, folder)
-    counts = {kind: _antiparallel_count(states, rows, columns, kind) for kind in (NEAREST, NEXT_NEAREST)}
+    counts = {
+        kind: antiparallel_count(states, rows, columns, map(BONDS.__getitem__, kind))
+        for kind in (NEAREST, NEXT_NEAREST)
+    }
     starts = np.zeros(len(states) + 1, dtype=np.int64)
     np.cumsum(counts[NEAREST] + counts[NEXT_NEAREST], out=starts[1:])
     targets = np.empty(starts[-1], dtype=np.int32)
@@ -153,10 +156,13 @@ def antiparallel(states: Words, mask: np.uint64) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _antiparallel_count(states: Words, rows: int, columns: int, bonds: str) -> npt.NDArray[np.int64]:
+def antiparallel_count(
+    states: Words, rows: int, columns: int, steps: Iterable[tuple[int, int]]
+) -> npt.NDArray[np.int64]:
+    """How many pairs of sites one of ``steps`` (down, right) apart have opposite spins, shape as ``states``."""
     count = np.zeros(len(states), dtype=np.int64)
-    for bond in bonds:
-        for mask in pair_masks(rows, columns, BONDS[bond]):
+    for step in steps:
+        for mask in pair_masks(rows, columns, step):
             count += antiparallel(states, mask)
     return count
 
