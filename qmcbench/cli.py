@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from qmcbench import __version__, cli_reference, reference
+from qmcbench import __version__, cli_reference, cli_scale, doctor, reference
 from qmcbench.errors import UserError
 from qmcbench.progress import Bar
 
@@ -44,17 +45,28 @@ def _version(show: bool) -> None:
 
 
 app.add_typer(cli_reference.app, name="reference")
+app.add_typer(cli_scale.app, name="scale")
+app.command("doctor", epilog="Example: `qmcbench doctor`")(doctor.command)
 
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
-    pass
+    from qmcbench import comm
+
+    ranks = comm.world().size
+    if ranks > 1 and context.invoked_subcommand != "train":
+        raise UserError(
+            f"`qmcbench {context.invoked_subcommand}` is for one process, but {ranks} ranks were started; "
+            "leave mpiexec out (`train` is what ranks share)."
+        )
 
 
 @app.command(
     epilog="Examples: `qmcbench train run.toml --out runs/a`; the same command again continues a stopped run. "
+    "`mpiexec -n 4 qmcbench train run.toml --out runs/a` shares its chains among 4 ranks. "
     "A minimal run.toml: `[model]`, `L = 4`, `J2 = 0.5`."
 )
 def train(
@@ -64,10 +76,14 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a wave function; resume exactly if the folder holds a checkpoint of the same run."""
+    from qmcbench import comm, training
     from qmcbench import config as configuration
-    from qmcbench import training
 
-    trainer = training.train(configuration.load(config), out, restart=restart, quiet=quiet, command=_command())
+    ranks = comm.world()
+    settings = comm.on_root(ranks, lambda: configuration.load(config))
+    trainer = training.train(settings, out, restart=restart, quiet=quiet, command=_command(), comm=ranks)
+    if ranks.rank != 0:
+        return
     lines = training.read_log(out / training.LOG)
     if lines:
         last = lines[-1]
@@ -284,24 +300,35 @@ def _command() -> str:
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one sentence on standard error and exit status 2."""
-    try:
-        from qmcbench.training import Interrupted
+    """Entry point: a user's mistake is one sentence on standard error and exit status 2, on however many ranks."""
+    from qmcbench import comm, faults
 
-        status = app(standalone_mode=False) or 0
-    except KeyboardInterrupt:
-        print("Interrupted; what had been saved by then is kept.", file=sys.stderr)
-        status = 130
-    except (UserError, reference.ReferenceLayerError) as error:
+    try:
+        job = faults.Job(comm.world())
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        status = 2
+        sys.exit(2)
+    job.end(*_run(many=job.comm.size > 1))
+
+
+def _run(many: bool) -> tuple[int, str | None]:
+    """Exit status of the command line, and what to say of it."""
+    from qmcbench.training import Interrupted
+
+    try:
+        return app(standalone_mode=False) or 0, None
+    except KeyboardInterrupt:
+        return 130, "Interrupted; what had been saved by then is kept."
+    except (UserError, reference.ReferenceLayerError) as error:
+        return 2, f"error: {error}"
     except USAGE_ERROR as error:
-        print(f"error: {error.format_message().rstrip('.')}; see `qmcbench --help`.", file=sys.stderr)
-        status = 2
+        return 2, f"error: {error.format_message().rstrip('.')}; see `qmcbench --help`."
     except Interrupted as stop:
-        print(str(stop), file=sys.stderr)
-        status = 130
-    sys.exit(status)
+        return 130, str(stop)
+    except Exception:
+        if not many:
+            raise
+        return 1, traceback.format_exc()
 
 
 if __name__ == "__main__":

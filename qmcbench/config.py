@@ -17,6 +17,9 @@ from qmcbench.errors import UserError
 from qmcbench.lattice import check_size
 from qmcbench.reference import model_names
 
+SCALAPACK = {"scalapack": "parameters", "scalapack_samples": "samples"}
+"""Distributed solvers, and the space of the matrix that each factorises."""
+
 Knots = tuple[tuple[int, float], ...]
 
 
@@ -71,6 +74,8 @@ class Sampling:
     """Proposals between samples; L * L if absent."""
     warm_up: int = 10
     """Sweeps of L * L proposals before the first sample."""
+    warm_up_lattices: int | None = None
+    """If given, rank 0 alone warms up so many chains, and all others start from their lattices; 1 is the paper's."""
     alpha: float = 1.0
     effective_fraction: float | None = None
     """If given, alpha is steered, step by step, to this fraction of effective samples."""
@@ -93,6 +98,20 @@ class Optimizer:
 
 
 @dataclass(frozen=True)
+class Scalapack:
+    """How the solvers ``scalapack`` and ``scalapack_samples`` lay their matrices out over the ranks."""
+
+    grid: tuple[int, int] | None = None
+    """Rows and columns of the process grid, together as many as there are ranks; as square as can be if absent."""
+    block: int = 128
+    """Rows and columns of a block of the block-cyclic distribution."""
+    product: str = "pdsyrk"
+    """pdsyrk (half of the covariance) or pdgemm (all of it; the paper's)."""
+    redistribution: str = "pdgemr2d"
+    """pdgemr2d or alltoall (the paper's Fig. 4)."""
+
+
+@dataclass(frozen=True)
 class Run:
     """Seeds, device and how often to save."""
 
@@ -111,6 +130,7 @@ class Config:
     wavefunction: Wavefunction = field(default_factory=Wavefunction)
     sampling: Sampling = field(default_factory=Sampling)
     optimizer: Optimizer = field(default_factory=Optimizer)
+    scalapack: Scalapack = field(default_factory=Scalapack)
     run: Run = field(default_factory=Run)
 
     def to_dict(self) -> dict[str, Any]:
@@ -156,12 +176,15 @@ def parse(data: dict[str, Any], source: str = "configuration") -> Config:
 def _check(config: Config, source: str) -> None:
     check_size(config.model.L)
     w, s, o, r = config.wavefunction, config.sampling, config.optimizer, config.run
+    p = config.scalapack
     choices = [
         ("wavefunction.network", w.network, tuple(model_names())),
         ("wavefunction.sign", w.sign, ("marshall", "none")),
         ("wavefunction.symmetry", w.symmetry, ("C4", "none")),
         ("wavefunction.dtype", w.dtype, ("float32", "float64")),
-        ("optimizer.solver", o.solver, ("dense", "sample_space")),
+        ("optimizer.solver", o.solver, ("dense", "sample_space", *SCALAPACK)),
+        ("scalapack.product", p.product, ("pdsyrk", "pdgemm")),
+        ("scalapack.redistribution", p.redistribution, ("pdgemr2d", "alltoall")),
     ]
     for key, value, allowed in choices:
         if value not in allowed:
@@ -171,11 +194,14 @@ def _check(config: Config, source: str) -> None:
         ("sampling.chains", s.chains, 2, 10**7),
         ("sampling.gap", s.gap, 1, 10**7),
         ("sampling.warm_up", s.warm_up, 0, 10**6),
+        ("sampling.warm_up_lattices", s.warm_up_lattices, 1, s.chains),
         ("sampling.alpha", s.alpha, 0, 2),
         ("sampling.effective_fraction", s.effective_fraction, 1e-3, 0.999),
         ("sampling.bound", s.bound, 1, math.inf),
         ("optimizer.steps", o.steps, 0, 10**9),
         ("optimizer.momentum", o.momentum, 0, 0.999),
+        ("scalapack.block", p.block, 1, 4096),
+        *[(f"scalapack.grid[{i}]", side, 1, 10**6) for i, side in enumerate(p.grid or ())],
         ("run.seed", r.seed, 0, 2**63 - 1),
         ("run.threads", r.threads, 1, 4096),
         ("run.checkpoint_every", r.checkpoint_every, 1, 10**9),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +11,9 @@ from typing import Any
 import psutil
 import torch
 
-PACKAGES = ("qmcbench", "torch", "numpy", "scipy", "quspin")
+from qmcbench.comm import cores
+
+PACKAGES = ("qmcbench", "torch", "numpy", "scipy", "quspin", "mpi4py", "mpich", "mkl", "PyScalapack")
 
 
 def collect(command: str) -> dict[str, Any]:
@@ -35,9 +36,7 @@ def collect(command: str) -> dict[str, Any]:
 
 def available_cores() -> int:
     """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(cores())
 
 
 def _version(package: str) -> str | None:

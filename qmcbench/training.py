@@ -18,7 +18,8 @@ from torch import nn
 
 from qmcbench import checkpoint, provenance, strict_json
 from qmcbench.checkpoint import Checkpoint
-from qmcbench.config import Config, parse
+from qmcbench.comm import Communicator, Serial, on_root
+from qmcbench.config import SCALAPACK, Config, parse
 from qmcbench.errors import UserError
 from qmcbench.progress import Bar
 from qmcbench.sampler import Chains
@@ -27,7 +28,12 @@ from qmcbench.vmc import Step, Trainer, build_ansatz
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.jsonl"
 # What may differ between a checkpoint's configuration and that of the run that continues it.
-MAY_CHANGE = {"optimizer": {"steps"}, "run": {"checkpoint_every", "threads", "device"}, "wavefunction": {"start"}}
+MAY_CHANGE = {
+    "optimizer": {"steps"},
+    "scalapack": {"grid", "block", "product", "redistribution"},
+    "run": {"checkpoint_every", "threads", "device"},
+    "wavefunction": {"start"},
+}
 
 
 class Interrupted(Exception):
@@ -35,13 +41,20 @@ class Interrupted(Exception):
 
 
 def train(
-    config: Config, out: Path, *, restart: bool = False, quiet: bool = False, command: str = "qmcbench.training.train"
+    config: Config,
+    out: Path,
+    *,
+    restart: bool = False,
+    quiet: bool = False,
+    command: str = "qmcbench.training.train",
+    comm: Communicator | None = None,
 ) -> Trainer:
     """Train, or continue, the run in the folder ``out``.
 
     The folder holds ``checkpoint.safetensors`` (replaced atomically), ``log.jsonl`` (one line a step) and nothing
     else. A run that was stopped at any point, even by SIGKILL, continues from its last checkpoint and ends with the
-    same numbers, bit for bit, as one that was not (same machine, threads and versions).
+    same numbers, bit for bit, as one that was not (same machine, ranks, threads and versions). Another number of
+    ranks may continue it.
 
     Parameters
     ----------
@@ -55,6 +68,9 @@ def train(
         No progress on standard error.
     command
         For the provenance in the checkpoint.
+    comm
+        The ranks that share the chains, all of which must make this call; rank 0 alone reads and writes files. One
+        process if absent.
 
     Returns
     -------
@@ -68,21 +84,32 @@ def train(
     Interrupted
         After SIGINT or SIGTERM, with the last completed step saved.
     """
-    make_folder(out)
-    configure_torch(config)
+    comm = comm or Serial()
+    root = comm.rank == 0
     path, log = out / CHECKPOINT, out / LOG
-    if path.exists() and not restart:
-        trainer = resume(checkpoint.read(path), config, path)
+    configure_torch(config, comm)
+    on_root(comm, lambda: make_folder(out))
+    stored = on_root(comm, lambda: checkpoint.read(path) if path.exists() and not restart else None)
+    if stored is not None:
+        trainer = resume(stored, config, path, comm)
     else:
-        trainer = Trainer(config, starting_ansatz(config))
-    check_memory(config, trainer.psi)
-    if trainer.step == 0:
-        path.unlink(missing_ok=True)
-    keep_lines(log, trainer.step)
-    made_by = provenance.collect(command)
+        trainer = Trainer(config, on_root(comm, lambda: starting_ansatz(config)), comm)
+    check_memory(config, trainer.psi, comm)
+    if root:
+        if trainer.step == 0:
+            path.unlink(missing_ok=True)
+        keep_lines(log, trainer.step)
+    made_by = provenance.collect(command) | {"ranks": comm.size}
     steps = config.optimizer.steps
     label = f"{config.model.L}x{config.model.L} J2={config.model.J2:g}"
-    with Bar(label, steps, trainer.step, quiet=quiet) as bar, catch_signals() as signals, log.open("a") as lines:
+    if comm.size > 1:
+        label += f" ({comm.size} ranks)"
+    with (
+        Bar(label, steps, trainer.step, quiet=quiet or not root) as bar,
+        catch_signals() as signals,
+        # The other ranks have nothing to write.
+        log.open("a") if root else open(os.devnull, "a") as lines,
+    ):
         if trainer.step == 0:
             trainer.warm_up()
         while trainer.step < steps:
@@ -90,12 +117,15 @@ def train(
             lines.write(strict_json.dumps(asdict(step)) + "\n")
             lines.flush()
             bar.update(step.step, summary(step))
-            last = step.step == steps or bool(signals)
-            if last or step.step % config.run.checkpoint_every == 0:
-                # The log must reach the disk first: on resuming, it is cut to the checkpoint's step.
-                os.fsync(lines.fileno())
-                checkpoint.write(path, snapshot(trainer, made_by))
-            if signals and step.step < steps:
+            # A signal reaches the ranks at different moments, but they must stop after the same step.
+            stop = comm.any(bool(signals))
+            if stop or step.step == steps or step.step % config.run.checkpoint_every == 0:
+                state = snapshot(trainer, made_by)
+                if root:
+                    # The log must reach the disk first: on resuming, it is cut to the checkpoint's step.
+                    os.fsync(lines.fileno())
+                    checkpoint.write(path, state)
+            if stop and step.step < steps:
                 raise Interrupted(
                     f"Stopped after step {step.step} of {steps}; "
                     "run the same command, without --restart, to continue."
@@ -103,8 +133,8 @@ def train(
     return trainer
 
 
-def configure_torch(config: Config) -> None:
-    """Set threads, and check that the device exists.
+def configure_torch(config: Config, comm: Communicator) -> None:
+    """Set threads, by default all cores that this rank shares with no other, and check that the device exists.
 
     Raises
     ------
@@ -115,25 +145,37 @@ def configure_torch(config: Config) -> None:
         raise UserError(
             f"run.device = {config.run.device!r}, but torch {torch.__version__} finds no CUDA device; use 'cpu'."
         )
-    torch.set_num_threads(config.run.threads or provenance.available_cores())
+    if config.run.device == "cuda":
+        # One GPU per rank, also where the launcher shows every rank all GPUs of the node.
+        torch.cuda.set_device(comm.local_rank % torch.cuda.device_count())
+    torch.set_num_threads(config.run.threads or max(1, provenance.available_cores() // comm.sharing))
 
 
-def check_memory(config: Config, psi: nn.Module) -> None:
-    """See that the dense solver's covariance matrix and its factor fit.
+def check_memory(config: Config, psi: nn.Module, comm: Communicator) -> None:
+    """See that what the solver needs on this node fits.
 
     Raises
     ------
     UserError
-        If they do not, with both numbers.
+        If it does not, with both numbers.
     """
-    if config.optimizer.solver != "dense":
-        return
+    name, samples = config.optimizer.solver, config.sampling.chains
     size = sum(p.numel() for p in psi.parameters())
-    need, free = 2 * 8 * size**2 / 2**30, psutil.virtual_memory().available / 2**30
+    if name in SCALAPACK:
+        from qmcbench.sr.scalapack import memory
+
+        rank = memory(size, samples, comm.size, config.scalapack, SCALAPACK[name]).total
+        advice = "use more nodes" if SCALAPACK[name] == "samples" else "use more nodes, or 'scalapack_samples'"
+    elif name == "dense":
+        rank, advice = 2 * 8 * size**2, "use 'sample_space', whose step is the same"
+    else:
+        rank, advice = 2 * 8 * samples**2, "use fewer chains, or 'scalapack_samples' on several nodes"
+    need, free = comm.neighbours * rank / 2**30, psutil.virtual_memory().available / 2**30
     if need > free:
+        ranks = f"the {comm.neighbours} ranks of this node need" if comm.neighbours > 1 else "this process needs"
         raise UserError(
-            f"optimizer.solver = 'dense' needs {need:.1f} GiB for the {size} x {size} covariance and its factor, "
-            f"but {free:.1f} GiB are free; use 'sample_space', whose step is the same."
+            f"optimizer.solver = {name!r}: {ranks} {need:.1f} GiB for {size} parameters and {samples} samples, "
+            f"but {free:.1f} GiB are free; {advice}."
         )
 
 
@@ -166,11 +208,15 @@ def ansatz_of(stored: Checkpoint, path: Path) -> tuple[nn.Module, Config]:
 
 
 def snapshot(trainer: Trainer, made_by: dict[str, Any]) -> Checkpoint:
-    """Everything that continues ``trainer`` exactly."""
-    chains = trainer.chains
+    """Everything that continues ``trainer`` exactly, with the chains of all ranks: every rank must call it."""
+    chains, gather = trainer.chains, trainer.comm.gather
     return Checkpoint(
         dict(trainer.psi.state_dict()),
-        {"spins": chains.spins, "numbers": chains.numbers, "history": torch.from_numpy(trainer.history)},
+        {
+            "spins": gather(chains.spins),
+            "numbers": gather(chains.numbers),
+            "history": torch.from_numpy(trainer.history),
+        },
         {"last_solution": trainer.last_solution},
         {"step": trainer.step, "proposals": chains.proposals, "alpha": trainer.alpha},
         trainer.config.to_dict(),
@@ -178,8 +224,8 @@ def snapshot(trainer: Trainer, made_by: dict[str, Any]) -> Checkpoint:
     )
 
 
-def resume(stored: Checkpoint, config: Config, path: Path) -> Trainer:
-    """The trainer that continues ``stored``.
+def resume(stored: Checkpoint, config: Config, path: Path, comm: Communicator) -> Trainer:
+    """The trainer that continues ``stored`` with this rank's share of its chains.
 
     Raises
     ------
@@ -207,8 +253,10 @@ def resume(stored: Checkpoint, config: Config, path: Path) -> Trainer:
         )
     psi = build_ansatz(config.wavefunction, config.run.seed)
     checkpoint.load_parameters(psi, stored, path)
-    trainer = Trainer(config, psi)
-    chains = Chains(stored.chains["spins"], stored.chains["numbers"], stored.state["proposals"])
+    trainer = Trainer(config, psi, comm)
+    own = slice(trainer.own.start, trainer.own.stop)
+    spins, numbers = stored.chains["spins"][own], stored.chains["numbers"][own]
+    chains = Chains(spins, numbers, stored.state["proposals"])
     trainer.chains = chains.to(config.run.device)
     trainer.history = stored.chains["history"].numpy()
     trainer.last_solution = stored.optimizer["last_solution"].to(config.run.device)

@@ -17,14 +17,14 @@ from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.ansatz.sign import MarshallSign
 from qmcbench.ansatz.symmetry import C4
+from qmcbench.comm import Communicator, Serial, share
 from qmcbench.config import Config, Sampling, Wavefunction
 from qmcbench.errors import UserError
 from qmcbench.hamiltonian import J1J2
 from qmcbench.lattice import neel
 from qmcbench.local_energy import local_energies, local_energy_parts
 from qmcbench.sampler import Chains, Sampler, importance_weights
-from qmcbench.sr import SOLVERS, centre
-from qmcbench.sr.solvers import FactorisationError
+from qmcbench.sr import FactorisationError, centre, make_solver
 
 Observe = Callable[[Tensor, Tensor, Tensor, int], dict[str, Tensor]]
 """Called once a round with spins (chains, L, L), log_psi and phase (chains,), and the number of the round, from 0;
@@ -73,53 +73,81 @@ class Step:
     refused: str | None
     """Why the parameters were left as they were, or None."""
     seconds: dict[str, float]
-    """Time in sampling, local_energy, derivatives, solve, and the whole step."""
+    """Rank 0's time in sampling, local_energy, derivatives, gather (waiting for other ranks), solve, and the step."""
 
 
 class Trainer:
-    """A training run in memory; :mod:`qmcbench.training` adds files, progress and resuming."""
+    """A training run in memory; :mod:`qmcbench.training` adds files, progress and resuming.
 
-    def __init__(self, config: Config, psi: nn.Module) -> None:
+    Every rank of ``comm`` holds the same parameters and its share of the chains (paper Fig. 2a). What concerns all
+    chains is computed by every rank from the gathered local energies, so it cannot differ between ranks, nor, but for
+    rounding, between one rank and many.
+    """
+
+    def __init__(self, config: Config, psi: nn.Module, comm: Communicator | None = None) -> None:
         model, device = config.model, config.run.device
         self.config = config
+        self.comm = comm or Serial()
         self.psi = psi.to(device)
         self.hamiltonian = J1J2(model.L, model.J2, device)
         self.sampler = Sampler(model.L, config.run.seed, device=device)
-        self.chains = Chains.neel(model.L, config.sampling.chains, device=device)
+        self.own = share(config.sampling.chains, self.comm.rank, self.comm.size)
+        self.chains = Chains.neel(model.L, len(self.own), first=self.own.start, device=device)
         self.gap = config.sampling.gap or self.hamiltonian.sites
         self.alpha = config.sampling.alpha
         self.history = np.empty((config.sampling.chains, 0))
         self.step = 0
+        self.solver = make_solver(config.optimizer.solver, config.scalapack, self.comm)
         size = sum(p.numel() for p in self.psi.parameters())
         self.last_solution = torch.zeros(size, dtype=torch.float64, device=device)
 
     def warm_up(self) -> None:
         """Take the chains from the Neel state to the sampled distribution."""
-        sites = self.hamiltonian.sites
-        for _ in range(self.config.sampling.warm_up):
-            self.sampler.advance(self.psi, self.chains, sites, self.alpha)
+        sampling, sites = self.config.sampling, self.hamiltonian.sites
+        lattices = sampling.warm_up_lattices
+        chains = self.chains
+        if lattices is not None:
+            chains = Chains.neel(self.hamiltonian.L, lattices, device=self.config.run.device)
+        if lattices is None or self.comm.rank == 0:
+            for _ in range(sampling.warm_up):
+                self.sampler.advance(self.psi, chains, sites, self.alpha)
+        if lattices is not None:
+            self.chains.spins = self.comm.broadcast(chains.spins)[self.chains.numbers % lattices]
+            self.chains.proposals = sampling.warm_up * sites
 
     def advance(self) -> Step:
         """One optimisation step: sample, average, solve, update."""
-        optimizer, sites = self.config.optimizer, self.hamiltonian.sites
+        optimizer, sites, comm = self.config.optimizer, self.hamiltonian.sites, self.comm
+        mine = slice(self.own.start, self.own.stop)
         clock = _Clock(self.config.run.device)
         sweep = self.sampler.advance(self.psi, self.chains, self.gap, self.alpha)
         clock.lap("sampling")
         energies = local_energies(self.psi, self.hamiltonian, self.chains.spins, sweep.log_psi, sweep.phase)
         clock.lap("local_energy")
-        healthy = is_healthy(energies, self.config.sampling.bound * sites)
-        weights = importance_weights(sweep.log_psi.masked_fill(~healthy, -torch.inf), self.alpha)
-        energies = _real(energies).masked_fill(~healthy, 0.0)
+        derivatives = log_derivatives(self.psi, self.chains.spins)
+        healthy = is_healthy(energies, self.config.sampling.bound * sites) & derivatives.sum(1).isfinite()
+        derivatives[~healthy] = 0.0
+        clock.lap("derivatives")
+        acceptance = comm.gather(torch.full((len(self.own),), sweep.acceptance, dtype=torch.float64)).mean().item()
+        healthy = comm.gather(healthy)
+        energies = comm.gather(_real(energies)).masked_fill(~healthy, 0.0)
+        weights = importance_weights(comm.gather(sweep.log_psi).masked_fill(~healthy, -torch.inf), self.alpha)
+        clock.lap("gather")
+        if not healthy.any():
+            raise UserError(
+                f"Step {self.step + 1}: every local energy or log-derivative is abnormal (not finite, or beyond "
+                f"sampling.bound = {self.config.sampling.bound:g} per site), so the wave function has broken down; "
+                "go on from the last checkpoint with a smaller learning rate or a larger shift."
+            )
         effective = statistics.effective_sample_size(weights.numpy(force=True)) / len(weights)
         estimate = statistics.estimate(*_columns(energies / sites, weights))
         used_alpha, learning_rate = self.alpha, optimizer.learning_rate(self.step)
-        derivatives = log_derivatives(self.psi, self.chains.spins)
-        derivatives[~healthy] = 0.0
-        clock.lap("derivatives")
-        shift, retries, norm, shortened, refused = self._update(derivatives, energies, weights, learning_rate)
+        shift, retries, norm, shortened, refused = self._update(
+            derivatives, energies[mine], weights[mine], learning_rate
+        )
         clock.lap("solve")
         seconds = {**clock.laps, "step": sum(clock.laps.values())}
-        restart(self.chains, healthy)
+        restart(self.chains, healthy, comm)
         if self.config.sampling.effective_fraction is not None:
             change = STEERING * (self.config.sampling.effective_fraction - effective)
             self.alpha = min(2.0, max(0.0, self.alpha + change))
@@ -131,7 +159,7 @@ class Trainer:
             energy=estimate.mean,
             error=estimate.error,
             variance=estimate.variance * sites,
-            acceptance=sweep.acceptance,
+            acceptance=acceptance,
             r_hat=statistics.r_hat(self.history),
             alpha=used_alpha,
             effective_fraction=effective,
@@ -151,16 +179,17 @@ class Trainer:
         """Solve for the step and apply it, unless it is not finite: (shift, retries, norm, shortened, refused)."""
         optimizer = self.config.optimizer
         shift = optimizer.shift(self.step)
-        samples = centre(derivatives, energies, weights)
+        samples = centre(derivatives, energies, weights, self.comm)
         # SPRING (Goldshlager et al., J. Comput. Phys. 516, 113351 (2024)): what these few samples do not determine is
         # kept from the solution before; (M + shift) Delta = G + shift * carried, written as a correction to it.
         carried = optimizer.momentum * self.last_solution
         explained = (samples.rows @ carried.to(samples.rows.dtype)).double()
         try:
-            solution = SOLVERS[optimizer.solver](samples._replace(energies=samples.energies - explained), shift)
+            solution = self.solver(samples._replace(energies=samples.energies - explained), shift)
         except FactorisationError as error:
             return shift, 0, float("nan"), False, str(error)
-        direction = carried + solution.step
+        # Rank 0's, so that the ranks' parameters stay equal to the last bit on unlike processors too.
+        direction = carried + self.comm.broadcast(solution.step)
         step = learning_rate * direction
         norm, longest = step.norm().item(), optimizer.max_step_norm(self.step)
         if not torch.isfinite(step).all():
@@ -180,17 +209,32 @@ def is_healthy(energies: Tensor, bound: float) -> Tensor:
     return torch.isfinite(energies) & (energies.abs() <= bound)
 
 
-def restart(chains: Chains, healthy: Tensor) -> None:
-    """Put each abnormal chain where the next healthy one is, or in the Neel state if none is healthy."""
+def restart(chains: Chains, healthy: Tensor, comm: Communicator | None = None) -> None:
+    """Put each abnormal chain where the next healthy one is, or in the Neel state if none is healthy.
+
+    Parameters
+    ----------
+    chains
+        This rank's, changed in place.
+    healthy
+        Which of all ranks' chains are, shape (all chains,), bool.
+    """
     if healthy.all():
         return
+    L = chains.spins.shape[-1]
     if not healthy.any():
-        chains.spins = neel(chains.spins.shape[-1]).to(chains.spins.device).expand_as(chains.spins).clone()
+        chains.spins = neel(L).to(chains.spins.device).expand_as(chains.spins).clone()
         return
-    index = torch.arange(len(healthy), device=healthy.device)
-    good = index[healthy]
-    donor = good[torch.searchsorted(good, index) % len(good)]
-    chains.spins = chains.spins[donor]
+    abnormal, good = (~healthy).nonzero().squeeze(1), healthy.nonzero().squeeze(1)
+    donors = good[torch.searchsorted(good, abnormal) % len(good)]
+    first, count = int(chains.numbers[0]), len(chains.spins)
+    # Each donor's configuration from the rank that owns it, zeros from all others.
+    own = (donors >= first) & (donors < first + count)
+    lattices = chains.spins.new_zeros(len(donors), L, L)
+    lattices[own] = chains.spins[donors[own] - first]
+    lattices = (comm or Serial()).sum(lattices)
+    mine = (abnormal >= first) & (abnormal < first + count)
+    chains.spins[abnormal[mine] - first] = lattices[mine]
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ def test_dense_solver_that_cannot_fit_is_refused(tmp_path: Path, monkeypatch: py
     """The covariance of `small` needs 2 x 8 x 3531^2 bytes = 0.19 GiB; with 0.1 GiB free the run is refused."""
     memory = psutil.virtual_memory()
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=0.1 * 2**30))
-    with pytest.raises(UserError, match=r"needs 0.2 GiB for the 3531 x 3531 .*sample_space"):
+    with pytest.raises(UserError, match=r"needs 0.2 GiB for 3531 parameters .*sample_space"):
         train(config(1, optimizer={"solver": "dense"}), tmp_path, quiet=True)
     train(config(1, optimizer={"solver": "sample_space"}), tmp_path, quiet=True)
     with pytest.raises(UserError, match="sample_space"):

@@ -15,7 +15,7 @@ from qmcbench.gates import checks
 from qmcbench.hamiltonian import J1J2
 from qmcbench.lattice import neel
 from qmcbench.sampler import Chains
-from qmcbench.sr.solvers import Solution
+from qmcbench.sr.solvers import Centred, Solution
 from qmcbench.vmc import Trainer, build_ansatz, is_healthy, restart, sample_energies
 
 
@@ -83,7 +83,7 @@ def test_non_finite_step_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(samples, shift):
         return Solution(torch.full((samples.rows.shape[1],), math.nan, dtype=torch.float64), shift, 0)
 
-    monkeypatch.setitem(vmc.SOLVERS, "sample_space", broken)
+    monkeypatch.setattr(run, "solver", broken)
     before = parameters(run)
     step = run.advance()
     assert step.refused == "the step is not finite"
@@ -93,7 +93,7 @@ def test_non_finite_step_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_failed_factorisation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """When no shift helps, the step is refused and the reason logged."""
     run = trainer(config())
-    monkeypatch.setattr(vmc, "log_derivatives", lambda psi, spins: torch.full((len(spins), 3531), math.nan))
+    monkeypatch.setattr(vmc, "centre", lambda rows, energies, *_: Centred(torch.full_like(rows, math.nan), energies))
     before = parameters(run)
     step = run.advance()
     assert "indefinite" in str(step.refused)

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
-from qmcbench.config import Wavefunction
+from qmcbench.comm import Serial
+from qmcbench.config import Scalapack, Wavefunction
 from qmcbench.hamiltonian import J1J2
 from qmcbench.local_energy import local_energies
 from qmcbench.sampler import Chains, Sampler
-from qmcbench.sr import SOLVERS, centre
+from qmcbench.sr import centre, make_solver
 from qmcbench.vmc import build_ansatz
 
 REPEATS = 7
@@ -89,11 +90,12 @@ def iteration(model: str, L: int, J2: float, chains: int, solver: str = "sample_
     energies = local_energies(psi, hamiltonian, state.spins, sweep.log_psi, sweep.phase)
     weights = torch.full((chains,), 1 / chains, dtype=torch.float64)
     derivatives = log_derivatives(psi, state.spins)
+    solve = make_solver(solver, Scalapack(), Serial())
     phases: dict[str, Callable[[], object]] = {
         "sampling (L*L proposals)": lambda: sampler.advance(psi, state, L * L, 1.0),
         "local energy": lambda: local_energies(psi, hamiltonian, state.spins, *psi(state.spins)),
         "log-derivatives": lambda: log_derivatives(psi, state.spins),
-        f"SR solve ({solver})": lambda: SOLVERS[solver](centre(derivatives.clone(), energies, weights), 1e-3),
+        f"SR solve ({solver})": lambda: solve(centre(derivatives.clone(), energies, weights), 1e-3),
     }
     return [_timing(name, model, L, chains, clock(work, 5)) for name, work in phases.items()]
 

@@ -1,9 +1,12 @@
-"""Solvers of the stochastic-reconfiguration system (M + shift I) Delta = G on one process.
+"""Solvers of the stochastic-reconfiguration system (M + shift I) Delta = G.
 
 With the weighted, centred rows X_s = sqrt(w_s) (O_s - <O>) and e_s = sqrt(w_s) (E_s - <E>), Eqs. 5-7 of the paper are
 G = X^T e and M = X^T X. ``dense`` factorises the N_p x N_p covariance as the paper does; ``sample_space`` solves the
 N_s x N_s Gram system instead (Chen & Heyl, Nat. Phys. 20, 1476 (2024)). The two are equal for every shift > 0:
 (X^T X + shift)^-1 X^T = X^T (X X^T + shift)^-1.
+
+Each rank brings the rows of its own chains. With these two, the ranks share the work of building the matrix, but each
+holds all of it and rank 0 alone factorises it; :mod:`qmcbench.sr.scalapack` distributes that too.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from qmcbench.comm import Communicator, Serial, on_root, share
+
+SERIAL = Serial()
 # Columns of O promoted to float64 at once: never the whole matrix.
 COLUMNS = 8192
 RETRIES = 8
@@ -40,11 +46,21 @@ class Solution(NamedTuple):
 
 
 class FactorisationError(ArithmeticError):
-    """No shift that was tried made the matrix positive definite (or it is not finite)."""
+    """No shift up to ``shift`` made the matrix positive definite (or it is not finite)."""
+
+    def __init__(self, shift: float) -> None:
+        self.shift = shift
+        super().__init__(shift)
+
+    def __str__(self) -> str:
+        return (
+            f"the stochastic-reconfiguration matrix stayed indefinite up to a shift of {self.shift:.1e}; "
+            "its samples are probably not finite"
+        )
 
 
-def centre(derivatives: Tensor, energies: Tensor, weights: Tensor) -> Centred:
-    """Weighted, centred samples.
+def centre(derivatives: Tensor, energies: Tensor, weights: Tensor, comm: Communicator = SERIAL) -> Centred:
+    """Weighted, centred samples of this rank; the averages are over the samples of all ranks.
 
     Parameters
     ----------
@@ -53,33 +69,38 @@ def centre(derivatives: Tensor, energies: Tensor, weights: Tensor) -> Centred:
     energies
         Local (total) energies, shape (samples,), real.
     weights
-        Importance weights, shape (samples,), summing to 1.
+        Importance weights, shape (samples,), summing to 1 over all ranks.
     """
     root = weights.sqrt()
     for columns in derivatives.split(COLUMNS, dim=1):
-        mean = weights @ columns.double()
+        mean = comm.sum(weights @ columns.double())
         columns.sub_(mean.to(columns.dtype)).mul_(root[:, None].to(columns.dtype))
-    return Centred(derivatives, root * (energies - weights @ energies))
+    return Centred(derivatives, root * (energies - comm.sum(weights @ energies)))
 
 
-def dense(samples: Centred, shift: float) -> Solution:
+def dense(samples: Centred, shift: float, comm: Communicator = SERIAL) -> Solution:
     """Solve with the covariance matrix M (parameters x parameters): Cholesky and two triangular solves (paper)."""
     rows = samples.rows.double()
-    gradient = rows.T @ samples.energies
-    step, used, retries = _solve(rows.T @ rows, gradient, shift)
+    gradient = comm.sum(rows.T @ samples.energies)
+    covariance = comm.sum(rows.T @ rows)
+    step, used, retries = on_root(comm, lambda: _solve(covariance, gradient, shift))
     return Solution(step, used, retries)
 
 
-def sample_space(samples: Centred, shift: float) -> Solution:
-    """Solve with the Gram matrix (samples x samples), built from blocks of columns."""
-    count = len(samples.rows)
-    gram = torch.zeros(count, count, dtype=torch.float64, device=samples.rows.device)
+def sample_space(samples: Centred, shift: float, comm: Communicator = SERIAL) -> Solution:
+    """Solve with the Gram matrix (samples x samples), built from blocks of columns; each rank computes its rows."""
+    energies = comm.gather(samples.energies)
+    mine = share(len(energies), comm.rank, comm.size)
+    own = torch.zeros(len(samples.rows), len(energies), dtype=torch.float64, device=samples.rows.device)
     for columns in samples.rows.split(COLUMNS, dim=1):
         block = columns.double()
-        gram.addmm_(block, block.T)
-    dual, used, retries = _solve(gram, samples.energies, shift)
-    step = torch.cat([columns.double().T @ dual for columns in samples.rows.split(COLUMNS, dim=1)])
-    return Solution(step, used, retries)
+        own.addmm_(block, comm.gather(block).T)
+    gram = comm.gather(own)
+    dual, used, retries = on_root(comm, lambda: _solve(gram, energies, shift))
+    step = torch.cat(
+        [columns.double().T @ dual[mine.start : mine.stop] for columns in samples.rows.split(COLUMNS, dim=1)]
+    )
+    return Solution(comm.sum(step), used, retries)
 
 
 def _solve(matrix: Tensor, right: Tensor, shift: float) -> tuple[Tensor, float, int]:
@@ -95,10 +116,10 @@ def _solve(matrix: Tensor, right: Tensor, shift: float) -> tuple[Tensor, float, 
             half = torch.linalg.solve_triangular(factor, right[:, None], upper=False)
             full = torch.linalg.solve_triangular(factor.mT, half, upper=True)
             return full.squeeze(1), trial, attempt
-    raise FactorisationError(
-        f"the stochastic-reconfiguration matrix stayed indefinite up to a shift of {added:.1e}; "
-        "its samples are probably not finite"
-    )
+    raise FactorisationError(added)
 
 
-SOLVERS: dict[str, Callable[[Centred, float], Solution]] = {"dense": dense, "sample_space": sample_space}
+SOLVERS: dict[str, Callable[[Centred, float, Communicator], Solution]] = {
+    "dense": dense,
+    "sample_space": sample_space,
+}

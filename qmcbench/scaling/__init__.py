@@ -1,0 +1,1 @@
+"""What an iteration costs on many processes: counted, fitted to measurements, and projected."""

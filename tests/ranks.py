@@ -1,0 +1,29 @@
+"""Starting several ranks in tests."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from qmcbench.bench import launch
+
+
+def command(ranks: int, *arguments: object) -> list[str]:
+    """The command line that starts Python with ``arguments`` on so many ranks."""
+    return [str(launch.mpiexec()), "-n", str(ranks), sys.executable, *map(str, arguments)]
+
+
+def environment() -> dict[str, str]:
+    """One thread a rank, and waiting ranks that leave the cores to the others, of which there are more than cores."""
+    return launch.environment(1) | {"MPIR_CVAR_CH4_PROGRESS_THROTTLE": "1"}
+
+
+def run(ranks: int, *arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run Python with ``arguments`` on so many ranks."""
+    return subprocess.run(
+        command(ranks, *arguments), env=environment(), capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def train(ranks: int, config: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """`qmcbench train` on so many ranks."""
+    return run(ranks, "-m", "qmcbench.cli", "train", config, "--out", out, *options)

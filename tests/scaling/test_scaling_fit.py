@@ -1,0 +1,141 @@
+"""Fitting: known costs come back, what is not determined is taken, and a bootstrap's errors are the true ones."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from qmcbench.errors import UserError
+from qmcbench.scaling import paper_points
+from qmcbench.scaling.fit import FLOOR, bootstrap, describe, fit, sunway
+from qmcbench.scaling.machine import Machine, load
+from qmcbench.scaling.model import NAMES, Costs, Point, Work, seconds
+
+TRUE = Costs(40.0, 30.0, 2.0, 0.8, 0.02, 0.3, 9.0, 1.5, 60.0)
+
+
+def synthetic(points: list[Point], costs: Costs, noise: float = 0.0, seed: int = 0) -> list[Point]:
+    """The same work with the model's times, each multiplied by a log-normal factor."""
+    factors = np.exp(noise * np.random.default_rng(seed).standard_normal(len(points)))
+    return [
+        replace(point, seconds=seconds(point.phase, point.work, costs, point.solver) * factor)
+        for point, factor in zip(points, factors.tolist(), strict=True)
+    ]
+
+
+def all_points() -> list[Point]:
+    """The work of everything that the paper measured."""
+    return paper_points.small_scale() + paper_points.figure10()
+
+
+def test_exact_times_give_the_costs_back() -> None:
+    """From noiseless times all nine costs return, far from those of the paper, and the model meets every point."""
+    found = fit(synthetic(all_points(), TRUE))
+    assert found.fitted == NAMES
+    assert found.taken == ()
+    np.testing.assert_allclose(found.costs.values(), TRUE.values(), rtol=1e-6)
+    np.testing.assert_allclose(found.predicted, [point.seconds for point in found.points], rtol=1e-7)
+
+
+def test_sums_and_the_gram_matrix_can_be_fitted() -> None:
+    """Times of whole iterations, of SR and of sample-space phases are points like any other."""
+    points = [replace(point, solver="sample_space") for point in paper_points.figure9()]
+    points += paper_points.table3() + paper_points.data_operations()
+    np.testing.assert_allclose(fit(synthetic(points, TRUE)).costs.values(), TRUE.values(), rtol=1e-5)
+
+
+def test_one_wild_point_is_held_back() -> None:
+    """A time ten times too long moves no cost by more than a quarter."""
+    points = synthetic(all_points(), TRUE, noise=0.03)
+    at = next(i for i, point in enumerate(points) if point.phase == "product")
+    points[at] = replace(points[at], seconds=10 * points[at].seconds)
+    assert (abs(np.log(fit(points).costs.values() / TRUE.values())) < 0.25).all()
+
+
+def test_small_meshes_leave_the_network_to_the_base() -> None:
+    """From runs on one and two processes and one network on one lattice, rates are fitted and latencies taken."""
+    base = Costs(1.0, 1.0, 10.0, 1.0, 2e-5, 1.0, 2.0, 0.5, 30.0)
+    truth = replace(base, cnn_rate=25.0, gemm_rate=60.0, panel_bandwidth=4.0, redistribution_bandwidth=3.0)
+    works = [Work(N, 2000, P) for N in (2000, 8000, 16000) for P in (1, 2)]
+    points = [Point(phase, work, 1.0) for work in works for phase in ("product", "factorisation", "data")]
+    points += [Point("monte_carlo", Work(3531, 16 * P, P, L=10), 1.0) for P in (1, 2)]
+    found = fit(synthetic(points, truth, noise=0.01), base)
+    assert found.fitted == ("cnn_rate", "gemm_rate", "panel_bandwidth", "redistribution_bandwidth")
+    for name in found.taken:
+        assert getattr(found.costs, name) == getattr(base, name)
+    for name in found.fitted:
+        assert getattr(found.costs, name) == pytest.approx(getattr(truth, name), rel=0.1)
+
+
+def test_a_machine_keeps_the_errors_of_what_is_taken() -> None:
+    """What was not measured keeps the base's error and scatter; what was, gets its own and is marked."""
+    base = Machine("base", TRUE, errors={"product_bandwidth": 0.5}, spread={"data": 0.3}, processes_per_node=4)
+    points = [Point("factorisation", Work(N, 100, 1), 1.0) for N in (500, 2000, 8000, 32000)]
+    made = describe(fit(synthetic(points, TRUE, 0.03), TRUE), "mine", "a", "b", base)
+    assert made.fitted == ("gemm_rate", "panel_bandwidth")
+    assert list(made.errors) == ["gemm_rate", "product_bandwidth", "panel_bandwidth"]
+    assert made.errors["product_bandwidth"] == 0.5
+    assert made.correlation[0][1] == 0
+    assert made.correlation[0][2] == pytest.approx(made.correlation[2][0])
+    assert made.correlation[0][2] < -0.2
+    assert made.spread["data"] == 0.3
+    assert 0.01 < made.spread["factorisation"] < 0.1
+    assert (made.name, made.processes_per_node) == ("mine", 4)
+
+
+def test_errors_of_the_bootstrap_are_the_scatter_of_fits() -> None:
+    """Costs refitted to 60 sets of noisy times scatter by what the bootstrap of one of them says, within a third."""
+    fits = [fit(synthetic(all_points(), TRUE, 0.1, seed)) for seed in range(60)]
+    scatter = np.log([found.costs.values() for found in fits]).std(axis=0, ddof=1)
+    errors = [list(bootstrap(found, 60).errors.values()) for found in fits[:5]]
+    np.testing.assert_allclose(np.mean(errors, axis=0), scatter, rtol=0.35)
+
+
+def test_correlated_costs_are_reported_so() -> None:
+    """Rate and bandwidth of pdgemm make up for each other: better one, worse other."""
+    found = fit(synthetic(all_points(), TRUE, 0.1))
+    errors, correlation = bootstrap(found, 100)
+    names = list(errors)
+    assert correlation[names.index("gemm_rate"), names.index("product_bandwidth")] < -0.2
+    np.testing.assert_allclose(np.diag(correlation), 1)
+
+
+def test_a_perfect_fit_is_not_believed() -> None:
+    """One point for one cost is met exactly; its error and scatter are those of repeating it, not zero."""
+    found = fit([Point("product", Work(1000, 1000, 1), 1.0)], TRUE)
+    assert found.fitted == ("gemm_rate",)
+    assert found.spread() == {"product": FLOOR}
+    assert bootstrap(found).errors["gemm_rate"] == pytest.approx(FLOOR, rel=0.2)
+
+
+def test_a_sum_lends_its_scatter_to_its_phases() -> None:
+    """Where only SR as a whole was measured, its scatter is that of its phases."""
+    points = [Point("sr", Work(N, N, P), 1.0) for N in (2000, 8000, 32000) for P in (1, 16, 256)]
+    made = describe(fit(synthetic(points, TRUE, 0.2), TRUE), "m", "", "")
+    assert made.spread["product"] == made.spread["data"] == made.spread["factorisation"] > 0.05
+    assert "monte_carlo" not in made.spread
+
+
+def test_what_cannot_be_fitted() -> None:
+    """No points, a time that is none, or a cost that nothing depends on: each is named."""
+    with pytest.raises(UserError, match="no measured times"):
+        fit([])
+    points = all_points()
+    for time in (0.0, float("nan"), float("inf")):
+        with pytest.raises(UserError, match=r"table3: a monte_carlo time of .* s cannot be fitted"):
+            fit([replace(points[0], seconds=time), *points[1:]])
+    with pytest.raises(UserError, match="do not depend on cnn_rate, site_overhead, half_rate_sites: give a machine"):
+        fit(paper_points.figure9() + paper_points.data_operations())
+
+
+def test_committed_machine_is_a_new_fit() -> None:
+    """``sunway.toml`` is what fitting the paper's times gives today."""
+    new, committed = sunway(), load("sunway")
+    np.testing.assert_allclose(committed.costs.values(), new.costs.values(), rtol=2e-4)
+    assert (committed.name, committed.description, committed.source) == (new.name, new.description, new.source)
+    assert committed.processes_per_node == new.processes_per_node == 6
+    assert committed.fitted == new.fitted == NAMES
+    assert list(committed.errors) == list(new.errors)
+    np.testing.assert_allclose(list(committed.errors.values()), list(new.errors.values()), rtol=0.06)
+    np.testing.assert_allclose(committed.correlation, new.correlation, atol=0.02)
+    assert committed.spread == pytest.approx(dict(new.spread), rel=0.06)
