@@ -304,7 +304,7 @@ def main() -> None:
     from qmcbench import comm, faults
 
     try:
-        job = faults.Job(comm.world())
+        job = faults.Job(comm.world(), "; the last checkpoint is intact, and the same command continues from it")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -25,11 +25,21 @@ LAST_WORDS = 0.5
 
 
 class Job:
-    """The ranks of a job between its start and :meth:`end`; of a single process, too."""
+    """The ranks of a job between its start and :meth:`end`; of a single process, too.
 
-    def __init__(self, comm: Communicator) -> None:
+    Parameters
+    ----------
+    comm
+        The ranks.
+    consequences
+        How the sentence about a rank that died ends.
+    """
+
+    def __init__(self, comm: Communicator, consequences: str = "") -> None:
         self.comm = comm
-        self._witness = _start_witness(comm) if isinstance(comm, Mpi) and hasattr(os, "pidfd_open") else None
+        self._witness = (
+            _start_witness(comm, consequences) if isinstance(comm, Mpi) and hasattr(os, "pidfd_open") else None
+        )
 
     def end(self, status: int, message: str | None) -> None:
         """Leave the process with ``status``, after saying ``message`` once for all ranks that end alike.
@@ -64,13 +74,13 @@ class Job:
                 os.kill(self._witness, signal.SIGTERM)
 
 
-def _start_witness(comm: Mpi) -> int:
+def _start_witness(comm: Mpi, consequences: str) -> int:
     """Start the node's witness and return its process number."""
     ranks = comm.node.allgather(f"{comm.rank}:{os.getpid()}")
     started = None
     if comm.node.rank == 0:
         # In a session of its own: the launcher must not end it together with the ranks.
-        command = [sys.executable, "-IS", str(Path(witness.__file__)), *ranks]
+        command = [sys.executable, "-IS", str(Path(witness.__file__)), consequences, *ranks]
         started = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True).pid
     pid: int = comm.node.bcast(started)
     return pid

@@ -1,7 +1,8 @@
 """Watches the ranks of one node from outside and says which of them died first.
 
 Started by :mod:`qmcbench.faults` as a process of its own, because a launcher that finds a rank dead kills all others
-before they could speak. Arguments: ``rank:pid`` of each rank of the node. SIGTERM ends it silently.
+before they could speak. Arguments: how its sentence ends, then ``rank:pid`` of each rank
+of the node. SIGTERM ends it silently.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ def main(arguments: list[str]) -> None:
     """Wait for the first rank to die."""
     poll = select.poll()
     ranks = {}
-    for argument in arguments:
+    consequences, *processes = arguments
+    for argument in processes:
         rank, pid = argument.split(":")
         ranks[os.pidfd_open(int(pid))] = rank
     for descriptor in ranks:
         poll.register(descriptor, select.POLLIN)
     dead = [ranks[descriptor] for descriptor, _ in poll.poll()]
     print(
-        f"error: rank {' and '.join(dead)} died without a word (killed, out of memory or crashed), so the job ends; "
-        "the last checkpoint is intact, and the same command continues from it.",
+        f"error: rank {' and '.join(dead)} died without a word (killed, out of memory or crashed), "
+        f"so the job ends{consequences}.",
         file=sys.stderr,
     )
 

@@ -1,0 +1,137 @@
+"""Strong scaling: the phases of one stochastic-reconfiguration solve on synthetic samples (paper Fig. 9).
+
+The samples are the same whatever the number of ranks. A step that does not solve the system is refused, so no time of
+a wrong result is ever reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+
+from qmcbench.bench import kernels
+from qmcbench.comm import Communicator, on_root, share
+from qmcbench.config import Scalapack as Layout
+from qmcbench.errors import UserError
+from qmcbench.sr.scalapack import Scalapack, memory
+from qmcbench.sr.solvers import COLUMNS, Centred
+
+# Diagonal shift; the largest eigenvalue of the synthetic covariance is about (1 + sqrt(parameters / samples))^2.
+SHIFT = 1e-2
+RESIDUAL = 1e-10
+"""Relative residual above which a step is wrong; a right one has about 1e-14."""
+
+
+@dataclass(frozen=True)
+class Strong:
+    """One measurement."""
+
+    parameters: int
+    samples: int
+    """Of all ranks together. With as many as there are parameters, the product is that of square matrices."""
+    layout: Layout
+    space: str = "parameters"
+    """Which matrix is factorised: "parameters" (the covariance, the paper's) or "samples" (the Gram matrix)."""
+    repeats: int = 3
+    dgemm_size: int = 2500
+    """Edge of the matrices that give the machine's own rate."""
+    seed: int = 0
+
+    def operations(self) -> dict[str, int]:
+        """Floating-point operations of the phases whose rate means something."""
+        order, inner = self.parameters, self.samples
+        if self.space == "samples":
+            order, inner = inner, order
+        entries = 2 * order * order if self.layout.product == "pdgemm" else order * (order + 1)
+        return {"product": entries * inner, "factorisation": order**3 // 3}
+
+
+def measure(comm: Communicator, job: Strong) -> dict[str, Any]:
+    """Time each phase between barriers, then the machine's own dgemm, and check every solution.
+
+    Returns
+    -------
+    dict
+        ``phases`` (each with its times; operations, GF/s of all ranks together and the fraction of the dgemm rate
+        that each rank reaches), ``dgemm``, ``residual`` (the largest), ``memory``; or only ``not_run``, why it does
+        not fit.
+
+    Raises
+    ------
+    UserError
+        If there is no ScaLAPACK, the grid does not fit the ranks, or a solution is wrong.
+    """
+    solver = Scalapack(comm, job.layout, job.space)
+    try:
+        need = on_root(comm, lambda: _check_memory(comm, job))
+        solver.mesh.empty(*(2 * (job.parameters if job.space == "parameters" else job.samples,)))
+    except UserError as error:
+        return {"not_run": str(error)}
+    # The first calls and messages of a process are slow.
+    solver(synthetic(comm, min(job.parameters, 4 * job.layout.block), 8 * comm.size, job.seed), SHIFT)
+    before = kernels.peak_memory(comm)
+    samples = synthetic(comm, job.parameters, job.samples, job.seed)
+    repeats, residuals = [], []
+    for _ in range(job.repeats):
+        step = solver(samples, SHIFT).step
+        repeats.append(solver.seconds)
+        residuals.append(residual(comm, samples, step))
+        if not residuals[-1] <= RESIDUAL:
+            raise UserError(
+                f"The step of {job.parameters} parameters and {job.samples} samples has a relative residual of "
+                f"{residuals[-1]:.1e}, above {RESIDUAL:.0e}, so its time means nothing; run `qmcbench doctor`."
+            )
+    most = kernels.peak_memory(comm)
+    dgemm = kernels.dgemm(comm, job.dgemm_size)
+    phases = {name: kernels.summary([seconds[name] for seconds in repeats]) for name in repeats[0]}
+    phases["total"] = kernels.summary([sum(seconds.values()) for seconds in repeats])
+    for name, operations in job.operations().items():
+        rate = operations / phases[name]["median_s"] / 1e9
+        fraction = rate / comm.size / dgemm["GFs_per_rank"]
+        phases[name] |= {"operations": operations, "GFs": rate, "fraction_of_dgemm": fraction}
+    return {
+        "phases": phases,
+        "dgemm": dgemm,
+        "residual": max(residuals),
+        "memory": {"estimate_bytes": need, "peak_bytes": most, "before_bytes": before},
+    }
+
+
+def synthetic(comm: Communicator, parameters: int, samples: int, seed: int) -> Centred:
+    """This rank's share of random samples in the networks' float32."""
+    own = share(samples, comm.rank, comm.size)
+    rows = torch.from_numpy(kernels.synthetic(own, parameters, seed)).div_(samples**0.5)
+    return Centred(rows, torch.from_numpy(kernels.synthetic(own, 1, seed + 1)).double().squeeze(1))
+
+
+def residual(comm: Communicator, samples: Centred, step: Tensor) -> float:
+    """|(X^T X + shift) step - X^T e| / |X^T e|, without ever forming the matrix; the same on every rank."""
+    blocks = list(zip(samples.rows.split(COLUMNS, dim=1), step.split(COLUMNS), strict=True))
+    explained = sum((rows.double() @ part for rows, part in blocks), torch.zeros_like(samples.energies))
+    sides = torch.stack([explained, samples.energies], dim=1)
+    left, right = comm.sum(torch.cat([rows.double().T @ sides for rows, _ in blocks])).unbind(1)
+    return float((left + SHIFT * step - right).norm() / right.norm())
+
+
+def _check_memory(comm: Communicator, job: Strong) -> int:
+    """Bytes that each rank needs for its samples and the solver.
+
+    Raises
+    ------
+    UserError
+        If they are not free on this node.
+    """
+    solver = memory(job.parameters, job.samples, comm.size, job.layout, job.space)
+    need = 4 * job.parameters * len(share(job.samples, 0, comm.size)) + solver.total
+    free = psutil.virtual_memory().available
+    if comm.neighbours * need > free:
+        ranks = f"{comm.neighbours} rank{'s' * (comm.neighbours > 1)} of this node"
+        raise UserError(
+            f"{ranks} would need {comm.neighbours * need / 1e9:.1f} GB ({comm.neighbours * solver.matrix / 1e9:.1f} "
+            f"GB for the matrix alone), but {free / 1e9:.1f} GB are free; use more nodes."
+        )
+    return need
