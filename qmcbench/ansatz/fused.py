@@ -20,13 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from qmcbench.ansatz.tiles import TiledNetwork
+
 if TYPE_CHECKING:
     from qmcbench.ansatz.cnn import CNN
 
-# Layers with at most this many inputs (pairs x channels) are evaluated as full matrices on all sites at once.
-# Measured for 1024 configurations on two AVX-512 cores, convolution against matrix: small 6x6 (288 inputs) 9.7 and
-# 2.3 ms, small 10x10 (800) 17.5 and 12.2 ms, medium 6x6 (576) 10.6 and 7.1 ms, but large 6x6 (1152) 27 and 31 ms.
-DENSE_MAX_INPUTS = 800
+TILED = (torch.float32, torch.float64)
 
 
 class Layer(NamedTuple):
@@ -42,43 +41,21 @@ class FusedNetwork:
     def __init__(self, layers: list[Layer], head: Layer) -> None:
         self.layers = layers
         self.head = head
-        self._dense: dict[int, list[Layer]] = {}
+        self._tiled: dict[int, TiledNetwork] = {}
 
     def outputs(self, spins: Tensor) -> Tensor:
         """All v_i of each configuration, shape (batch, L * L), in no particular order of sites."""
-        L = spins.shape[-1]
-        if not torch.is_grad_enabled() and self._prefers_dense(L):
-            return self._dense_outputs(spins, L)
+        weight = self.head.weight
+        if not torch.is_grad_enabled() and weight.device.type == "cpu" and weight.dtype in TILED:
+            L = spins.shape[-1]
+            if L not in self._tiled:
+                self._tiled[L] = TiledNetwork(self, L)
+            return self._tiled[L].outputs(spins)
         # The two spins of a pair are the channels of the first grid.
-        x = spins.to(self.head.weight.dtype).unflatten(-1, (-1, 2))
+        x = spins.to(weight.dtype).unflatten(-1, (-1, 2))
         for layer in self.layers:
             x = torch.maximum(*_parities(periodic_convolution(x, *layer)[1]))
-        return F.linear(x, self.head.weight, self.head.bias).flatten(1)
-
-    def _prefers_dense(self, L: int) -> bool:
-        """Whether the lattice is small enough for the layers as plain matrices."""
-        return max(layer.weight.shape[1] for layer in self.layers) * L * L // 2 <= DENSE_MAX_INPUTS
-
-    def _dense_outputs(self, spins: Tensor, L: int) -> Tensor:
-        if L not in self._dense:
-            self._dense[L] = [_as_matrix(layer, L) for layer in self.layers]
-        x = spins.to(self.head.weight.dtype).flatten(1)
-        for weight, bias in self._dense[L]:
-            z = torch.addmm(bias, x, weight)
-            half = z.shape[1] // 2
-            x = torch.maximum(z[:, :half], z[:, half:])
-        x = x.view(len(x), L * L // 2, -1)
-        return F.linear(x, self.head.weight, self.head.bias).flatten(1)
-
-
-def _as_matrix(layer: Layer, L: int) -> Layer:
-    """The layer on an L x L lattice as a matrix (inputs, outputs), found by applying it to unit vectors."""
-    pairs, channels = L * L // 2, layer.weight.shape[1]
-    units = torch.eye(pairs * channels, dtype=layer.weight.dtype, device=layer.weight.device)
-    even, odd = _parities(periodic_convolution(units.view(-1, L, L // 2, channels), layer.weight, None)[1])
-    weight = torch.cat([even.flatten(1), odd.flatten(1)], dim=1)
-    bias = torch.cat([half.repeat(pairs) for half in layer.bias.chunk(2)])
-    return Layer(weight, bias)
+        return F.linear(x, weight, self.head.bias).flatten(1)
 
 
 def periodic_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,6 @@ import torch
 from plain import lively, log_psi, outputs, parameters_of, random_spins
 from torch import Tensor
 
-from qmcbench.ansatz import fused
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.reference import model_spec
 from qmcbench.reference.models import BlockSpec, ModelSpec
@@ -25,13 +24,6 @@ def own_layout(*blocks: tuple[int, int, int]) -> ModelSpec:
         count += conv * (channels * kernel**2 + 1) + deconv * (2 * conv + 1)
         channels = deconv
     return ModelSpec("own", count, tuple(BlockSpec(*block) for block in blocks), inferred=False)
-
-
-@pytest.fixture(params=["convolution", "matrix"])
-def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Forces one of the two ways of evaluating the fused network without gradients."""
-    monkeypatch.setattr(fused, "DENSE_MAX_INPUTS", 10**9 if request.param == "matrix" else 0)
-    return str(request.param)
 
 
 def assert_same_function(network: CNN, spins: Tensor) -> None:
@@ -61,12 +53,11 @@ def test_parameters_have_the_names_of_the_authors_checkpoint() -> None:
 
 @pytest.mark.parametrize("L", SIZES)
 @pytest.mark.parametrize("model", MODELS)
-def test_fused_is_plain(model: str, L: int, form: str) -> None:
-    """Both fused forms are the paper's network: same outputs, log|psi| and sign in float64, signs mixed."""
+def test_fused_is_plain(model: str, L: int) -> None:
+    """The tiled form is the paper's network: same outputs, log|psi| and sign in float64, signs mixed."""
     network, spins = lively(model), random_spins(L, 6)
     assert_same_function(network, spins)
     with torch.no_grad():
-        assert bool(network.network()._dense) == (form == "matrix"), "the other form was evaluated"
         positive = network.network().outputs(spins) > 0
     assert positive.any()
     assert not positive.all()
@@ -99,7 +90,7 @@ def test_fused_with_gradients_is_plain(model: str, L: int) -> None:
         pytest.param([(3, 2, 1), (2, 1, 3)], id="1-3"),
     ],
 )
-def test_own_layouts(blocks: list[tuple[int, int, int]], L: int, form: str) -> None:
+def test_own_layouts(blocks: list[tuple[int, int, int]], L: int) -> None:
     """The fusion holds for every odd kernel and for channel counts that all differ, not only for the paper's."""
     assert_same_function(lively(own_layout(*blocks)), random_spins(L, 6))
 
@@ -141,7 +132,7 @@ def coarsen(network: CNN) -> None:
 
 
 @pytest.mark.parametrize("change", [nudge, nudge_data, nudge_vector, load, assign, coarsen])
-def test_new_parameters_are_seen(change: Callable[[CNN], None], form: str) -> None:
+def test_new_parameters_are_seen(change: Callable[[CNN], None]) -> None:
     """However the parameters change, the next evaluation uses the new ones and not the fused kernels of the old."""
     network, spins = lively("small"), random_spins(4, 5)
     with torch.no_grad():

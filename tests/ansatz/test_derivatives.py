@@ -8,7 +8,7 @@ import torch
 from plain import lively, log_psi, parameters_of, random_spins
 from torch import Tensor, nn
 
-from qmcbench.ansatz import fused, layerwise
+from qmcbench.ansatz import layerwise
 from qmcbench.ansatz.base import Ansatz
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
@@ -18,12 +18,6 @@ from qmcbench.errors import UserError
 from qmcbench.reference.models import BlockSpec, ModelSpec
 
 MODELS = ("small", "medium", "large")
-
-
-@pytest.fixture(autouse=True)
-def _convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Finite differences change the parameters at every evaluation: no time to build full matrices."""
-    monkeypatch.setattr(fused, "DENSE_MAX_INPUTS", 0)
 
 
 class Machine(nn.Module):
