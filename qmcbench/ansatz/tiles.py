@@ -95,11 +95,15 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 @njit(nogil=True)
-def _close(row: Array, pairs: int, margin: int) -> None:
-    """Repeat the columns of a row on its other side: the torus."""
+def _close(grid: Array, row: int, pairs: int, margin: int) -> None:
+    """Repeat the columns of a row of a grid (rows, columns, channels, LANES) on its other side: the torus."""
+    # Loops here and below: whole arrays take Numba seconds to compile.
     for column in range(margin):
-        row[margin - 1 - column] = row[margin + (pairs - 1 - column) % pairs]
-        row[margin + pairs + column] = row[margin + column % pairs]
+        for channel in range(grid.shape[2]):
+            for lane in range(LANES):
+                last, first = margin + (pairs - 1 - column) % pairs, margin + column % pairs
+                grid[row, margin - 1 - column, channel, lane] = grid[row, last, channel, lane]
+                grid[row, margin + pairs + column, channel, lane] = grid[row, first, channel, lane]
 
 
 @njit(nogil=True)
@@ -108,12 +112,13 @@ def _load(spins: NDArray[np.int8], grid: Array, margin: int) -> None:
     L = spins.shape[1]
     pairs = L // 2
     filled = grid[: L * (pairs + 2 * margin) * 2 * LANES].reshape(L, pairs + 2 * margin, 2, LANES)
-    filled[:] = 0
+    count = spins.shape[0]
     for row in range(L):
         for column in range(L):
-            for lane in range(spins.shape[0]):
-                filled[row, margin + column // 2, column % 2, lane] = spins[lane, row, column]
-        _close(filled[row], pairs, margin)
+            for lane in range(LANES):
+                spin = spins[lane, row, column] if lane < count else 0
+                filled[row, margin + column // 2, column % 2, lane] = spin
+        _close(filled, row, pairs, margin)
 
 
 @cache
@@ -158,7 +163,7 @@ def _layer(block: int, itemsize: int) -> Any:
                     for lane in range(LANES):
                         a, b = totals[pair, channel, lane], totals[odd, channels + channel, lane]
                         grid[row, margin + pair, channel, lane] = a if a > b else b
-            _close(grid[row], pairs, margin)
+            _close(grid, row, pairs, margin)
 
     return layer
 
@@ -171,7 +176,8 @@ def _head(grid: Array, weight: Array, bias: Array, out: Array, L: int) -> None:
     totals = np.empty(LANES, dtype=weight.dtype)
     for pair in range(L * pairs):
         for column in range(2):
-            totals[:] = bias[column]
+            for lane in range(LANES):
+                totals[lane] = bias[column]
             for channel in range(channels):
                 for lane in range(LANES):
                     totals[lane] += weight[column, channel] * features[pair, channel, lane]
