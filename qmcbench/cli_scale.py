@@ -12,7 +12,7 @@ import typer
 from tabulate import tabulate
 
 app = typer.Typer(
-    help="How the time depends on the number of MPI ranks: measured on this machine.",
+    help="How the time depends on the number of MPI ranks: measured on this machine, projected to larger ones.",
     epilog="Begin with `qmcbench scale strong --quick --out runs/scaling` (seconds).",
 )
 
@@ -142,6 +142,82 @@ def weak(
     _print(results, [_weak_row(run) for run in results["runs"]], headers, out / "weak.json")
 
 
+@app.command(
+    epilog="Examples: `qmcbench scale project --out runs/scaling`; "
+    "`qmcbench scale project --machine cluster.toml --processes 4096 --processes 65536 --out runs/cluster`; "
+    "`qmcbench scale project --fit runs/scaling/strong.json --fit runs/scaling/weak.json --out runs/scaling`"
+)
+def project(
+    out: Out,
+    machine: Annotated[
+        str, typer.Option(help="TOML file of a machine's costs, or a shipped one: sunway, the paper's.")
+    ] = "sunway",
+    processes: Annotated[
+        list[int] | None, typer.Option(help="To project to beside the paper's; may be repeated.")
+    ] = None,
+    fit: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="strong.json or weak.json to fit a machine to; may be repeated. Costs that they do not show stay near "
+            "those of --machine."
+        ),
+    ] = None,
+) -> None:
+    """Project the paper's Table 3, Fig. 9 and Fig. 10 to a machine, and test the model on times it was not fitted to.
+
+    Writes `projection.json` (and `machine.toml`, if it was fitted). Each pair is the time in the paper, on its own
+    machine, and the model's; the report has their uncertainty.
+    """
+    from qmcbench.scaling import job
+
+    results = job.run(out, machine, own=fit or (), processes=processes or (), command=_command())
+    print(f"seconds: paper / model for {results['machine']['name']}")
+    for source, title in (("table3", "Table 3"), ("figure9", "Fig. 9"), ("figure10", "Fig. 10")):
+        print(f"\n{title}\n{_projected([each for each in results['times'] if each['source'] == source])}")
+    if results["more"]:
+        headers = ["parameters", "lattice", "processes", "nodes", "samples", "MC s", "SR s", "SR s in sample space"]
+        print(f"\nwith C4\n{tabulate(map(_more_row, results['more']), headers, disable_numparse=True)}")
+    print(f"\nall times with their uncertainty: {out / job.FILE}")
+    _report(out)
+
+
+def _projected(times: list[dict[str, Any]]) -> str:
+    """One line for each number of processes, one column for each time of an iteration."""
+    from qmcbench.report.scaling_model import PHASES
+
+    lines: dict[tuple[int, ...], dict[str, str]] = {}
+    for each in times:
+        work = each["work"]
+        lattice = f" {work['L']}x{work['L']}" + " C4" * (work["rotations"] > 1) if work["L"] else ""
+        key = (work["parameters"], work["processes"], each["nodes"])
+        lines.setdefault(key, {})[PHASES[each["phase"]] + lattice] = (
+            f"{each['paper_s']:g} / {each['seconds']['value']:.3g}"
+        )
+    columns = list(dict.fromkeys(name for line in lines.values() for name in line))
+    rows = [[*map(str, key), *(line.get(name, "") for name in columns)] for key, line in sorted(lines.items())]
+    return tabulate(rows, ["parameters", "processes", "nodes", *columns], disable_numparse=True)
+
+
+def _more_row(each: dict[str, Any]) -> list[str]:
+    work = each["work"]
+    times = [f"{each[name]:.3g}" for name in ("monte_carlo_s", "covariance_s", "sample_space_s")]
+    lattice = f"{work['L']}x{work['L']}"
+    return [
+        str(work["parameters"]),
+        lattice,
+        str(work["processes"]),
+        str(each["nodes"]),
+        str(work["samples"]),
+        *times,
+    ]
+
+
+def _report(out: Path) -> None:
+    from qmcbench.report.scaling import refresh
+
+    print(f"{refresh(out).headline}; report: {out / 'index.html'}")
+
+
 def _given(**options: Any) -> dict[str, Any]:
     """The options that were given."""
     return {name: value for name, value in options.items() if value is not None}
@@ -202,6 +278,7 @@ def _print(results: dict[str, Any], rows: list[list[str]], headers: list[str], p
     for entry in results["not_run"]:
         print(f"not run: {describe(entry)}: {entry['not_run']}")
     print(f"\nmedians; all times: {path}")
+    _report(path.parent)
 
 
 def _command() -> str:

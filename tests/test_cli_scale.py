@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 from qmcbench.bench import launch, scaling
 from qmcbench.cli import USAGE_ERROR, app
 from qmcbench.errors import UserError
+from qmcbench.report import scaling as report
+from qmcbench.report.document import Verdict
 
 
 def run(*arguments: object) -> str:
@@ -17,6 +19,19 @@ def run(*arguments: object) -> str:
     result = CliRunner().invoke(app, ["scale", *map(str, arguments)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
+
+
+@pytest.fixture(autouse=True)
+def reported(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders whose report is asked for; none is made."""
+    folders: list[Path] = []
+
+    def record(out: Path) -> Verdict:
+        folders.append(out)
+        return Verdict("3 of 4 checks met", False, [], [])
+
+    monkeypatch.setattr(report, "refresh", record)
+    return folders
 
 
 @pytest.fixture
@@ -80,7 +95,7 @@ def test_quick_may_be_changed(asked: dict[str, Any]) -> None:
     assert {name: asked["weak"][name] for name in scaling.QUICK_WEAK} == scaling.QUICK_WEAK
 
 
-def test_strong_prints_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strong_prints_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reported: list[Path]) -> None:
     """One line a run with rates and fractions, what was not run and why, and where the rest is."""
 
     def answer(ranks: int, job: dict[str, Any], timeout: float, stop: object) -> dict[str, Any]:
@@ -101,7 +116,9 @@ def test_strong_prints_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert one == shared.format("1 1x1") + "0.25 8 10.0 0.75 4 10.0 0.75 0.5 12.8 1.00"
     assert two == shared.format("2 1x2") + "0.125 4 20.0 0.75 2 20.0 0.75 0.25 6.38 2.00 more ranks than cores"
     assert lines[4].startswith("not run: 3531 parameters, 4 ranks (2x2), block 128, pdgemm: 4 ranks would need more")
-    assert lines[-1] == f"medians; all times: {tmp_path / 'strong.json'}"
+    assert lines[-2] == f"medians; all times: {tmp_path / 'strong.json'}"
+    assert lines[-1] == f"3 of 4 checks met; report: {tmp_path / 'index.html'}"
+    assert reported == [tmp_path]
     assert len(json.loads((tmp_path / "strong.json").read_text())["runs"]) == 2
 
 

@@ -1,5 +1,8 @@
 """Fitting the cost model to measured times: relative errors, costs that cannot be negative, outliers held back.
 
+A few processes do not show every cost. Such a fit is given a base machine and expects each ln(cost) within ``PRIOR``
+of the base's: far too weak to change a cost that the times show, enough to hold one that they do not.
+
 ``python -m qmcbench.scaling.fit OUT.toml`` fits the paper's times and writes the machine file ``sunway``.
 """
 
@@ -35,6 +38,8 @@ from qmcbench.scaling.model import (
 
 OUTLIER = 0.1
 """Residuals of ln(measured / model) well above this count linearly rather than squared."""
+PRIOR = 3.0
+"""Standard deviation of ln(cost / base) before anything is measured: machines differ by factors of 20 either way."""
 UNDETERMINED = 0.5
 """Standard error of ln(cost) above which measurements do not determine a cost."""
 FLOOR = 0.02
@@ -51,18 +56,16 @@ class Fit:
     """Costs fitted to points."""
 
     costs: Costs
-    fitted: tuple[str, ...]
-    """The costs that the points determine."""
-    taken: tuple[str, ...]
-    """The others, taken from where the fit was told to."""
     points: tuple[Point, ...]
     predicted: tuple[float, ...]
     """The model's time of each point, in seconds."""
+    base: Costs | None = None
+    """What the fit was given."""
 
     def residuals(self) -> Array:
         """ln(measured / model) of each point, enlarged by what fitting took from their scatter."""
         logs = np.log([point.seconds for point in self.points]) - np.log(self.predicted)
-        free = max(1, len(self.points) - len(self.fitted))
+        free = max(1, len(self.points) - int(_Problem.of(self.points).involved().sum()))
         enlarged: Array = logs * np.sqrt(len(self.points) / free)
         return enlarged
 
@@ -81,7 +84,7 @@ class Fit:
 
 
 class Uncertainty(NamedTuple):
-    """What a bootstrap says of the fitted costs."""
+    """What a bootstrap says of all costs."""
 
     errors: Mapping[str, float]
     """Standard error of ln(cost)."""
@@ -90,13 +93,12 @@ class Uncertainty(NamedTuple):
 
 
 def fit(points: Sequence[Point], base: Costs | None = None) -> Fit:
-    """Least squares of ln(measured / model) with the soft-L1 loss, over the logarithms of the costs.
+    """Least squares of ln(measured / model) with the soft-L1 loss, over the logarithms of all costs.
 
     Parameters
     ----------
     base
-        Where to take costs from that the points do not determine (standard error of the logarithm above
-        ``UNDETERMINED``); of several, the last in the order of ``NAMES`` is taken first. Without it all are fitted.
+        Costs of a machine to stay near to (``PRIOR``) where the points say nothing. Without it nothing holds them.
 
     Raises
     ------
@@ -111,28 +113,23 @@ def fit(points: Sequence[Point], base: Costs | None = None) -> Fit:
                 f"{point.source or 'A point'}: a {point.phase} time of {point.seconds} s cannot be fitted."
             )
     problem = _Problem.of(points)
-    names = problem.involved()
-    if base is None and len(names) < len(NAMES):
-        missing = ", ".join(name for name in NAMES if name not in names)
+    used, start = problem.involved(), problem.start()
+    if base is not None:
+        values = problem.solve(np.where(used, start, base.values()), base.values())
+    elif used.all():
+        values = problem.solve(start)
+    else:
+        missing = ", ".join(np.array(NAMES)[~used])
         raise UserError(f"The measured times do not depend on {missing}: give a machine to take it from.")
-    given = None if base is None else base.values()
-    values = problem.start()
-    if given is not None:
-        values = np.where([name in names for name in NAMES], values, given)
-    while names:
-        values = problem.solve(values, names)
-        loose = [] if given is None else problem.undetermined(values, names)
-        if given is None or not loose:
-            break
-        names.remove(loose[-1])
-        values[NAMES.index(loose[-1])] = given[NAMES.index(loose[-1])]
-    predicted = problem.times(values)
-    taken = tuple(name for name in NAMES if name not in names)
-    return Fit(Costs(*values.tolist()), tuple(names), taken, tuple(points), tuple(predicted.tolist()))
+    return Fit(Costs(*values.tolist()), tuple(points), tuple(problem.times(values).tolist()), base)
 
 
 def bootstrap(found: Fit, replicas: int = REPLICAS, seed: int = SEED) -> Uncertainty:
     """Refit the model's own times with its residuals dealt out anew within each phase, or normal ones of ``FLOOR``.
+
+    In the refits of a fit with a base, the base is drawn too: from the fitted costs, with the ``PRIOR`` that the fit
+    assumes between them. Were the model linear, the refits would be draws from the posterior: a cost that the points
+    do not show gets the error ``PRIOR``, whereas one and the same base would bring it back to the same value.
 
     It says what the scatter of the points makes of the costs, and nothing about a model that is wrong elsewhere.
     """
@@ -140,8 +137,7 @@ def bootstrap(found: Fit, replicas: int = REPLICAS, seed: int = SEED) -> Uncerta
     problem = _Problem.of(found.points)
     members, spread = found.members(), found.spread()
     residuals, predicted, values = found.residuals(), np.array(found.predicted), found.costs.values()
-    fitted = [NAMES.index(name) for name in found.fitted]
-    logs = np.empty((replicas, len(fitted)))
+    logs = np.empty((replicas, len(NAMES)))
     for replica in logs:
         noise = np.empty(len(residuals))
         for phase, mine in members.items():
@@ -150,20 +146,19 @@ def bootstrap(found: Fit, replicas: int = REPLICAS, seed: int = SEED) -> Uncerta
             else:
                 noise[mine] = rng.normal(0, FLOOR, len(mine))
         drawn = replace(problem, measured=predicted * np.exp(noise))
-        replica[:] = np.log(drawn.solve(values, found.fitted)[fitted])
-    errors = dict(zip(found.fitted, logs.std(axis=0, ddof=1).tolist(), strict=True))
-    return Uncertainty(errors, np.corrcoef(logs.T).reshape(len(fitted), len(fitted)))
+        base = None if found.base is None else values * np.exp(rng.normal(0, PRIOR, len(NAMES)))
+        replica[:] = np.log(drawn.solve(values, base))
+    errors = dict(zip(NAMES, logs.std(axis=0, ddof=1).tolist(), strict=True))
+    return Uncertainty(errors, np.corrcoef(logs.T))
 
 
 def describe(found: Fit, name: str, description: str, source: str, base: Machine | None = None) -> Machine:
-    """The machine of a fit, with bootstrap errors of what was fitted and the errors of ``base`` for what was not."""
-    uncertainty = bootstrap(found) if found.fitted else Uncertainty({}, np.empty((0, 0)))
-    errors = {key: error for key, error in (base.errors if base else {}).items() if key in found.taken}
-    errors |= uncertainty.errors
-    errors = {key: errors[key] for key in NAMES if key in errors}
-    correlation = np.eye(len(errors))
-    mine = [list(errors).index(key) for key in found.fitted]
-    correlation[np.ix_(mine, mine)] = uncertainty.correlation
+    """The machine of a fit with the errors of its bootstrap; ``base`` has the scatter of phases not measured.
+
+    Of a fit with a base, only costs whose error is at most ``UNDETERMINED`` count as fitted.
+    """
+    errors, correlation = bootstrap(found)
+    fitted = tuple(key for key in NAMES if found.base is None or errors[key] <= UNDETERMINED)
     return Machine(
         name,
         found.costs,
@@ -173,7 +168,7 @@ def describe(found: Fit, name: str, description: str, source: str, base: Machine
         errors,
         tuple(tuple(row) for row in correlation.tolist()),
         _phase_spread(found.spread(), base.spread if base else {}),
-        found.fitted,
+        fitted,
     )
 
 
@@ -213,10 +208,9 @@ class _Problem:
         plain, padding = design([counts(point.phase, point.work, point.solver) for point in points])
         return cls(plain, padding, np.array([point.seconds for point in points]))
 
-    def involved(self) -> list[str]:
-        """The costs that any of the times depends on."""
-        used = np.append(self.plain.any(axis=0), self.padding.any())
-        return [name for name, yes in zip(NAMES, used, strict=True) if yes]
+    def involved(self) -> NDArray[np.bool_]:
+        """Whether any of the times depends on each cost."""
+        return np.append(self.plain.any(axis=0), self.padding.any())
 
     def times(self, values: Array) -> Array:
         return evaluate(self.plain, self.padding, values)
@@ -232,27 +226,25 @@ class _Problem:
         shares, _ = nnls(relative / scale, np.ones(len(relative)))
         return np.append((np.maximum(shares, 0.01) / scale / SCALE) ** POWER, HALF_RATE_START)
 
-    def solve(self, values: Array, names: Sequence[str]) -> Array:
-        """The values after fitting those of ``names``."""
-        free = [NAMES.index(name) for name in names]
-
-        def moved(logs: Array) -> Array:
-            new = values.copy()
-            new[free] = np.exp(logs)
-            return new
+    def solve(self, start: Array, base: Array | None = None) -> Array:
+        """The costs that fit best, held to those of ``base`` as if each had been measured to ``PRIOR``."""
+        # As likely as PRIOR for a cost is FLOOR for a time.
+        weight = FLOOR / PRIOR
 
         def residuals(logs: Array) -> Array:
-            return np.log(self.times(moved(logs)) / self.measured)
+            times = np.log(self.times(np.exp(logs)) / self.measured)
+            return times if base is None else np.append(times, weight * (logs - np.log(base)))
 
         def slopes(logs: Array) -> Array:
-            return self.jacobian(moved(logs), free)
+            times = self.jacobian(np.exp(logs))
+            return times if base is None else np.vstack([times, weight * np.eye(len(logs))])
 
-        start = np.log(values[free])
+        first = np.log(start)
         found = least_squares(
             residuals,
-            start,
+            first,
             jac=slopes,
-            bounds=(start - FARTHEST, start + FARTHEST),
+            bounds=(first - FARTHEST, first + FARTHEST),
             loss="soft_l1",
             f_scale=OUTLIER,
             xtol=1e-10,
@@ -260,25 +252,16 @@ class _Problem:
             gtol=1e-12,
             max_nfev=1000,
         )
-        return moved(found.x)
+        values: Array = np.exp(found.x)
+        return values
 
-    def jacobian(self, values: Array, free: Sequence[int]) -> Array:
-        """d ln(model) / d ln(cost), shape (points, free costs)."""
+    def jacobian(self, values: Array) -> Array:
+        """d ln(model) / d ln(cost), shape (points, costs)."""
         unit = unit_seconds(values)
         linear = (self.plain + values[-1] * self.padding) * unit * POWER
         padded = values[-1] * self.padding @ unit
-        slopes: Array = np.column_stack([linear, padded])[:, free] / self.times(values)[:, None]
+        slopes: Array = np.column_stack([linear, padded]) / self.times(values)[:, None]
         return slopes
-
-    def undetermined(self, values: Array, names: Sequence[str]) -> list[str]:
-        """Those of ``names`` whose logarithm has a standard error above ``UNDETERMINED``."""
-        slopes = self.jacobian(values, [NAMES.index(name) for name in names])
-        residuals = np.log(self.times(values) / self.measured)
-        variance = max(FLOOR**2, float(residuals @ residuals) / max(1, len(residuals) - len(names)))
-        # The ridge lets two costs that only their sum shows have a huge error rather than no inverse.
-        normal = slopes.T @ slopes + 1e-12 * np.eye(len(names))
-        errors = np.sqrt(variance * np.diag(np.linalg.inv(normal)))
-        return [name for name, error in zip(names, errors, strict=True) if error > UNDETERMINED]
 
 
 if __name__ == "__main__":

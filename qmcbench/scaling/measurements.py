@@ -1,77 +1,62 @@
-"""Our own runs as points of the cost model: the stores of strong and of weak scaling.
-
-Strong scaling: ``{"runs": [{"parameters", "samples", "ranks", "seconds": {"redistribution", "product",
-"factorisation", "solves"}}]}``, and where they are not the paper's, ``"product": "pdsyrk"`` and ``"space":
-"samples"``. Weak scaling: ``{"runs": [{"L", "network", "symmetry", "ranks", "samples_per_rank", "seconds":
-{"monte_carlo"}}]}``. In both ``"oversubscribed": true`` marks runs with more ranks than cores, which say nothing
-about costs and are left out; other keys are not read.
-"""
+"""Our own runs as points of the cost model: the stores of :mod:`qmcbench.bench.scaling`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from qmcbench.errors import UserError
-from qmcbench.reference import model_spec
 from qmcbench.scaling.model import Point, Work
 
 Store = dict[str, Any]
 
 
-def strong(store: Store, source: str = "strong scaling") -> list[Point]:
-    """``product``, ``factorisation`` and ``data`` (redistribution and solves) of every run.
+def points(store: Store, source: str) -> list[Point]:
+    """The times of a ``strong.json`` (``product``, ``factorisation``, ``data``) or ``weak.json`` (``monte_carlo``).
 
-    Without the product of pdsyrk, which does half of what the model counts.
+    Medians; of several grids, blocks and routines the fastest of each phase, which is what the machine can do. Runs
+    with more ranks than cores say nothing about costs and are left out.
 
-    Raises
-    ------
-    UserError
-        If a key is missing.
-    """
-    points = []
-    with _explained(source):
-        for run in _runs(store):
-            work = Work(run["parameters"], run["samples"], run["ranks"])
-            solver = "sample_space" if run.get("space") == "samples" else "covariance"
-            times = run["seconds"]
-            parts = {
-                "product": times["product"],
-                "factorisation": times["factorisation"],
-                "data": times["redistribution"] + times["solves"],
-            }
-            if run.get("product", "pdgemm") != "pdgemm":
-                del parts["product"]
-            points += [Point(phase, work, time, source, solver) for phase, time in parts.items()]
-    return points
-
-
-def weak(store: Store, source: str = "weak scaling") -> list[Point]:
-    """``monte_carlo`` of every run; the phases of its SR are those of strong scaling.
+    Parameters
+    ----------
+    source
+        The file's name, for the points and for messages.
 
     Raises
     ------
     UserError
-        If a key is missing.
+        If a key is missing, or no run says something about costs.
     """
-    points = []
-    with _explained(source):
-        for run in _runs(store):
-            ranks, parameters = run["ranks"], model_spec(run["network"]).parameters
-            rotations = 4 if run["symmetry"] == "C4" else 1
-            work = Work(parameters, run["samples_per_rank"] * ranks, ranks, run["L"], rotations)
-            points.append(Point("monte_carlo", work, run["seconds"]["monte_carlo"], source))
-    return points
-
-
-def _runs(store: Store) -> Iterator[Store]:
-    return (run for run in store["runs"] if not run.get("oversubscribed", False))
-
-
-@contextmanager
-def _explained(source: str) -> Iterator[None]:
+    fastest: dict[tuple[str, Work, str], Point] = {}
     try:
-        yield
+        for run in store["runs"]:
+            measured = _weak(run, source) if "L" in run["job"] else _strong(run, source)
+            for point in [] if run["oversubscribed"] else measured:
+                key = point.phase, point.work, point.solver
+                fastest[key] = min(point, fastest.get(key, point), key=lambda each: each.seconds)
     except KeyError as error:
         raise UserError(f"{source}: the key {error} is missing; measure again with this version.") from error
+    if not fastest:
+        raise UserError(
+            f"{source} has no run with a core for each rank, so there is nothing to fit to; measure with fewer ranks."
+        )
+    return sorted(fastest.values(), key=lambda point: (point.work.parameters, point.work.processes, point.phase))
+
+
+def _strong(run: Store, source: str) -> list[Point]:
+    """Redistribution and solves together are ``data``; pdsyrk does half of the product that the model counts."""
+    job = run["job"]
+    work = Work(job["parameters"], job["samples"], run["ranks"])
+    solver = "sample_space" if job["space"] == "samples" else "covariance"
+    medians = {name: phase["median_s"] for name, phase in run["phases"].items()}
+    times = {name: medians[name] for name in ("product", "factorisation")}
+    times["data"] = medians["redistribution"] + medians["solves"]
+    if job["layout"]["product"] != "pdgemm":
+        del times["product"]
+    return [Point(phase, work, time, source, solver) for phase, time in times.items()]
+
+
+def _weak(run: Store, source: str) -> list[Point]:
+    """The slowest rank's; the phases of its SR are those of strong scaling."""
+    job = run["job"]
+    work = Work(run["parameters"], run["samples"], run["ranks"], job["L"], 4 if job["symmetry"] == "C4" else 1)
+    return [Point("monte_carlo", work, run["mc"]["median_s"], source)]

@@ -3,63 +3,78 @@
 from typing import Any
 
 import pytest
+from stores import store, strong_run, weak_run
 
 from qmcbench.errors import UserError
-from qmcbench.scaling.measurements import strong, weak
+from qmcbench.scaling.measurements import points
 from qmcbench.scaling.model import Point, Work
-
-STRONG: dict[str, Any] = {
-    "parameters": 16249,
-    "samples": 2048,
-    "ranks": 2,
-    "grid": [1, 2],
-    "seconds": {"redistribution": 0.5, "product": 3.0, "factorisation": 9.0, "solves": 0.25},
-}
-WEAK: dict[str, Any] = {
-    "L": 10,
-    "network": "medium",
-    "symmetry": "C4",
-    "ranks": 2,
-    "samples_per_rank": 16,
-    "seconds": {"monte_carlo": 12.0, "sr": 1.0},
-}
 
 
 def test_strong_scaling() -> None:
-    """Product, factorisation, and the data operations as one time."""
-    work = Work(16249, 2048, 2)
-    assert strong({"runs": [STRONG]}, "s") == [
-        Point("product", work, 3.0, "s"),
-        Point("factorisation", work, 9.0, "s"),
-        Point("data", work, 0.75, "s"),
+    """Product, factorisation, and redistribution and solves as one time, in the order of parameters and ranks."""
+    one, two, small = Work(16249, 2560, 1), Work(16249, 2560, 2), Work(3531, 2560, 2)
+    assert points(store(strong_run(ranks=2), strong_run(), strong_run(3531, 2)), "s") == [
+        Point("data", small, 1.5, "s"),
+        Point("factorisation", small, 8.0, "s"),
+        Point("product", small, 4.0, "s"),
+        Point("data", one, 3.0, "s"),
+        Point("factorisation", one, 16.0, "s"),
+        Point("product", one, 8.0, "s"),
+        Point("data", two, 1.5, "s"),
+        Point("factorisation", two, 8.0, "s"),
+        Point("product", two, 4.0, "s"),
     ]
 
 
 def test_what_is_not_the_paper_s() -> None:
     """Half a product by pdsyrk is left out; the Gram matrix is marked."""
-    found = strong({"runs": [STRONG | {"product": "pdsyrk", "space": "samples"}]})
+    found = points(store(strong_run(product="pdsyrk", space="samples")), "s")
     assert [(point.phase, point.solver) for point in found] == [
-        ("factorisation", "sample_space"),
         ("data", "sample_space"),
+        ("factorisation", "sample_space"),
     ]
 
 
+def test_fastest_of_several_layouts() -> None:
+    """Of each phase by itself, whichever comes first; the Gram matrix is another matter."""
+    runs = [
+        strong_run(seconds={"product": 8.0, "factorisation": 15.0}),
+        strong_run(block=64, seconds={"product": 7.0}),
+        strong_run(product="pdsyrk", seconds={"product": 3.0, "factorisation": 14.0}),
+        strong_run(space="samples", seconds={"product": 1.0}),
+    ]
+    for order in (runs, runs[::-1]):
+        found = [point for point in points(store(*order), "s") if point.solver == "covariance"]
+        assert [(point.phase, point.seconds) for point in found] == [
+            ("data", 3.0),
+            ("factorisation", 14.0),
+            ("product", 7.0),
+        ]
+
+
 def test_weak_scaling() -> None:
-    """Samples of all ranks, the network's parameters, four rotations with C4."""
-    assert weak({"runs": [WEAK]}, "w") == [Point("monte_carlo", Work(16249, 32, 2, 10, 4), 12.0, "w")]
-    assert weak({"runs": [WEAK | {"symmetry": "none"}]})[0].work.rotations == 1
+    """The slowest rank's time, samples of all ranks, the network's parameters, four rotations with C4."""
+    runs = [weak_run(10, 2, network="small", chains=8), weak_run(16, 2, symmetry="C4")]
+    assert points(store(*runs), "w") == [
+        Point("monte_carlo", Work(3531, 16, 2, 10, 1), 4.0, "w"),
+        Point("monte_carlo", Work(16249, 32, 2, 16, 4), 4.0, "w"),
+    ]
 
 
-def test_oversubscribed_runs_are_left_out() -> None:
-    """More ranks than cores measure the sharing of cores, not the machine."""
-    assert strong({"runs": [STRONG | {"oversubscribed": True}]}) == []
-    assert weak({"runs": [WEAK | {"oversubscribed": True}]}) == []
+@pytest.mark.parametrize("run", [strong_run, weak_run])
+def test_oversubscribed_runs_are_left_out(run: Any) -> None:
+    """More ranks than cores measure the sharing of cores, not the machine; there must be others."""
+    found = points(store(run(ranks=4), run(ranks=2)), "s")
+    assert {point.work.processes for point in found} == {2}
+    for runs in ([run(ranks=4)], []):
+        with pytest.raises(UserError, match=r"s has no run with a core for each rank, .* measure with fewer ranks"):
+            points(store(*runs), "s")
 
 
-@pytest.mark.parametrize("read", [strong, weak])
-def test_a_missing_key_is_named(read: Any) -> None:
+@pytest.mark.parametrize("run", [strong_run(), weak_run()])
+def test_a_missing_key_is_named(run: Any) -> None:
     """So are the file and what to do."""
-    with pytest.raises(UserError, match="store: the key 'runs' is missing; measure again"):
-        read({}, "store")
-    with pytest.raises(UserError, match="store: the key 'ranks' is missing"):
-        read({"runs": [{key: value for key, value in (STRONG | WEAK).items() if key != "ranks"}]}, "store")
+    with pytest.raises(UserError, match=r"s\.json: the key 'runs' is missing; measure again"):
+        points({}, "s.json")
+    with pytest.raises(UserError, match=r"s\.json: the key 'ranks' is missing"):
+        points(store({key: value for key, value in run.items() if key != "ranks"}), "s.json")
