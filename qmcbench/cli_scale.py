@@ -158,8 +158,8 @@ def project(
     fit: Annotated[
         list[Path] | None,
         typer.Option(
-            help="strong.json or weak.json to fit a machine to; may be repeated. Costs that they do not show stay near "
-            "those of --machine."
+            help="strong.json or weak.json to fit a machine to; may be repeated. What they do not show stays near "
+            "--machine's costs."
         ),
     ] = None,
 ) -> None:

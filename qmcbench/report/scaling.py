@@ -130,7 +130,7 @@ def judge(checks: list[Result], strong: Result, weak: Result, projection: Result
     remarks = [f"Not run: {'; '.join(missing)}."] if missing else []
     crowded = sum(run["oversubscribed"] for store in (strong, weak) for run in store["runs"])
     if crowded:
-        remarks.append(f"{crowded} runs had more ranks than cores; they are listed, and decide nothing.")
+        remarks.append(f"Runs with more ranks than cores: {crowded}; they are listed, and decide nothing.")
     if projection:
         remarks.append(_gain(projection))
     return Verdict(headline, len(met) == len(checks), [_failure(check) for check in failed], remarks)
