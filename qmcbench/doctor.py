@@ -6,8 +6,8 @@ import platform
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from importlib.machinery import PathFinder
 from importlib.metadata import version
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from qmcbench import __version__, provenance, reference, strict_json
 from qmcbench.bench import launch
 from qmcbench.errors import UserError
 
+# Not importlib.util.find_spec, which stumbles over a PyScalapack that is imported: it puts a class in its place.
+find_spec = PathFinder.find_spec
 OK, FAILED, ABSENT = "ok", "FAILED", "not there"
 # Seconds that a job of two ranks may take.
 TIMEOUT = 120.0
