@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from qmcbench import __version__, cli_reference, cli_scale, doctor, reference
+from qmcbench import __version__, cli_bench, cli_reference, cli_scale, doctor, reference
 from qmcbench.errors import UserError
 from qmcbench.progress import Bar
 
@@ -46,6 +46,7 @@ def _version(show: bool) -> None:
 
 app.add_typer(cli_reference.app, name="reference")
 app.add_typer(cli_scale.app, name="scale")
+app.command("bench", epilog="Example: `qmcbench bench --quick --out runs/bench`, in a checkout")(cli_bench.command)
 app.command("doctor", epilog="Example: `qmcbench doctor`")(doctor.command)
 
 

@@ -13,7 +13,7 @@ import torch
 
 from qmcbench.comm import cores
 
-PACKAGES = ("qmcbench", "torch", "numpy", "scipy", "quspin", "mpi4py", "mpich", "mkl", "PyScalapack")
+PACKAGES = ("qmcbench", "torch", "numpy", "scipy", "quspin", "numba", "mpi4py", "mpich", "mkl", "PyScalapack")
 
 
 def collect(command: str) -> dict[str, Any]:

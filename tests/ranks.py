@@ -9,7 +9,8 @@ from qmcbench.bench import launch
 
 def command(ranks: int, *arguments: object) -> list[str]:
     """The command line that starts Python with ``arguments`` on so many ranks."""
-    return [str(launch.mpiexec()), "-n", str(ranks), sys.executable, *map(str, arguments)]
+    # -P: the installed package, not the folder that the tests stand in.
+    return [str(launch.mpiexec()), "-n", str(ranks), sys.executable, "-P", *map(str, arguments)]
 
 
 def environment() -> dict[str, str]:

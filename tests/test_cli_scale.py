@@ -54,7 +54,7 @@ def test_options_reach_the_measurement(asked: dict[str, Any]) -> None:
     text += " --product pdsyrk --redistribution alltoall --space samples --repeats 4 --out x -q"
     run("strong", *text.split())
     command = asked["strong"].pop("command")
-    assert command.startswith("qmcbench ")
+    assert command.split()[0] == "qmcbench"
     assert asked["strong"] == {
         "out": Path("x"),
         "parameters": [9, 8],

@@ -154,7 +154,7 @@ except library.UserError as error:
     print(error)
 """
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-P", "-c", program],
         env=ranks.environment(),
         capture_output=True,
         text=True,
@@ -228,7 +228,7 @@ except UserError as error:
     print(error)
 """
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-P", "-c", program],
         env=ranks.environment(),
         capture_output=True,
         text=True,

@@ -1,0 +1,1 @@
+"""The asv suite; its workloads and sizes are those of :mod:`qmcbench.bench.suite`."""
