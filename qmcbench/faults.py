@@ -58,10 +58,13 @@ class Job:
         waited_since = time.monotonic()
         while not everyone.Test():
             if status and time.monotonic() - waited_since > PATIENCE:
-                print(f"error: rank {comm.rank} of {comm.size}: {message}", file=sys.stderr, flush=True)
+                cause = (message or f"exit status {status}").removeprefix("error: ")
+                print(f"error: rank {comm.rank} of {comm.size}: {cause}", file=sys.stderr, flush=True)
                 self._dismiss()
                 time.sleep(LAST_WORDS)
                 comm.mpi.Abort(status)
+                # Seen to return on a busy machine.
+                os._exit(status)
             time.sleep(0.001)
         messages = comm.mpi.allgather(message)
         self._dismiss()

@@ -155,11 +155,9 @@ cli.main()
     ],
 )
 def test_rank_that_raises_ends_all(tmp_path: Path, how: str, sentence: str, status: int) -> None:
-    """The job ends within seconds, the message names rank and cause, and the checkpoint of step 2 is intact."""
+    """The job ends, one message names rank and cause, and the checkpoint of step 2 is intact."""
     config = written(tmp_path)
-    begun = time.monotonic()
     done = ranks.run(3, "-c", SABOTAGE.format(how=how), config, "--out", tmp_path / "out", "--quiet")
-    assert time.monotonic() - begun < 60, "the start on a busy machine included"
     assert done.returncode == status
     assert "error: rank 1 of 3: " in done.stderr
     assert done.stderr.count(sentence) == 1
