@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from qmcbench.ansatz.base import Ansatz
+from qmcbench.comm import Communicator, Serial
 from qmcbench.hamiltonian import antiparallel, exchange
 from qmcbench.lattice import nearest_bonds, neel
 from qmcbench.rng import chain_uniforms
@@ -121,3 +122,31 @@ def importance_weights(log_psi: Tensor, alpha: float) -> Tensor:
     exponent = ((2 - alpha) * log_psi).masked_fill(log_psi.isneginf(), -torch.inf)
     weights = (exponent - exponent.max()).exp()
     return weights / weights.sum()
+
+
+def restart(chains: Chains, healthy: Tensor, comm: Communicator | None = None) -> None:
+    """Put each abnormal chain where the next healthy one is, or in the Neel state if none is healthy.
+
+    Parameters
+    ----------
+    chains
+        This rank's, changed in place.
+    healthy
+        Which of all ranks' chains are, shape (all chains,), bool.
+    """
+    if healthy.all():
+        return
+    L = chains.spins.shape[-1]
+    if not healthy.any():
+        chains.spins = neel(L).to(chains.spins.device).expand_as(chains.spins).clone()
+        return
+    abnormal, good = (~healthy).nonzero().squeeze(1), healthy.nonzero().squeeze(1)
+    donors = good[torch.searchsorted(good, abnormal) % len(good)]
+    first, count = int(chains.numbers[0]), len(chains.spins)
+    # Each donor's configuration from the rank that owns it, zeros from all others.
+    own = (donors >= first) & (donors < first + count)
+    lattices = chains.spins.new_zeros(len(donors), L, L)
+    lattices[own] = chains.spins[donors[own] - first]
+    lattices = (comm or Serial()).sum(lattices)
+    mine = (abnormal >= first) & (abnormal < first + count)
+    chains.spins[abnormal[mine] - first] = lattices[mine]

@@ -21,9 +21,8 @@ from qmcbench.comm import Communicator, Serial, share
 from qmcbench.config import Config, Sampling, Wavefunction
 from qmcbench.errors import UserError
 from qmcbench.hamiltonian import J1J2
-from qmcbench.lattice import neel
 from qmcbench.local_energy import local_energies, local_energy_parts
-from qmcbench.sampler import Chains, Sampler, importance_weights
+from qmcbench.sampler import Chains, Sampler, importance_weights, restart
 from qmcbench.sr import FactorisationError, centre, make_solver
 
 Observe = Callable[[Tensor, Tensor, Tensor, int], dict[str, Tensor]]
@@ -207,34 +206,6 @@ class Trainer:
 def is_healthy(energies: Tensor, bound: float) -> Tensor:
     """Which local (total) energies are finite and within +-``bound``, shape as ``energies``, bool."""
     return torch.isfinite(energies) & (energies.abs() <= bound)
-
-
-def restart(chains: Chains, healthy: Tensor, comm: Communicator | None = None) -> None:
-    """Put each abnormal chain where the next healthy one is, or in the Neel state if none is healthy.
-
-    Parameters
-    ----------
-    chains
-        This rank's, changed in place.
-    healthy
-        Which of all ranks' chains are, shape (all chains,), bool.
-    """
-    if healthy.all():
-        return
-    L = chains.spins.shape[-1]
-    if not healthy.any():
-        chains.spins = neel(L).to(chains.spins.device).expand_as(chains.spins).clone()
-        return
-    abnormal, good = (~healthy).nonzero().squeeze(1), healthy.nonzero().squeeze(1)
-    donors = good[torch.searchsorted(good, abnormal) % len(good)]
-    first, count = int(chains.numbers[0]), len(chains.spins)
-    # Each donor's configuration from the rank that owns it, zeros from all others.
-    own = (donors >= first) & (donors < first + count)
-    lattices = chains.spins.new_zeros(len(donors), L, L)
-    lattices[own] = chains.spins[donors[own] - first]
-    lattices = (comm or Serial()).sum(lattices)
-    mine = (abnormal >= first) & (abnormal < first + count)
-    chains.spins[abnormal[mine] - first] = lattices[mine]
 
 
 @dataclass(frozen=True)

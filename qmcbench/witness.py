@@ -1,8 +1,8 @@
 """Watches the ranks of one node from outside and says which of them died first.
 
 Started by :mod:`qmcbench.faults` as a process of its own, because a launcher that finds a rank dead kills all others
-before they could speak. Arguments: how its sentence ends, then ``rank:pid`` of each rank
-of the node. SIGTERM ends it silently.
+before they could speak. Arguments: how its sentence ends, then ``rank:pid`` of each rank of the node. SIGTERM ends it
+silently.
 """
 
 from __future__ import annotations

@@ -142,6 +142,18 @@ def test_missing_package(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
         load.__wrapped__()
 
 
+def alone(program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process of its own, without a launcher."""
+    return subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        env=ranks.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+
 def test_missing_library() -> None:
     """Without ScaLAPACK the user is told what was looked for; in a process of its own, since it starts MPI."""
     program = """
@@ -153,14 +165,7 @@ try:
 except library.UserError as error:
     print(error)
 """
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", program],
-        env=ranks.environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    done = alone(program)
     assert "No ScaLAPACK for MPICH" in done.stdout
     assert 'pip install "qmcbench[mpi]"' in done.stdout
 
@@ -227,13 +232,6 @@ try:
 except UserError as error:
     print(error)
 """
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", program],
-        env=ranks.environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    done = alone(program)
     assert "2500000000 entries" in done.stdout
     assert "use more ranks" in done.stdout
