@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qmcbench.ansatz.base import Ansatz
+from qmcbench.ansatz.base import Ansatz, exchanges
 from qmcbench.comm import Communicator, Serial
 from qmcbench.hamiltonian import antiparallel, exchange
 from qmcbench.lattice import nearest_bonds, neel
@@ -91,14 +91,16 @@ class Sampler:
         movable = antiparallel(chains.spins, self.pairs)
         count = movable.sum(1)
         rows = torch.arange(len(chains.spins), device=chains.spins.device)
+        offered = exchanges(psi, chains.spins)
         accepted = torch.zeros((), dtype=torch.int64, device=chains.spins.device)
         uniforms = chain_uniforms(self.seed, chains.numbers, chains.proposals, proposals)
         for choice, threshold in uniforms:
             # The k-th antiparallel pair, k uniform in 0..count-1.
             k = (choice * count).to(torch.int64)
             bond = torch.searchsorted(movable.cumsum(1), k[:, None], right=True).squeeze(1)
-            proposed = exchange(chains.spins, rows, self.pairs[bond])
-            new_log_psi, new_phase = psi(proposed)
+            pairs = self.pairs[bond]
+            proposed = exchange(chains.spins, rows, pairs)
+            new_log_psi, new_phase = psi(proposed) if offered is None else offered(rows, pairs)
             new_movable = antiparallel(proposed, self.pairs)
             new_count = new_movable.sum(1)
             log_ratio = alpha * (new_log_psi - log_psi)
@@ -112,6 +114,8 @@ class Sampler:
             log_psi = torch.where(accept, new_log_psi, log_psi)
             phase = torch.where(accept, new_phase, phase)
             accepted += accept.sum()
+            if offered is not None:
+                offered.accept(rows[accept], pairs[accept])
         chains.proposals += proposals
         return Sweep(log_psi, phase, accepted.item() / max(1, proposals * len(rows)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from qmcbench.ansatz.base import Ansatz
+from qmcbench.ansatz.base import Ansatz, Exchanges, exchanges
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.lattice import sublattice_a
 
@@ -30,6 +30,33 @@ class MarshallSign(nn.Module):
         return log_psi, phase * marshall_sign(spins)
 
     @torch.no_grad()
+    def exchanges(self, spins: Tensor) -> Exchanges | None:
+        """Those of the base, with the sign."""
+        found = exchanges(self.base, spins)
+        return None if found is None else _Signed(found, spins)
+
+    @torch.no_grad()
     def log_derivatives(self, spins: Tensor) -> Tensor:
         """Those of the base: a fixed sign does not change d log|psi|."""
         return log_derivatives(self.base, spins)
+
+
+class _Signed:
+    """Exchanges in configurations whose signs are known: one between the sublattices turns the sign over."""
+
+    def __init__(self, base: Exchanges, spins: Tensor) -> None:
+        self.base = base
+        self.sign = marshall_sign(spins)
+        self.on_a = sublattice_a(spins.shape[-1]).flatten().to(spins.device)
+
+    def __call__(self, rows: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        log_psi, phase = self.base(rows, pairs)
+        return log_psi, phase * self.sign[rows] * self._turn(pairs)
+
+    def accept(self, rows: Tensor, pairs: Tensor) -> None:
+        self.base.accept(rows, pairs)
+        self.sign[rows] *= self._turn(pairs)
+
+    def _turn(self, pairs: Tensor) -> Tensor:
+        within = self.on_a[pairs[:, 0]] == self.on_a[pairs[:, 1]]
+        return 2 * within.to(self.sign.dtype) - 1

@@ -37,13 +37,14 @@ def block_size(channels: int, itemsize: int) -> int:
 
 
 @cache
-def convolution(outputs: int, itemsize: int) -> Any:
+def convolution(outputs: int, itemsize: int, *, onto: bool = False) -> Any:
     """The kernel for blocks of ``outputs`` channels in float32 or float64, to be called in compiled code.
 
-    ``kernel(x, offsets, rows, run, weights, bias, z)``, all integers, the pointers as addresses in bytes: for each of
-    ``rows`` kernel rows, ``run`` vectors of LANES numbers that begin ``offsets[row]`` bytes behind ``x`` are
-    multiplied by ``weights`` (rows, run, outputs) and summed onto ``bias`` (outputs,). The sums go to ``z`` (outputs,
-    LANES).
+    ``kernel(x, offsets, rows, run, weights, stride, bias, z)``, all integers, the pointers as addresses in bytes: for
+    each of ``rows`` kernel rows, ``run`` vectors of LANES numbers that begin ``offsets[row]`` bytes behind ``x`` are
+    multiplied by as many rows of ``weights`` (run, outputs), which begin ``stride`` bytes behind those of the kernel
+    row before, and summed onto ``bias`` (outputs,). The sums go to ``z`` (outputs, LANES). With ``onto``, they are
+    summed onto what is in ``z``, and there is no ``bias``.
     """
     width = _registers()[1] // itemsize
     parts = range(LANES // width)
@@ -52,9 +53,11 @@ def convolution(outputs: int, itemsize: int) -> Any:
     integer = ir.IntType(64)
 
     @intrinsic
-    def kernel(_: Any, x: Any, offsets: Any, rows: Any, run: Any, weights: Any, bias: Any, z: Any) -> Any:
+    def kernel(
+        _: Any, x: Any, offsets: Any, rows: Any, run: Any, weights: Any, stride: Any, bias: Any, z: Any
+    ) -> Any:
         def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            x, offsets, rows, run, weights, bias, z = arguments
+            x, offsets, rows, run, weights, stride, bias, z = arguments
             kind, name = ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{width}f{8 * itemsize}"
             multiply_add = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
             nowhere = ir.Constant(vector, ir.Undefined)
@@ -91,7 +94,11 @@ def convolution(outputs: int, itemsize: int) -> Any:
                 builder.cbranch(builder.icmp_signed("<", following, count), block, after)
                 builder.position_at_end(after)
 
-            sums = [number(bias, output) for output in range(outputs) for _ in parts]
+            places = [pointer(behind(z, itemsize * width * place), vector) for place in range(outputs * len(parts))]
+            if onto:
+                sums = [builder.load(place, align=itemsize) for place in places]
+            else:
+                sums = [number(bias, output) for output in range(outputs) for _ in parts]
             outer, row, (row_weights, *row_sums) = loop("rows", [weights, *sums])
             offset = builder.load(pointer(builder.add(offsets, builder.mul(row, integer(8))), integer))
             start = builder.add(x, offset)
@@ -107,11 +114,11 @@ def convolution(outputs: int, itemsize: int) -> Any:
                     new.append(builder.call(multiply_add, [vectors[part], weight, total]))
             done = [behind(at, itemsize * LANES), behind(own, itemsize * outputs), *new]
             close(inner, step, run, [at, own, *sums], done)
-            close(outer, row, rows, [row_weights, *row_sums], done[1:])
-            for place, total in enumerate(new):
-                builder.store(total, pointer(behind(z, itemsize * width * place), vector), align=itemsize)
+            close(outer, row, rows, [row_weights, *row_sums], [builder.add(row_weights, stride), *new])
+            for place, total in zip(places, new, strict=True):
+                builder.store(total, place, align=itemsize)
             return target.get_dummy_value()
 
-        return types.void(*[types.intp] * 7), generate
+        return types.void(*[types.intp] * 8), generate
 
     return kernel

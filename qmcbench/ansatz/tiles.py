@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
@@ -44,36 +45,40 @@ class TiledNetwork:
     def __init__(self, fused: FusedNetwork, L: int) -> None:
         self.L = L
         margins = [layer.weight.shape[3] // 2 for layer in fused.layers] + [0]
-        self._first_margin = margins[0]
-        self._layers = [_tiled(layer, L, *both) for layer, both in zip(fused.layers, pairwise(margins), strict=True)]
+        self.first_margin = margins[0]
+        self.layers = [_tiled(layer, L, *both) for layer, both in zip(fused.layers, pairwise(margins), strict=True)]
         self._weight, self._bias = fused.head.weight.numpy(), fused.head.bias.numpy()
+        self.nothing = np.empty((0, 0, 0, 0), dtype=self._weight.dtype)  # no sums to be kept
         # Of a grid, and of a row of sums before the pooling.
-        channels = max(len(layer.bias) for layer in self._layers)
-        self._sizes = L * (L // 2 + 2 * max(margins)) * channels // 2 * LANES, L // 2 * channels * LANES
+        channels = max(len(layer.bias) for layer in self.layers)
+        grid = L * (L // 2 + 2 * max(margins)) * channels // 2 * LANES
+        self._sizes = grid, grid, L // 2 * channels * LANES
 
     def outputs(self, spins: Tensor) -> Tensor:
         """All v_i of each configuration, shape (batch, L * L), in no particular order of sites."""
         tiles = -(-len(spins) // LANES)
         array = spins.contiguous().numpy()
         out = np.empty((len(spins), self.L**2), dtype=self._weight.dtype)
-        threads = min(torch.get_num_threads(), tiles)
-        shares = list(pairwise(tiles * thread // threads for thread in range(threads + 1))) if tiles else []
-        if len(shares) > 1:
-            list(_pool(threads).map(lambda share: self._run(array, out, *share), shares))
-        else:
-            self._run(array, out, 0, tiles)
+        in_shares(tiles, lambda first, last: self._run(array, out, first, last))
         return torch.from_numpy(out)
 
     def _run(self, spins: Array, out: Array, first: int, last: int) -> None:
         """Tiles ``first`` to ``last``."""
-        source, target = (np.empty(self._sizes[0], dtype=out.dtype) for _ in range(2))
-        sums = np.empty(self._sizes[1], dtype=out.dtype)
+        source, target, sums = self.buffers()
         for start in range(first * LANES, last * LANES, LANES):
-            _load(spins[start : start + LANES], source, self._first_margin)
-            for layer in self._layers:
-                _layer(layer.weights.shape[-1], out.itemsize)(source, target, sums, self.L, *layer)
-                source, target = target, source
-            _head(source, self._weight, self._bias, out[start : start + LANES], self.L)
+            load(spins[start : start + LANES], source, self.first_margin)
+            self.finish(source, target, sums, 0, out[start : start + LANES])
+
+    def finish(self, source: Array, target: Array, sums: Array, number: int, out: Array) -> None:
+        """Layers ``number`` and on of a tile whose grid is in ``source``, and its outputs, to ``out``."""
+        for layer in self.layers[number:]:
+            layer_of(layer.weights.shape[-1], out.itemsize)(source, target, sums, self.L, *layer, self.nothing)
+            source, target = target, source
+        _head(source, self._weight, self._bias, out, self.L)
+
+    def buffers(self) -> tuple[Array, Array, Array]:
+        """Two grids, and a row of sums before the pooling."""
+        return tuple(np.empty(size, dtype=self._weight.dtype) for size in self._sizes)  # type: ignore[return-value]
 
 
 def _tiled(layer: Layer, L: int, margin: int, next_margin: int) -> TiledLayer:
@@ -88,6 +93,16 @@ def _tiled(layer: Layer, L: int, margin: int, next_margin: int) -> TiledLayer:
     return TiledLayer(weights.numpy(), bias, rows.astype(np.int64) * row_bytes, inputs, gaps, next_margin)
 
 
+def in_shares(tiles: int, work: Callable[[int, int], None]) -> None:
+    """Call ``work`` with the first and the last of several shares of the tiles, one for each of PyTorch's threads."""
+    threads = min(torch.get_num_threads(), tiles)
+    shares = list(pairwise(tiles * thread // threads for thread in range(threads + 1))) if tiles else []
+    if len(shares) > 1:
+        list(_pool(threads).map(lambda share: work(*share), shares))
+    else:
+        work(0, tiles)
+
+
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     """Threads for shares of the tiles: the compiled code runs without the interpreter's lock."""
@@ -95,7 +110,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 @njit(nogil=True)
-def _close(grid: Array, row: int, pairs: int, margin: int) -> None:
+def close(grid: Array, row: int, pairs: int, margin: int) -> None:
     """Repeat the columns of a row of a grid (rows, columns, channels, LANES) on its other side: the torus."""
     # Loops here and below: whole arrays take Numba seconds to compile.
     for column in range(margin):
@@ -107,7 +122,7 @@ def _close(grid: Array, row: int, pairs: int, margin: int) -> None:
 
 
 @njit(nogil=True)
-def _load(spins: NDArray[np.int8], grid: Array, margin: int) -> None:
+def load(spins: NDArray[np.int8], grid: Array, margin: int) -> None:
     """Spins (at most LANES, L, L) as the grid of their pairs; lanes without a configuration get zeros."""
     L = spins.shape[1]
     pairs = L // 2
@@ -118,12 +133,15 @@ def _load(spins: NDArray[np.int8], grid: Array, margin: int) -> None:
             for lane in range(LANES):
                 spin = spins[lane, row, column] if lane < count else 0
                 filled[row, margin + column // 2, column % 2, lane] = spin
-        _close(filled, row, pairs, margin)
+        close(filled, row, pairs, margin)
 
 
 @cache
-def _layer(block: int, itemsize: int) -> Any:
-    """A fused convolution and the max-pooling behind it, for blocks of that many outputs."""
+def layer_of(block: int, itemsize: int) -> Any:
+    """A fused convolution and the max-pooling behind it, for blocks of that many outputs.
+
+    The sums before the pooling are kept in the last argument, (configurations, L, L / 2, 2 C_out), if it has any.
+    """
     kernel = convolution(block, itemsize)
 
     @njit(nogil=True)
@@ -138,6 +156,7 @@ def _layer(block: int, itemsize: int) -> Any:
         inputs: int,
         gaps: int,
         margin: int,
+        kept: Array,
     ) -> None:
         blocks, rows, run = weights.shape[0], weights.shape[1], weights.shape[2]
         pairs, outputs = L // 2, blocks * block
@@ -154,16 +173,21 @@ def _layer(block: int, itemsize: int) -> Any:
                         rows,
                         run,
                         weights.ctypes.data + part * rows * run * block * itemsize,
+                        run * block * itemsize,
                         bias.ctypes.data + part * block * itemsize,
                         totals.ctypes.data + (pair * outputs + part * block) * place,
                     )
+            for lane in range(kept.shape[0]):
+                for pair in range(pairs):
+                    for output in range(outputs):
+                        kept[lane, row, pair, output] = totals[pair, output, lane]
             for pair in range(pairs):
                 odd = (pair + gaps) % pairs
                 for channel in range(channels):
                     for lane in range(LANES):
                         a, b = totals[pair, channel, lane], totals[odd, channels + channel, lane]
                         grid[row, margin + pair, channel, lane] = a if a > b else b
-            _close(grid, row, pairs, margin)
+            close(grid, row, pairs, margin)
 
     return layer
 

@@ -1,0 +1,113 @@
+"""psi after the exchange of two neighbouring spins, from that part of the network which the exchange changes.
+
+Before the pooling, a convolution is linear: an exchange changes its sums by the convolution of the change of its
+input, which vanishes outside of a window around the two sites. So the sums of the first layers are kept for each
+configuration, and the convolution of the change is added to them; how many layers are worth it follows from the
+operations. The same numbers come out as from the whole network, but for rounding.
+
+A tile is LANES exchanges of one class (:mod:`qmcbench.ansatz.exchange_plan`), each in a frame of its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qmcbench.ansatz import exchange_kernels as kernels
+from qmcbench.ansatz.exchange_plan import Frames, Plan, frames
+from qmcbench.ansatz.tile_kernel import LANES
+from qmcbench.ansatz.tiles import Array, TiledNetwork, in_shares, layer_of, load
+
+
+class TiledExchanges:
+    """Outputs of a network for exchanges in a number of configurations, without gradients.
+
+    Parameters
+    ----------
+    network
+        The network.
+    plan
+        What :func:`qmcbench.ansatz.exchange_plan.plan` gave for it.
+    spins
+        The configurations, shape (count, L, L), int8.
+    """
+
+    def __init__(self, network: TiledNetwork, plan: Plan, spins: Tensor) -> None:
+        self._network, self._plan, self._layers = network, plan, network.layers[: len(plan[0])]
+        L, count, dtype = network.L, len(spins), network.layers[0].bias.dtype
+        self._spins = spins.contiguous().numpy().copy()
+        # The first layer's sums are not kept: they are most of all numbers, and soon computed.
+        self._kept = [np.empty((count, L, L // 2, len(layer.bias)), dtype) for layer in self._layers[1:]]
+        # Of a changed input, and of sums before the pooling; the last class has the largest windows.
+        most = list(zip(self._layers, plan[-1], strict=True))
+        inputs = [layer.inputs * LANES * step.changed.rows * step.changed.columns for layer, step in most]
+        sums = [len(layer.bias) * LANES * step.window.rows * step.window.columns for layer, step in most]
+        self._sizes = max(inputs), max(inputs), max(sums)
+        in_shares(-(-count // LANES), self._keep)
+
+    def _keep(self, first: int, last: int) -> None:
+        """Sums of the first layers, before the pooling, of all configurations."""
+        source, target, sums = self._network.buffers()
+        for start in range(first * LANES, last * LANES, LANES):
+            tile = slice(start, start + LANES)
+            load(self._spins[tile], source, self._network.first_margin)
+            for layer, kept in zip(self._layers, [self._network.nothing, *self._kept], strict=True):
+                layer_of(layer.weights.shape[-1], sums.itemsize)(
+                    source, target, sums, self._network.L, *layer, kept[tile]
+                )
+                source, target = target, source
+
+    def outputs(self, rows: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """All v_i after each exchange, and where to find them.
+
+        Parameters
+        ----------
+        rows
+            Configurations, shape (n,).
+        pairs
+            Nearest or next-nearest neighbours, antiparallel in it, shape (n, 2).
+
+        Returns
+        -------
+        tuple of Tensor
+            Outputs of at least n exchanges, shape (m, L * L), and the row of each of the n, shape (n,).
+        """
+        tiles, place = frames(rows.numpy(), pairs.numpy(), self._network.L)
+        out = np.empty((tiles.bases.size, self._network.L**2), dtype=self._network.layers[0].bias.dtype)
+        in_shares(len(tiles.kinds), lambda first, last: self._run(tiles, out, first, last))
+        return torch.from_numpy(out), torch.from_numpy(place)
+
+    def accept(self, rows: Tensor, pairs: Tensor) -> None:
+        """Make exchanges, at most one in each configuration; arguments as above."""
+        where, sites = rows.numpy(), pairs.numpy()
+        tiles, _ = frames(where, sites, self._network.L)
+        in_shares(len(tiles.kinds), lambda first, last: self._run(tiles, None, first, last))
+        self._spins.reshape(len(self._spins), -1)[where[:, None], sites] *= -1
+
+    def _run(self, frames: Frames, out: Array | None, first: int, last: int) -> None:
+        """Tiles ``first`` to ``last``: outputs after the exchanges, or without ``out`` the sums to keep."""
+        network = self._network
+        source, target, row_sums = network.buffers()
+        size, dtype = row_sums.itemsize, row_sums.dtype
+        change, changed, sums = (np.empty(most, dtype=dtype) for most in self._sizes)
+        for tile in range(first, last):
+            where = frames.bases[tile], frames.rows[tile], frames.columns[tile]
+            steps = self._plan[frames.kinds[tile]]
+            kernels.load_moved(self._spins, *where, source, network.first_margin)
+            kernels.flip(self._spins, *where, frames.sites[tile], change, *steps[0].changed)
+            for number, (layer, step) in enumerate(zip(network.layers, steps, strict=False)):
+                block, whole = layer.weights.shape[-1], number == len(steps) - 1
+                if number:
+                    kernels.fetch(self._kept[number - 1], *where, sums, *step.window)
+                else:
+                    kernels.sums_of(block, size)(source, sums, network.L, *layer[:4], *step.window)
+                kernels.change_of(block, size)(
+                    change, target if whole else changed, sums, layer.weights, layer.inputs, layer.gaps,
+                    layer.margin, whole, *step.window, *step[2:],
+                )  # fmt: skip
+                if out is None and number:
+                    kernels.store(self._kept[number - 1], *where, sums, *step.window)
+                change, changed = changed, change
+            if out is not None:
+                network.finish(target, source, row_sums, len(steps), out[tile * LANES : (tile + 1) * LANES])
