@@ -22,6 +22,8 @@ from qmcbench.comm import Communicator, Serial, on_root, share
 SERIAL = Serial()
 # Columns of O promoted to float64 at once: never the whole matrix.
 COLUMNS = 8192
+# Rows of the Gram matrix computed at once, up to the diagonal: the rest is its mirror image.
+STRIP = 128
 RETRIES = 8
 
 
@@ -88,13 +90,16 @@ def dense(samples: Centred, shift: float, comm: Communicator = SERIAL) -> Soluti
 
 
 def sample_space(samples: Centred, shift: float, comm: Communicator = SERIAL) -> Solution:
-    """Solve with the Gram matrix (samples x samples), built from blocks of columns; each rank computes its rows."""
+    """Solve with the Gram matrix (samples x samples), built from blocks of columns; each rank computes its rows.
+
+    Only its lower triangle is, in strips of rows.
+    """
     energies = comm.gather(samples.energies)
     mine = share(len(energies), comm.rank, comm.size)
     own = torch.zeros(len(samples.rows), len(energies), dtype=torch.float64, device=samples.rows.device)
     for columns in samples.rows.split(COLUMNS, dim=1):
         block = columns.double()
-        own.addmm_(block, comm.gather(block).T)
+        add_lower(own, block, comm.gather(block), mine.start)
     gram = comm.gather(own)
     dual, used, retries = on_root(comm, lambda: _solve(gram, energies, shift))
     step = torch.cat(
@@ -103,8 +108,29 @@ def sample_space(samples: Centred, shift: float, comm: Communicator = SERIAL) ->
     return Solution(comm.sum(step), used, retries)
 
 
+def add_lower(gram: Tensor, rows: Tensor, everything: Tensor, first: int) -> None:
+    """Add ``rows @ everything.T`` to ``gram`` up to its diagonal (and a little beyond).
+
+    Parameters
+    ----------
+    gram
+        Rows ``first``, ``first`` + 1, ... of the Gram matrix, shape (own, samples).
+    rows
+        A block of columns of these samples, shape (own, columns).
+    everything
+        The same columns of all samples, shape (samples, columns).
+    """
+    for start in range(0, len(rows), STRIP):
+        strip = rows[start : start + STRIP]
+        end = first + start + len(strip)
+        gram[start : start + STRIP, :end].addmm_(strip, everything[:end].T)
+
+
 def _solve(matrix: Tensor, right: Tensor, shift: float) -> tuple[Tensor, float, int]:
-    """Solve (matrix + shift) x = right by Cholesky; on failure raise the shift tenfold. ``matrix`` is overwritten."""
+    """Solve (matrix + shift) x = right by Cholesky; on failure raise the shift tenfold.
+
+    Of ``matrix`` the lower triangle is read, and its diagonal overwritten.
+    """
     diagonal = matrix.diagonal()
     added = 0.0
     for attempt in range(RETRIES):
