@@ -96,11 +96,11 @@ class Sampler:
         uniforms = chain_uniforms(self.seed, chains.numbers, chains.proposals, proposals)
         for choice, threshold in uniforms:
             # The k-th antiparallel pair, k uniform in 0..count-1.
-            k = (choice * count).to(torch.int64)
-            bond = torch.searchsorted(movable.cumsum(1), k[:, None], right=True).squeeze(1)
+            k = (choice * count).to(torch.int32)
+            bond = torch.searchsorted(movable.cumsum(1, dtype=torch.int32), k[:, None], right=True).squeeze(1)
             pairs = self.pairs[bond]
             proposed = exchange(chains.spins, rows, pairs)
-            new_log_psi, new_phase = psi(proposed) if offered is None else offered(rows, pairs)
+            new_log_psi, new_phase = psi(proposed) if offered is None else offered(rows, pairs, remember=True)
             new_movable = antiparallel(proposed, self.pairs)
             new_count = new_movable.sum(1)
             log_ratio = alpha * (new_log_psi - log_psi)
@@ -115,7 +115,7 @@ class Sampler:
             phase = torch.where(accept, new_phase, phase)
             accepted += accept.sum()
             if offered is not None:
-                offered.accept(rows[accept], pairs[accept])
+                offered.accept(accept)
         chains.proposals += proposals
         return Sweep(log_psi, phase, accepted.item() / max(1, proposals * len(rows)))
 

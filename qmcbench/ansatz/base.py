@@ -24,7 +24,7 @@ class Ansatz(Protocol):
 class Exchanges(Protocol):
     """psi after exchanges in a number of configurations, of which a wave function may remember what it likes."""
 
-    def __call__(self, rows: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, rows: Tensor, pairs: Tensor, *, remember: bool = False) -> tuple[Tensor, Tensor]:
         """(log|psi|, phase), each of shape (n,).
 
         Parameters
@@ -33,10 +33,12 @@ class Exchanges(Protocol):
             Which configuration each exchange is made in, shape (n,), int64.
         pairs
             Sites that are nearest or next-nearest neighbours, with antiparallel spins, shape (n, 2).
+        remember
+            Whether :meth:`accept` may follow; then at most one exchange in each configuration.
         """
 
-    def accept(self, rows: Tensor, pairs: Tensor) -> None:
-        """Make the exchanges, at most one in each configuration."""
+    def accept(self, accepted: Tensor) -> None:
+        """Make those of the last exchanges that ``accepted`` (n,), bool, says."""
 
 
 def exchanges(psi: Ansatz, spins: Tensor) -> Exchanges | None:

@@ -109,8 +109,8 @@ class CNNExchanges:
         self.accept = tiled.accept
         self._outputs = tiled.outputs
 
-    def __call__(self, rows: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
-        outputs, places = self._outputs(rows, pairs)
+    def __call__(self, rows: Tensor, pairs: Tensor, *, remember: bool = False) -> tuple[Tensor, Tensor]:
+        outputs, places = self._outputs(rows, pairs, remember)
         log_psi, sign = log_product(outputs)
         return log_psi[places], sign[places]
 

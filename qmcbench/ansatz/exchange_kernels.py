@@ -92,16 +92,18 @@ def store(
     window_rows: int,
     column: int,
     window_columns: int,
+    taken: NDArray[np.bool_],
 ) -> None:
-    """Keep the sums of a tile: the way back of :func:`fetch`."""
+    """Keep the sums of those of a tile's exchanges that are ``taken``: the way back of :func:`fetch`."""
     L, pairs, outputs = kept.shape[1], kept.shape[2], kept.shape[3]
     filled = sums[: window_rows * window_columns * outputs * LANES].reshape(-1, outputs, LANES)
     for place in range(window_rows * window_columns):
         i, j = row + place // window_columns, column + place % window_columns
         for lane in range(LANES):
-            one = kept[bases[lane], (i + rows[lane]) % L, (j + columns[lane] // 2) % pairs]
-            for output in range(outputs):
-                one[output] = filled[place, output, lane]
+            if taken[lane]:
+                one = kept[bases[lane], (i + rows[lane]) % L, (j + columns[lane] // 2) % pairs]
+                for output in range(outputs):
+                    one[output] = filled[place, output, lane]
 
 
 @cache

@@ -75,10 +75,10 @@ def plan(network: TiledNetwork) -> Plan | None:
 
 
 def multiply_adds(network: TiledNetwork, plan: Plan) -> list[float]:
-    """Multiply-adds of one exchange of each class, without the last layer's map to outputs."""
+    """Multiply-adds of one exchange of each class, without the map to outputs; those of all layers, if no steps."""
     return [
         # The first layer's sums are not kept, but computed.
-        steps[0].window.rows * steps[0].window.columns * network.layers[0].weights.size
+        sum(step.window.rows * step.window.columns for step in steps[:1]) * network.layers[0].weights.size
         + sum(
             float((step.calls[:, 3] * step.calls[:, 5]).sum()) * layer.inputs * len(layer.bias)
             for layer, step in zip(network.layers, steps, strict=False)

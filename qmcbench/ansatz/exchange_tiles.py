@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from qmcbench.ansatz import exchange_kernels as kernels
@@ -44,6 +45,8 @@ class TiledExchanges:
         inputs = [layer.inputs * LANES * step.changed.rows * step.changed.columns for layer, step in most]
         sums = [len(layer.bias) * LANES * step.window.rows * step.window.columns for layer, step in most]
         self._sizes = max(inputs), max(inputs), max(sums)
+        # Sums after the last exchanges, tile by tile.
+        self._pending = np.empty((0, len(self._kept), 0), dtype)
         in_shares(-(-count // LANES), self._keep)
 
     def _keep(self, first: int, last: int) -> None:
@@ -58,7 +61,7 @@ class TiledExchanges:
                 )
                 source, target = target, source
 
-    def outputs(self, rows: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+    def outputs(self, rows: Tensor, pairs: Tensor, remember: bool = False) -> tuple[Tensor, Tensor]:
         """All v_i after each exchange, and where to find them.
 
         Parameters
@@ -67,6 +70,8 @@ class TiledExchanges:
             Configurations, shape (n,).
         pairs
             Nearest or next-nearest neighbours, antiparallel in it, shape (n, 2).
+        remember
+            Whether :meth:`accept` may follow; then at most one exchange in each configuration.
 
         Returns
         -------
@@ -74,28 +79,43 @@ class TiledExchanges:
             Outputs of at least n exchanges, shape (m, L * L), and the row of each of the n, shape (n,).
         """
         tiles, place = frames(rows.numpy(), pairs.numpy(), self._network.L)
-        out = np.empty((tiles.bases.size, self._network.L**2), dtype=self._network.layers[0].bias.dtype)
-        in_shares(len(tiles.kinds), lambda first, last: self._run(tiles, out, first, last))
+        count, dtype = len(tiles.kinds), self._network.layers[0].bias.dtype
+        if remember:
+            self._last = tiles, place, rows.numpy(), pairs.numpy()
+            if count > len(self._pending):
+                self._pending = np.empty((count, len(self._kept), self._sizes[2]), dtype)
+        pending = self._pending if remember else np.empty((count, 0, 0), dtype)
+        out = np.empty((tiles.bases.size, self._network.L**2), dtype)
+        in_shares(count, lambda first, last: self._run(tiles, pending, out, first, last))
         return torch.from_numpy(out), torch.from_numpy(place)
 
-    def accept(self, rows: Tensor, pairs: Tensor) -> None:
-        """Make exchanges, at most one in each configuration; arguments as above."""
-        where, sites = rows.numpy(), pairs.numpy()
-        tiles, _ = frames(where, sites, self._network.L)
-        in_shares(len(tiles.kinds), lambda first, last: self._run(tiles, None, first, last))
-        self._spins.reshape(len(self._spins), -1)[where[:, None], sites] *= -1
+    def accept(self, accepted: Tensor) -> None:
+        """Make those of the last exchanges that ``accepted`` (n,), bool, says."""
+        tiles, place, rows, pairs = self._last
+        chosen = accepted.numpy()
+        taken = np.zeros(tiles.bases.shape, dtype=np.bool_)
+        taken.flat[place[chosen]] = True
+        in_shares(len(tiles.kinds), lambda first, last: self._store(tiles, taken, first, last))
+        self._spins.reshape(len(self._spins), -1)[rows[chosen, None], pairs[chosen]] *= -1
 
-    def _run(self, frames: Frames, out: Array | None, first: int, last: int) -> None:
-        """Tiles ``first`` to ``last``: outputs after the exchanges, or without ``out`` the sums to keep."""
+    def _store(self, tiles: Frames, taken: NDArray[np.bool_], first: int, last: int) -> None:
+        for tile in range(first, last):
+            steps = self._plan[tiles.kinds[tile]]
+            for kept, sums, step in zip(self._kept, self._pending[tile], steps[1:], strict=True):
+                where = tiles.bases[tile], tiles.rows[tile], tiles.columns[tile]
+                kernels.store(kept, *where, sums, *step.window, taken[tile])
+
+    def _run(self, tiles: Frames, pending: Array, out: Array, first: int, last: int) -> None:
+        """Tiles ``first`` to ``last``: outputs after the exchanges, and the sums into ``pending``, if it has room."""
         network = self._network
         source, target, row_sums = network.buffers()
         size, dtype = row_sums.itemsize, row_sums.dtype
         change, changed, sums = (np.empty(most, dtype=dtype) for most in self._sizes)
         for tile in range(first, last):
-            where = frames.bases[tile], frames.rows[tile], frames.columns[tile]
-            steps = self._plan[frames.kinds[tile]]
+            where = tiles.bases[tile], tiles.rows[tile], tiles.columns[tile]
+            steps = self._plan[tiles.kinds[tile]]
             kernels.load_moved(self._spins, *where, source, network.first_margin)
-            kernels.flip(self._spins, *where, frames.sites[tile], change, *steps[0].changed)
+            kernels.flip(self._spins, *where, tiles.sites[tile], change, *steps[0].changed)
             for number, (layer, step) in enumerate(zip(network.layers, steps, strict=False)):
                 block, whole = layer.weights.shape[-1], number == len(steps) - 1
                 if number:
@@ -106,8 +126,7 @@ class TiledExchanges:
                     change, target if whole else changed, sums, layer.weights, layer.inputs, layer.gaps,
                     layer.margin, whole, *step.window, *step[2:],
                 )  # fmt: skip
-                if out is None and number:
-                    kernels.store(self._kept[number - 1], *where, sums, *step.window)
+                if number and pending.size:
+                    pending[tile, number - 1] = sums
                 change, changed = changed, change
-            if out is not None:
-                network.finish(target, source, row_sums, len(steps), out[tile * LANES : (tile + 1) * LANES])
+            network.finish(target, source, row_sums, len(steps), out[tile * LANES : (tile + 1) * LANES])

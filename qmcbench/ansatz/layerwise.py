@@ -72,8 +72,9 @@ def log_derivatives(blocks: Sequence[Block], spins: Tensor, shares: Tensor, out:
             start = stop - gradient[0].numel()
             out[:, start:stop] = gradient.reshape(batch, -1)
             stop = start
-        # The transpose of a periodic convolution is the one with the mirrored kernel.
-        _, dx = periodic_convolution(dz, block.conv.weight.flip(2, 3).transpose(0, 1), None)
+        if start:  # nobody asks how psi changes with the first block's spins
+            # The transpose of a periodic convolution is the one with the mirrored kernel.
+            _, dx = periodic_convolution(dz, block.conv.weight.flip(2, 3).transpose(0, 1), None)
 
 
 def _pair_to_columns(block: Block) -> Tensor:

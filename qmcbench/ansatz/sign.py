@@ -49,14 +49,14 @@ class _Signed:
         self.sign = marshall_sign(spins)
         self.on_a = sublattice_a(spins.shape[-1]).flatten().to(spins.device)
 
-    def __call__(self, rows: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
-        log_psi, phase = self.base(rows, pairs)
-        return log_psi, phase * self.sign[rows] * self._turn(pairs)
-
-    def accept(self, rows: Tensor, pairs: Tensor) -> None:
-        self.base.accept(rows, pairs)
-        self.sign[rows] *= self._turn(pairs)
-
-    def _turn(self, pairs: Tensor) -> Tensor:
+    def __call__(self, rows: Tensor, pairs: Tensor, *, remember: bool = False) -> tuple[Tensor, Tensor]:
+        log_psi, phase = self.base(rows, pairs, remember=remember)
         within = self.on_a[pairs[:, 0]] == self.on_a[pairs[:, 1]]
-        return 2 * within.to(self.sign.dtype) - 1
+        sign = torch.where(within, self.sign[rows], -self.sign[rows])
+        self.last = rows, sign
+        return log_psi, phase * sign
+
+    def accept(self, accepted: Tensor) -> None:
+        self.base.accept(accepted)
+        rows, sign = self.last
+        self.sign[rows[accepted]] = sign[accepted]

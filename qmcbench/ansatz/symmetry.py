@@ -61,12 +61,10 @@ class _Rotated:
         sites = torch.arange(L * L).view(1, L, L)
         self.site = torch.cat([rotated.flatten().argsort()[None] for rotated in rotations(sites)])
 
-    def __call__(self, rows: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
-        log_psi, phase = self.base(*self._all(rows, pairs))
+    def __call__(self, rows: Tensor, pairs: Tensor, *, remember: bool = False) -> tuple[Tensor, Tensor]:
+        images, sites = (self.first + rows).flatten(), self.site[:, pairs].flatten(0, 1)
+        log_psi, phase = self.base(images, sites, remember=remember)
         return log_sum(log_psi.view(4, -1), phase.view(4, -1), dim=0)
 
-    def accept(self, rows: Tensor, pairs: Tensor) -> None:
-        self.base.accept(*self._all(rows, pairs))
-
-    def _all(self, rows: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
-        return (self.first + rows).flatten(), self.site[:, pairs].flatten(0, 1)
+    def accept(self, accepted: Tensor) -> None:
+        self.base.accept(accepted.repeat(4))

@@ -107,10 +107,13 @@ def test_signs_and_rotations_follow(psi: Ansatz) -> None:
         expected_log, expected_phase = psi(exchange(spins, row, pairs))
         torch.testing.assert_close(log_psi, expected_log, rtol=1e-10, atol=1e-10)
         assert torch.equal(phase, expected_phase)
-        # Of three configurations some exchange, of the fourth none.
-        chosen = torch.stack([(row == each).nonzero()[17 * (round_ + 1) + each, 0] for each in (0, 1, 3)])
-        found.accept(row[chosen], pairs[chosen])
-        spins[row[chosen]] = exchange(spins, row[chosen], pairs[chosen])
+        # In three configurations an exchange is proposed, in two it is made.
+        chosen = torch.stack([(row == each).nonzero()[17 * (round_ + 1) + each, 0] for each in (3, 0, 1)])
+        found(row[chosen], pairs[chosen], remember=True)
+        accepted = torch.tensor([True, False, True])
+        found.accept(accepted)
+        made = chosen[accepted]
+        spins[row[made]] = exchange(spins, row[made], pairs[made])
 
 
 def test_bits_depend_on_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
