@@ -46,7 +46,7 @@ def _version(show: bool) -> None:
 
 app.add_typer(cli_reference.app, name="reference")
 app.add_typer(cli_scale.app, name="scale")
-app.command("bench", epilog="Example: `qmcbench bench --quick --out runs/bench`, in a checkout")(cli_bench.command)
+app.command("bench", epilog=cli_bench.EPILOG)(cli_bench.command)
 app.command("doctor", epilog="Example: `qmcbench doctor`")(doctor.command)
 
 

@@ -1,150 +1,299 @@
-"""``qmcbench bench``: the benchmark suite, the speedup over the paper's baseline, and the hotspots, in one folder."""
+"""``qmcbench bench``: times, rates and memory of this machine in one folder, with their report."""
 
 from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
-from tabulate import tabulate
 
 from qmcbench.errors import UserError
 
-PARTS = ("hotspots", "speedup", "suite")
-FILE = "bench.json"
-FORMAT = "qmcbench-bench-1"
 QUICK_SPEEDUP: dict[str, Any] = {"systems": (("small", 4),), "batches": (8, 32), "repeats": 1}
 QUICK_HOTSPOTS: dict[str, Any] = {"model": "small", "L": 4, "batch": 8, "repeats": 2}
+QUICK_PEERS = ("--L", "4", "--model", "small", "--samples", "64")
+COMPARISON = Path("benchmarks", "peers", "run.py")
+INSTALL_PEERS = '`python -m venv peers; peers/bin/pip install "netket==3.23.*" "quantax==0.4.*"`'
+FIND_PEERS = "import importlib.util as u, sys; sys.exit(' and '.join(n for n in sys.argv[1:] if not u.find_spec(n)))"
+PEERS = ("netket", "quantax")
+EPILOG = (
+    "Examples, in a checkout: `qmcbench bench --quick --out runs/try` (minutes); `qmcbench bench --out runs/bench`, "
+    "and once more after a change `qmcbench bench hotpath growth --out runs/bench`; "
+    "`qmcbench bench suite --only Solve --out runs/bench`; "
+    "`qmcbench bench peers --peers-python peers/bin/python --out runs/bench`"
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line."""
+
+    out: Path
+    quick: bool
+    quiet: bool
+    only: str | None
+    checkout: Path
+    peers_python: str | None
+    checkpoint: Path | None
+
+
+class Part(NamedTuple):
+    """Something to measure."""
+
+    help: str
+    run: Callable[[Options], Any]
+    """Measures and prints; returns what bench.json gets, or None if the part has a file of its own."""
+    check: Callable[[Options], None] = lambda options: None
+    """Raises UserError if the part cannot be run."""
+    default: bool = True
+    """Whether it is run when no part is named."""
+    own: tuple[str, ...] = ()
+    """Options that are for this part alone."""
+
+
+def _limits(options: Options) -> Any:
+    from qmcbench import cli_bench_tables as tables
+    from qmcbench.bench import limits
+    from qmcbench.progress import Bar
+
+    with Bar("limits", limits.total(options.quick), quiet=options.quiet) as bar:
+        found = limits.measure(quick=options.quick, done=bar.update)
+    print(tables.limits(found))
+    return found
+
+
+def _hotpath(options: Options) -> Any:
+    from qmcbench import cli_bench_tables as tables
+    from qmcbench.bench import hotpath
+    from qmcbench.progress import Bar
+
+    with Bar("hotpath", hotpath.total(options.quick), quiet=options.quiet) as bar:
+        found = hotpath.measure(quick=options.quick, checkpoint=options.checkpoint, done=bar.update)
+    print(tables.hotpath(found))
+    return found
+
+
+def _check_hotpath(options: Options) -> None:
+    from qmcbench.training import load_ansatz
+
+    if options.checkpoint is not None:
+        load_ansatz(options.checkpoint)
+
+
+def _hotspots(options: Options) -> Any:
+    from qmcbench import cli_bench_tables as tables
+    from qmcbench.bench.operations import hotspots
+
+    found = hotspots(**(QUICK_HOTSPOTS if options.quick else {}))
+    print(tables.hotspots(found))
+    return found
+
+
+def _speedup(options: Options) -> Any:
+    from qmcbench import cli_bench_tables as tables
+    from qmcbench.bench import baseline
+    from qmcbench.bench.operations import OPERATIONS
+    from qmcbench.progress import Bar
+
+    settings = QUICK_SPEEDUP if options.quick else {"systems": baseline.SYSTEMS, "batches": baseline.BATCHES}
+    total = len(settings["systems"]) * len(settings["batches"]) * (len(OPERATIONS) + 1)
+    with Bar("speedup", total, quiet=options.quiet) as bar:
+        rows = baseline.speedups(**settings, done=bar.update)
+    found = [row._asdict() | {"speedup": row.speedup} for row in rows]
+    print(tables.speedup(found))
+    return found
+
+
+def _growth(options: Options) -> Any:
+    from qmcbench import cli_bench_tables as tables
+    from qmcbench.bench import growth
+    from qmcbench.progress import Bar
+
+    with Bar("growth", growth.total(options.quick), quiet=options.quiet) as bar:
+        found = growth.measure(quick=options.quick, done=bar.update)
+    print(tables.growth(found))
+    return found
+
+
+def _suite(options: Options) -> Any:
+    from qmcbench import cli_bench_tables as tables
+    from qmcbench.bench import asv_run
+
+    folder = options.out / "runs" / "asv"
+    asv_run.run(options.checkout, folder, quick=options.quick, only=options.only, quiet=options.quiet)
+    rows = asv_run.read(folder)
+    print(tables.suite(rows))
+    return rows
+
+
+def _check_suite(options: Options) -> None:
+    from qmcbench.bench import asv_run
+
+    asv_run.check(options.checkout)
+
+
+def _peers(options: Options) -> None:
+    """benchmarks/peers/run.py prints, and writes peers.json, itself."""
+    python = str(options.peers_python)
+    command = [sys.executable, str(options.checkout / COMPARISON), "--peers-python", python]
+    command += ["--out", str(options.out), *QUICK_PEERS * options.quick, *["--quiet"] * options.quiet]
+    sys.stdout.flush()
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise UserError(
+            f"The comparison with peers ended with exit status {done.returncode} and said why above; what it has "
+            "tried is kept, and the same command goes on from there."
+        )
+
+
+def _check_peers(options: Options) -> None:
+    python, peers = options.peers_python, " and ".join(PEERS)
+    if python is None:
+        raise UserError(
+            f"{peers} need an environment of their own, whose Python is --peers-python; make one with "
+            f"{INSTALL_PEERS} and use --peers-python peers/bin/python."
+        )
+    if not (options.checkout / COMPARISON).is_file():
+        raise UserError(
+            f"The comparison with peers is part of a checkout of qmcbench, but the folder "
+            f"{options.checkout.resolve().name} is none; go to one, or use --checkout."
+        )
+    try:
+        found = subprocess.run(
+            [python, "-c", FIND_PEERS, *PEERS], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise UserError(
+            f"--peers-python {python} cannot be started ({error.strerror}); it is the interpreter of an environment "
+            f"with {peers}, which {INSTALL_PEERS} makes."
+        ) from error
+    if found.returncode:
+        last = (found.stderr.strip().splitlines() or [f"exit status {found.returncode}"])[-1]
+        raise UserError(
+            f"--peers-python {python} lacks what is compared ({last}); {INSTALL_PEERS} makes one that has it."
+        )
+
+
+PARTS = {
+    "limits": Part("matrix products, bandwidth, and how near each phase of a step comes to them", _limits),
+    "hotpath": Part(
+        "what each rewriting of the hot path brought, sampling rate, memory of the derivatives",
+        _hotpath,
+        _check_hotpath,
+        own=("--checkpoint",),
+    ),
+    "hotspots": Part("where one core spends a forward pass (the paper's Fig. 7)", _hotspots),
+    "speedup": Part("all cores over one scalar core that does the plain network in loops (Fig. 8)", _speedup),
+    "growth": Part("how time and memory grow with lattice, network, samples and chains", _growth),
+    "suite": Part(
+        "the asv suite of a checkout, on the code that is installed", _suite, _check_suite, own=("--only",)
+    ),
+    "peers": Part(
+        "NetKet and quantax with the same network (not run unless named)",
+        _peers,
+        _check_peers,
+        default=False,
+        own=("--peers-python",),
+    ),
+}
+DEFAULT = [name for name, part in PARTS.items() if part.default]
 
 
 def command(
-    out: Annotated[Path, typer.Option("--out", "-o", help=f"Folder for {FILE} and the files of asv.")],
-    part: Annotated[
-        list[str] | None, typer.Option(help=f"{', '.join(PARTS)}; may be repeated; all if absent.")
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for bench.json, peers.json and the report.")],
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="; ".join(f"**{name}**: {part.help}" for name, part in PARTS.items()))
     ] = None,
-    only: Annotated[str | None, typer.Option(help="Regular expression: benchmarks of the suite to run.")] = None,
-    checkout: Annotated[Path, typer.Option(help="The checkout whose suite is run.")] = Path(),
     quick: Annotated[bool, typer.Option("--quick", help="Tiny sizes (minutes), to see that it works.")] = False,
+    only: Annotated[
+        str | None, typer.Option("--only", help="Regular expression: benchmarks of the suite to run.")
+    ] = None,
+    checkout: Annotated[Path, typer.Option(help="The checkout whose suite, or peers, are run.")] = Path(),
+    peers_python: Annotated[
+        str | None, typer.Option("--peers-python", help="Interpreter of the peers' environment.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option("--checkpoint", help="Network for the sampling rate of hotpath; a fresh one if absent."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")] = False,
 ) -> None:
-    """Time the network's operations, the phases of a step, solvers and scaling. Exit status 1 if a benchmark fails.
+    """Measure this machine: PARTS, or all but peers; then a report. Exit status 1 if a benchmark fails.
 
-    hotspots: where one core spends a forward pass (the paper's Fig. 7). speedup: all cores over one scalar core that
-    does the plain network in loops (Fig. 8). suite: the asv suite of a checkout, on the code that is installed.
+    Keep the machine free meanwhile. A later call replaces only the parts that it runs.
     """
-    from qmcbench import provenance, strict_json
-    from qmcbench.bench import asv_run
-    from qmcbench.checkpoint import write_atomically
-    from qmcbench.training import make_folder
+    from qmcbench.training import Interrupted
 
-    for name in part or ():
-        if name not in PARTS:
-            raise typer.BadParameter(f"{name!r} is not one of {', '.join(PARTS)}")
-    chosen = part or list(PARTS)
-    if "suite" in chosen:
-        asv_run.check(checkout)  # before the others take their time
-    make_folder(out)
-    results = _read(out / FILE)
-    works: dict[str, Callable[[], Any]] = {
-        "hotspots": lambda: _hotspots(quick),
-        "speedup": lambda: _speedup(quick, quiet),
-        "suite": lambda: _suite(checkout, out / "runs" / "asv", quick, only, quiet),
-    }
-    for name in chosen:
-        found = works[name]()
-        made_by = provenance.collect(shlex.join(["qmcbench", *sys.argv[1:]]))
-        results[name] = {"quick": quick, "provenance": made_by, "results": found}
-        # After each: the next may take hours.
-        write_atomically(out / FILE, (strict_json.dumps(results, indent=1) + "\n").encode())
-    print(f"everything: {out / FILE}")
+    options = Options(out, quick, quiet, only, checkout, peers_python, checkpoint)
+    chosen = list(dict.fromkeys(parts or DEFAULT))
+    given = {"--only": only, "--peers-python": peers_python, "--checkpoint": checkpoint}
+    results = _prepare(options, chosen, [name for name, value in given.items() if value is not None])
+    for number, name in enumerate(chosen):
+        try:
+            page = _keep(options, name, PARTS[name].run(options), results)
+        except KeyboardInterrupt:
+            rest = shlex.join(["qmcbench", "bench", *chosen[number:], "--out", str(out)])
+            finished = ", ".join(chosen[:number]) or "nothing"
+            raise Interrupted(
+                f"Interrupted in {name}; finished and kept: {finished}. `{rest}` does the rest."
+            ) from None
     rows = results["suite"]["results"] if "suite" in chosen else []
     failed = {row["benchmark"] for row in rows if row.get("not_run") == "failed"}
     if failed:
         print(f"failed: {', '.join(sorted(failed))}", file=sys.stderr)
+    print(f"report: {page}")
+    if failed:
         raise typer.Exit(1)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _prepare(options: Options, chosen: list[str], given: list[str]) -> dict[str, Any]:
+    """See that everything can be run before any of it takes its time; the parts that bench.json has already."""
+    from qmcbench.training import make_folder
+
+    for name in chosen:
+        if name not in PARTS:
+            raise typer.BadParameter(f"{name!r} is not one of {', '.join(PARTS)}")
+    for name, part in PARTS.items():
+        useless = [option for option in part.own if option in given and name not in chosen]
+        if useless:
+            raise typer.BadParameter(f"{useless[0]} is for the part {name}, which is not among {', '.join(chosen)}")
+    for name in chosen:
+        PARTS[name].check(options)
+    make_folder(options.out)
+    return _read(options.out)
+
+
+def _read(out: Path) -> dict[str, Any]:
     """The parts that are there already, or none."""
+    from qmcbench.report.bench_read import FILE, FORMAT
+
+    path = out / FILE
     if not path.exists():
         return {"format": FORMAT}
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); move it away, or use another --out folder.") from error
-    if found.get("format") != FORMAT:
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise UserError(f"{path} is not of the format {FORMAT}; move it away, or use another --out folder.")
     return found
 
 
-def _hotspots(quick: bool) -> dict[str, Any]:
-    from qmcbench.bench.operations import OPERATIONS, hotspots
-    from qmcbench.reference import paper
+def _keep(options: Options, name: str, found: Any, results: dict[str, Any]) -> Path:
+    """Write a part down, and the report anew: the next part may take hours. The report's page."""
+    from qmcbench import provenance, strict_json
+    from qmcbench.checkpoint import write_atomically
+    from qmcbench.report import bench
+    from qmcbench.report.bench_read import FILE
 
-    found = hotspots(**(QUICK_HOTSPOTS if quick else {}))
-    plain, fused = found["plain"], found["fused"]
-    labels = OPERATIONS | {"other": "Other"}
-    print(f"share of a forward pass, {found['network']}, {found['L']}x{found['L']}, batch {found['batch']}, one core")
-    rows = [
-        [
-            name,
-            *(
-                f"{each['share_percent'][name]:.1f}" if name in each["share_percent"] else ""
-                for each in (plain, fused)
-            ),
-            str(paper.figure7["share_percent"].get(labels.get(name), "")),
-        ]
-        for name in dict.fromkeys([*plain["share_percent"], *fused["share_percent"]])
-    ]
-    rows.append(["seconds", f"{plain['seconds']:.3g}", f"{fused['seconds']:.3g}", ""])
-    print(tabulate(rows, ["operation", "plain %", "fused %", "paper %"], disable_numparse=True))
-    print("paper: large, 10x10; its Other includes pad and product\n")
-    return found
-
-
-def _speedup(quick: bool, quiet: bool) -> list[dict[str, Any]]:
-    from qmcbench.bench import baseline
-    from qmcbench.bench.operations import OPERATIONS
-    from qmcbench.progress import Bar
-
-    settings = QUICK_SPEEDUP if quick else {"systems": baseline.SYSTEMS, "batches": baseline.BATCHES}
-    total = len(settings["systems"]) * len(settings["batches"]) * (len(OPERATIONS) + 1)
-    with Bar("speedup", total, quiet=quiet) as bar:
-        rows = baseline.speedups(**settings, done=bar.update)
-    shown = [
-        [
-            f"{row.network}-{row.L}",
-            str(row.batch),
-            row.operation,
-            *(f"{seconds:.3g}" for seconds in (row.scalar_s, row.one_core_s, row.all_cores_s)),
-            f"{row.scalar_s / row.one_core_s:.1f}",
-            f"{row.speedup:.1f}",
-        ]
-        for row in rows
-        if row.operation in ("conv2d", "forward")
-    ]
-    headers = ["system", "batch", "operation", "scalar s", "one core s", "all cores s", "speedup of one", "of all"]
-    print("convolutions by PyTorch and the package's forward pass, over one scalar core")
-    print(tabulate(shown, headers, disable_numparse=True), end="\n\n")
-    return [row._asdict() | {"speedup": row.speedup} for row in rows]
-
-
-def _suite(checkout: Path, folder: Path, quick: bool, only: str | None, quiet: bool) -> list[dict[str, Any]]:
-    from qmcbench.bench import asv_run
-
-    asv_run.run(checkout, folder, quick=quick, only=only, quiet=quiet)
-    rows = asv_run.read(folder)
-    shown = [
-        [
-            row["benchmark"],
-            ", ".join(f"{name} {value}" for name, value in row["parameters"].items()),
-            f"{row['median']:.3g} {row['unit']}" if "median" in row else row["not_run"],
-        ]
-        for row in rows
-    ]
-    print(tabulate(shown, ["benchmark", "parameters", "median"], disable_numparse=True), end="\n\n")
-    return rows
+    if found is not None:
+        made_by = provenance.collect(shlex.join(["qmcbench", *sys.argv[1:]]))
+        results[name] = {"quick": options.quick, "provenance": made_by, "results": found}
+        write_atomically(options.out / FILE, (strict_json.dumps(results, indent=1) + "\n").encode())
+    return bench.refresh(options.out)[-1]

@@ -232,7 +232,7 @@ def evaluate(run: PlannedRun, folder: Path, command: str, quiet: bool) -> dict[s
 
 def measure(profile: Profile, quiet: bool) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Forward throughput against this machine's sgemm, and the phases of an iteration of the profile's last run."""
-    last, sgemm = profile.runs[-1].config, timing.sgemm_rate()
+    last, sgemm = profile.runs[-1].config, timing.gemm_rate()
     rows: list[timing.Timing] = []
     with Bar("timings", len(profile.timings) + 1, quiet=quiet) as bar:
         for number, (model, L, batch) in enumerate(profile.timings, start=1):

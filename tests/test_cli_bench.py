@@ -1,16 +1,24 @@
 """``qmcbench bench``: what it runs, prints and keeps, and what it refuses."""
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from qmcbench.bench import asv_run
+from qmcbench import cli_bench
+from qmcbench.bench import asv_run, growth, launch, worker
 from qmcbench.cli import USAGE_ERROR, app
+from qmcbench.comm import Serial
 from qmcbench.errors import UserError
+from qmcbench.report import bench as report
+from qmcbench.training import Interrupted
+
+CHECKOUT = Path(__file__).parents[1]
 
 
 def run(*arguments: object) -> Result:
@@ -31,27 +39,77 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-def test_hotspots_and_speedup(tmp_path: Path) -> None:
-    """One file with both, each with its provenance; a later call adds to it and prints only its own part."""
-    first = run("--quick", "-q", "--part", "hotspots", "--out", tmp_path)
-    assert first.exit_code == 0, first.output
-    assert "86.1" in first.stdout  # the paper's Conv2D
-    assert "scalar" not in first.stdout
-    second = run("--quick", "-q", "--part", "speedup", "--out", tmp_path)
-    assert second.exit_code == 0, second.output
-    assert "86.1" not in second.stdout
-    found = json.loads((tmp_path / "bench.json").read_text())
-    assert set(found) == {"format", "hotspots", "speedup"}
-    assert {found[part]["quick"] for part in ("hotspots", "speedup")} == {True}
-    assert {found[part]["provenance"]["command"].split()[0] for part in ("hotspots", "speedup")} == {"qmcbench"}
-    assert found["hotspots"]["results"]["network"] == "small"
-    rows = found["speedup"]["results"]
-    assert {(row["batch"], row["operation"]) for row in rows if row["operation"] == "forward"} == {
-        (8, "forward"),
-        (32, "forward"),
-    }
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs of one process are done in this one, which is faster; and of the curves of growth only one."""
+
+    def work(ranks: int | None, job: dict[str, Any], timeout: float, **others: Any) -> dict[str, Any]:
+        assert ranks is None
+        return worker.work(Serial(), json.dumps(job))
+
+    monkeypatch.setattr(launch, "run", work)
+    monkeypatch.setattr(growth, "QUICK", growth.QUICK[:1])
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The parts that run, in their order; they and the report do nothing."""
+    called: list[str] = []
+    for name, part in cli_bench.PARTS.items():
+        fake = part._replace(run=lambda options, name=name: called.append(name) or [], check=lambda options: None)
+        monkeypatch.setitem(cli_bench.PARTS, name, fake)
+    monkeypatch.setattr(report, "refresh", lambda out: [out / "index.html"])
+    return called
+
+
+@pytest.mark.usefixtures("in_process")
+def test_every_quick_part_and_a_report(tmp_path: Path) -> None:
+    """One file with each part and its provenance, a table of each, and a report; a later call replaces its own."""
+    parts = ["limits", "hotpath", "hotspots", "speedup", "growth"]
+    result = run(*parts, "--quick", "-q", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    for shown in ("attainable", "of sgemm", "86.1", "speedup of one", "exponent"):  # 86.1: the paper's Conv2D
+        assert shown in result.stdout
+    assert result.stdout.splitlines()[-1] == f"report: {tmp_path / 'index.html'}"
+    assert (tmp_path / "index.html").is_file()
+    first = json.loads((tmp_path / "bench.json").read_text())
+    assert list(first) == ["format", *parts]
+    assert {first[part]["quick"] for part in parts} == {True}
+    assert {first[part]["provenance"]["command"].split()[0] for part in parts} == {"qmcbench"}
+    assert first["hotspots"]["results"]["network"] == "small"
+    rows = first["speedup"]["results"]
+    assert {row["batch"] for row in rows if row["operation"] == "forward"} == {8, 32}
     for row in rows:
         assert row["speedup"] == pytest.approx(row["scalar_s"] / row["all_cores_s"])
+
+    again = run("hotspots", "--quick", "-q", "--out", tmp_path)
+    assert again.exit_code == 0, again.output
+    assert "attainable" not in again.stdout
+    second = json.loads((tmp_path / "bench.json").read_text())
+    assert {name for name in first if first[name] != second[name]} == {"hotspots"}
+
+
+def test_all_but_peers_by_default(tmp_path: Path, recorded: list[str]) -> None:
+    """In the order of the help; named ones run in the order given, each once."""
+    assert run("--out", tmp_path).exit_code == 0
+    assert recorded == ["limits", "hotpath", "hotspots", "speedup", "growth", "suite"]
+    recorded.clear()
+    assert run("growth", "limits", "growth", "--out", tmp_path).exit_code == 0
+    assert recorded == ["growth", "limits"]
+
+
+def test_interrupted(tmp_path: Path, recorded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was finished before Ctrl-C is in the file, and the message says what is, and how to get the rest."""
+
+    def interrupt(options: cli_bench.Options) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli_bench.PARTS, "growth", cli_bench.PARTS["growth"]._replace(run=interrupt))
+    with pytest.raises(Interrupted, match="in growth; finished and kept: limits, hotpath") as stop:
+        run("limits", "hotpath", "growth", "hotspots", "--out", tmp_path)
+    assert f"`qmcbench bench growth hotspots --out {tmp_path}`" in str(stop.value)
+    assert list(json.loads((tmp_path / "bench.json").read_text())) == ["format", "limits", "hotpath"]
+    assert recorded == ["limits", "hotpath"]
 
 
 def test_suite_is_run_and_summarised(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +130,7 @@ def test_suite_is_run_and_summarised(checkout: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr(asv_run.subprocess, "run", record)
     monkeypatch.setattr(asv_run, "read", lambda folder: rows)
     out = tmp_path / "out"
-    result = run("--quick", "-q", "--part", "suite", "--only", "Solve", "--checkout", checkout, "--out", out)
+    result = run("suite", "--quick", "-q", "--only", "Solve", "--checkout", checkout, "--out", out)
     assert result.exit_code == 1
     assert "0.125 seconds" in result.stdout
     assert "failed: m.time_b" in result.stderr
@@ -106,26 +164,92 @@ def test_asv_that_does_not_run(checkout: Path, tmp_path: Path, monkeypatch: pyte
         ),
     )
     with pytest.raises(UserError, match="asv machine ended with exit status 1"):
-        run("-q", "--part", "suite", "--checkout", checkout, "--out", tmp_path / "out")
+        run("suite", "-q", "--checkout", checkout, "--out", tmp_path / "out")
 
 
 def test_mistakes_are_found_before_anything_is_timed(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A part that is none, no checkout, no asv, and a file that is not ours: one sentence, and nothing is made."""
+    """A part that is none, an option of another, no checkout, checkpoint or asv, a file not ours: nothing is made."""
     out = tmp_path / "out"
-    with pytest.raises(USAGE_ERROR, match="'x' is not one of hotspots"):
-        CliRunner().invoke(
-            app, ["bench", "--part", "x", "--out", str(out)], standalone_mode=False, catch_exceptions=False
-        )
+    for arguments, message in (
+        (["limits", "x"], "'x' is not one of limits, hotpath"),
+        (["limits", "--only", "Solve"], "--only is for the part suite, which is not among limits"),
+        (["--peers-python", "python"], "--peers-python is for the part peers"),
+    ):
+        with pytest.raises(USAGE_ERROR, match=message):
+            CliRunner().invoke(
+                app, ["bench", *arguments, "--out", str(out)], standalone_mode=False, catch_exceptions=False
+            )
     with pytest.raises(UserError, match="part of a git checkout"):
         run("--checkout", tmp_path, "--out", out)
+    with pytest.raises(UserError, match=r"none\.safetensors"):
+        run("limits", "hotpath", "--checkpoint", tmp_path / "none.safetensors", "--out", out)
     monkeypatch.setattr(asv_run, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"qmcbench\[bench\]"):
         run("--checkout", checkout, "--out", out)
     assert not out.exists()
     out.mkdir()
-    for content, message in (("{", "cannot be read"), ("{}", "not of the format")):
+    for content, message in (("{", "cannot be read"), ("{}", "not of the format"), ("[]", "not of the format")):
         (out / "bench.json").write_text(content)
         with pytest.raises(UserError, match=message):
-            run("--quick", "--part", "hotspots", "--out", out)
+            run("hotspots", "--quick", "--out", out)
+
+
+@pytest.fixture
+def peers_python(tmp_path: Path) -> Path:
+    """An interpreter that says it has the peers, and then cannot run them."""
+    path = tmp_path / "python"
+    path.write_text('#!/bin/sh\n[ "$1" = -c ] && exit 0\necho "no jax here" >&2\nexit 3\n')
+    path.chmod(0o755)
+    return path
+
+
+def test_peers_that_do_not_run(peers_python: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The comparison says why in one sentence, and so does the command; the comparison takes the quick sizes."""
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match="comparison with peers ended with exit status 1"):
+        run("peers", "--quick", "--checkout", CHECKOUT, "--peers-python", peers_python, "--out", out)
+    said = capfd.readouterr()
+    assert "error: no configuration of netket ran: exit status 3: no jax here\n" in said.err
+    assert "Traceback" not in said.err
+    assert not (out / "bench.json").exists()
+    (own,) = (json.loads(path.read_text()) for path in (out / "trials").iterdir())
+    assert (own["job"]["model"], own["job"]["L"], own["job"]["samples"]) == ("small", 4, 64)
+    assert own["job"]["threads"] == len(os.sched_getaffinity(0))
+
+
+def test_peers_are_reported(
+    peers_python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Their file is the comparison's own; bench.json is not touched, and the report is made with what it says."""
+    checkout, out = tmp_path / "checkout", tmp_path / "out"
+    script = checkout / cli_bench.COMPARISON
+    script.parent.mkdir(parents=True)
+    script.write_text("import pathlib, sys\nprint(sys.argv[1:])\npathlib.Path(sys.argv[4], 'peers.json').touch()\n")
+    found: list[bool] = []
+    monkeypatch.setattr(
+        report, "refresh", lambda out: found.append((out / "peers.json").exists()) or [out / "index.html"]
+    )
+    result = run("peers", "-q", "--checkout", checkout, "--peers-python", peers_python, "--out", out)
+    assert result.exit_code == 0
+    assert found == [True]
+    assert not (out / "bench.json").exists()
+    assert capfd.readouterr().out.startswith(str(["--peers-python", str(peers_python), "--out", str(out), "--quiet"]))
+
+
+def test_mistakes_with_peers(peers_python: Path, tmp_path: Path) -> None:
+    """No interpreter, one that is none, one without the peers, no checkout: a sentence that says what to do."""
+    out, bare = tmp_path / "out", tmp_path / "bare"
+    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')  # no installed packages
+    bare.chmod(0o755)
+    for arguments, message in (
+        ([], r"peers/bin/pip install \"netket==3\.23\.\*\" \"quantax==0\.4\.\*\""),
+        (["--peers-python", tmp_path / "none"], "cannot be started .No such file"),
+        (["--peers-python", bare], "lacks what is compared .netket and quantax"),
+    ):
+        with pytest.raises(UserError, match=message):
+            run("limits", "peers", *arguments, "--checkout", CHECKOUT, "--out", out)
+    with pytest.raises(UserError, match="part of a checkout"):
+        run("peers", "--peers-python", peers_python, "--checkout", tmp_path, "--out", out)
+    assert not out.exists()

@@ -20,6 +20,7 @@ from worker import Job
 
 from qmcbench import provenance, strict_json
 from qmcbench.bench.launch import THREADS
+from qmcbench.checkpoint import write_atomically
 from qmcbench.progress import Bar
 from qmcbench.statistics import integrated_autocorrelation_time
 
@@ -140,7 +141,8 @@ def compare(jobs: dict[str, Job], pythons: dict[str, str], arguments: argparse.N
     for program in jobs:
         found = summary.best(trials, program)
         if found is None:
-            sys.exit(f"error: no configuration of {program} ran: {[t['failure'] for t in trials if 'failure' in t]}")
+            failures = {trial["failure"] for trial in trials if trial["program"] == program}
+            sys.exit(f"error: no configuration of {program} ran: {'; '.join(sorted(failures))}")
         chosen[program] = with_configuration(jobs[program], found["configuration"])
     programs = timed(chosen, pythons, arguments)
     own = programs[summary.OURS]["repeats"]
@@ -245,19 +247,22 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description="Time qmcbench, NetKet and quantax with the same network, lattice, samples and threads in one "
-        "run; every peer in several configurations, the best of which counts. Writes peers.json and peers.md.",
+        "run; every peer in several configurations, the best of which counts. Writes peers.json, which the report of "
+        "`qmcbench bench` takes in.",
         epilog="The peers need an environment of their own: `python3.11 -m venv peers; peers/bin/pip install "
         '"netket==3.23.*" "quantax==0.4.*"`. Example: `python benchmarks/peers/run.py '
         "--peers-python peers/bin/python --out reports/peers`; to see that it works, add "
         "`--L 4 --model small --samples 64`.",
     )
     parser.add_argument("--peers-python", required=True, help="interpreter of the peers' environment")
-    parser.add_argument("--out", type=Path, required=True, help="folder for peers.json and peers.md")
+    parser.add_argument("--out", type=Path, required=True, help="folder for peers.json")
     parser.add_argument("--L", type=int, default=10)
     parser.add_argument("--J2", type=float, default=0.5)
     parser.add_argument("--model", default="medium", help="small, medium or large")
     parser.add_argument("--samples", type=int, default=1024, help="per iteration, one of each chain")
-    parser.add_argument("--threads", type=int, default=2, help="and cores, of every program")
+    parser.add_argument(
+        "--threads", type=int, default=provenance.available_cores(), help="and cores, of every program; all if absent"
+    )
     parser.add_argument("--repeats", type=int, default=5, help="of the final timing")
     parser.add_argument("--trial-repeats", type=int, default=1, help="of every configuration")
     parser.add_argument(
@@ -297,10 +302,9 @@ def main() -> None:
         results = compare(dict.fromkeys(programs, job), pythons, arguments)
     command = shlex.join(["python", "benchmarks/peers/run.py", *_arguments(sys.argv[1:])])
     results = {"job": public(job), **results, "provenance": provenance.collect(command)}
-    (arguments.out / "peers.json").write_text(strict_json.dumps(results, indent=1) + "\n")
-    table = summary.markdown(results)
-    (arguments.out / "peers.md").write_text(table)
-    print(table)
+    write_atomically(arguments.out / "peers.json", (strict_json.dumps(results, indent=1) + "\n").encode())
+    print(f"{job.model}, {job.L}x{job.L}, {job.samples} samples, {job.threads} threads")
+    print(summary.table(results), end="\n\n")
 
 
 def _arguments(given: list[str]) -> list[str]:
@@ -312,4 +316,7 @@ def _arguments(given: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the configurations tried so far are kept")

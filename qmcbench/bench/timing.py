@@ -12,6 +12,8 @@ from torch import Tensor
 
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
+from qmcbench.ansatz.exchange_plan import multiply_adds, plan
+from qmcbench.ansatz.tiles import TiledNetwork
 from qmcbench.comm import Serial
 from qmcbench.config import Scalapack, Wavefunction
 from qmcbench.hamiltonian import J1J2
@@ -52,10 +54,10 @@ def clock(work: Callable[[], object], repeats: int = REPEATS) -> list[float]:
     return sorted(times)
 
 
-def sgemm_rate(size: int = 4096, repeats: int = 5) -> float:
-    """This machine's float32 matrix-product rate in GF/s: the best of ``repeats``."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
-    out = torch.empty(size, size)
+def gemm_rate(dtype: torch.dtype = torch.float32, size: int = 4096, repeats: int = 5) -> float:
+    """This machine's rate of products of square matrices in GF/s: the best of ``repeats``."""
+    a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
+    out = torch.empty(size, size, dtype=dtype)
     return 2 * size**3 / clock(lambda: torch.mm(a, b, out=out), repeats)[0] / 1e9
 
 
@@ -69,6 +71,17 @@ def fused_multiply_adds(network: CNN, L: int) -> int:
     k = first.shape[2]
     per_pair += 2 * (first.shape[0] // 2) * k * k - first.numel()
     return per_pair * L * L // 2
+
+
+@torch.no_grad()
+def exchange_multiply_adds(network: CNN, L: int) -> float:
+    """Multiply-adds of psi after one exchange of neighbours (the mean of their classes), as the package does it."""
+    whole = fused_multiply_adds(network, L)
+    tiled = TiledNetwork(network.network(), L)
+    found = plan(tiled)
+    if found is None:
+        return whole
+    return whole * statistics.fmean(multiply_adds(tiled, found)) / sum(multiply_adds(tiled, [[]]))
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from cattrs import structure
 from threadpoolctl import threadpool_info
 
 from qmcbench import provenance
-from qmcbench.bench import kernels, worker_strong, worker_weak
+from qmcbench.bench import growth, kernels, worker_derivatives, worker_strong, worker_weak
 from qmcbench.comm import Communicator, world
 from qmcbench.errors import UserError
 from qmcbench.faults import Job
@@ -68,6 +68,8 @@ JOBS: dict[str, Callable[[Communicator, dict[str, Any]], Answer]] = {
     "find": lambda comm, settings: find_libraries(comm),
     "cholesky": lambda comm, settings: kernels.compare_cholesky(comm, **settings),
     "dgemm": lambda comm, settings: kernels.dgemm(comm, **settings),
+    "derivatives": lambda comm, settings: worker_derivatives.measure(comm, **settings),
+    "growth": lambda comm, settings: growth.point(comm, **settings),
     "strong": lambda comm, settings: worker_strong.measure(comm, structure(settings, worker_strong.Strong)),
     "weak": lambda comm, settings: worker_weak.measure(comm, structure(settings, worker_weak.Weak)),
 }

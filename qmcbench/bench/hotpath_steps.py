@@ -1,0 +1,197 @@
+"""Steps of the hot path, each timed before and after: what it was predicted to bring, and what it brings here.
+
+The forms of one piece of work take turns, repeat by repeat, so that a slow spell of the machine meets all of them.
+How many times as fast one is, is the median of its ratios turn by turn. Forms that disagree are not timed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from statistics import median
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from qmcbench.ansatz.base import Ansatz, log_product
+from qmcbench.ansatz.cnn import CNN
+from qmcbench.ansatz.derivatives import log_derivatives
+from qmcbench.bench import baseline, kernels, operations
+from qmcbench.bench.timing import exchange_multiply_adds, fused_multiply_adds, random_spins
+from qmcbench.comm import Serial
+from qmcbench.hamiltonian import J1J2
+from qmcbench.local_energy import local_energies
+from qmcbench.sampler import Chains, Sampler
+from qmcbench.sr.solvers import COLUMNS, add_lower
+
+Work = Callable[[], object]
+Times = Mapping[str, Sequence[float]]
+"""Seconds of each form; those at the same place are of the same turn."""
+Row = dict[str, Any]
+
+STATED = {
+    # As fractions of sgemm.
+    ("tiles in the cache", "forward, medium, 10x10, batch 1024"): 0.6 / 0.28,
+    ("one triangle of the Gram matrix", "1024 x 16249, float64"): 1.75,
+}
+"""Predictions written down before the step was: times as fast, by step and workload. Others are counted, or none."""
+PARTING = 1e-10
+"""Largest relative difference between two forms in float64, in norm, for a time to count."""
+CHUNK = 256
+"""Samples that torch.func differentiates at once; its memory is proportional, and more are no faster."""
+J2 = 0.5
+PROPOSALS = 8
+"""Of the sweep that is compared with exchanges and without."""
+
+
+class Exchanged(NamedTuple):
+    """A sweep's beginning, and local energies, with exchanges and without."""
+
+    network: str
+    L: int
+    chains: int
+    samples: int
+    """Whose local energies are computed."""
+
+
+def in_turn(works: Mapping[str, Work], repeats: int) -> dict[str, list[float]]:
+    """Seconds of ``repeats`` calls of each work, all taking turns, after two uncounted ones of each."""
+    for work in works.values():
+        work(), work()
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(repeats):
+        for name, work in works.items():
+            times[name].append(kernels.timed(Serial(), work)[0])
+    return times
+
+
+@torch.no_grad()
+def exchange_steps(work: Exchanged, repeats: int) -> list[Row]:
+    """Sampling and local energies: psi of the whole configuration, against what an exchange changes in it."""
+    network, L = CNN(work.network), work.L
+    spins, sampler, hamiltonian = random_spins(L, work.chains), Sampler(L, seed=0), J1J2(L, J2)
+    few = spins[: work.samples]
+    log_psi, sign = network(few)
+
+    def sweep(psi: Ansatz) -> Tensor:
+        chains = Chains(spins.clone(), torch.arange(work.chains))
+        return sampler.advance(psi, chains, PROPOSALS, 2.0).log_psi
+
+    # A plain function offers nothing but psi.
+    forms: dict[str, Ansatz] = {"whole": lambda spins: network(spins), "change": network}
+    counted = fused_multiply_adds(network, L) / exchange_multiply_adds(network, L)
+    rows = []
+    for name, call in (
+        (f"{PROPOSALS} proposals in {work.chains} chains", sweep),
+        (
+            f"local energies of {work.samples} configurations",
+            lambda psi: local_energies(psi, hamiltonian, few, log_psi, sign),
+        ),
+    ):
+        works = {form: partial(call, psi) for form, psi in forms.items()}
+        workload = f"{name}, {work.network}, {L}x{L}"
+        # One chain in a hundred may decide otherwise at the last digit.
+        difference = torch.quantile((works["change"]() - works["whole"]()).abs(), 0.99).item()
+        if not difference <= baseline.TOLERANCE * L**2:
+            raise ArithmeticError(f"{workload}: the forms differ by {difference:.1e}")
+        times = in_turn(works, repeats)
+        rows.append(
+            step_row("exchanges", workload, times, "whole", "change", "from the multiply-adds saved", counted)
+        )
+    return rows
+
+
+class _Plain(nn.Module):
+    """The plain network as one writes it in PyTorch, differentiable in its parameters."""
+
+    def __init__(self, network: CNN) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
+        do, x = operations.Torch(), operations.grid(self.network, spins)
+        for block in self.network.blocks():
+            conv, deconv = block.conv, block.deconv
+            x = do.bias(do.conv2d(do.pad(x, conv.weight.shape[-1] // 2), conv.weight), conv.bias)
+            x = do.bias(do.deconv(do.max_pool(x), deconv.weight), deconv.bias)
+        return log_product(x.flatten(1))
+
+
+def derivatives_step(model: str, L: int, samples: int, repeats: int) -> Row:
+    """Log-derivatives: the module's own, against torch.func on the plain network, as any other module gets it."""
+    spins = random_spins(L, samples)
+
+    def forms(dtype: torch.dtype) -> dict[str, Callable[[], Tensor]]:
+        network = CNN(model, dtype=dtype)
+        return {
+            "torch.func": partial(log_derivatives, _Plain(network), spins, chunk=CHUNK),
+            "by hand": partial(log_derivatives, network, spins),
+        }
+
+    workload = f"log-derivatives, {model}, {L}x{L}, {samples} samples"
+    # In float32 a pooling may take the other of two sites that are nearly equal, and then the gradients do differ.
+    _agree(forms(torch.float64), workload)
+    return step_row(
+        "log-derivatives layer by layer",
+        workload,
+        in_turn(forms(torch.float32), repeats),
+        "torch.func",
+        "by hand",
+        f"before: vmap of grad, at most {CHUNK} samples at once",
+    )
+
+
+def gram_step(samples: int, parameters: int, repeats: int) -> Row:
+    """The Gram matrix of the samples: up to the diagonal in strips, against all of it."""
+    rows = torch.from_numpy(kernels.synthetic(range(samples), parameters, seed=0))
+
+    def build(add: Callable[[Tensor, Tensor], object]) -> Tensor:
+        gram = torch.zeros(samples, samples, dtype=torch.float64)
+        for columns in rows.split(COLUMNS, dim=1):
+            add(gram, columns.double())
+        return gram
+
+    works: dict[str, Callable[[], Tensor]] = {
+        "full": lambda: build(lambda gram, block: gram.addmm_(block, block.T)),
+        "strips": lambda: build(lambda gram, block: add_lower(gram, block, block, 0)),
+    }
+    workload = f"{samples} x {parameters}, float64"
+    _agree(works, workload, torch.tril)
+    return step_row(
+        "one triangle of the Gram matrix",
+        workload,
+        in_turn(works, repeats),
+        "full",
+        "strips",
+        "Cholesky reads no more than a triangle",
+    )
+
+
+def _agree(
+    forms: Mapping[str, Callable[[], Tensor]], workload: str, part: Callable[[Tensor], Tensor] = torch.clone
+) -> None:
+    first, *others = (part(call()) for call in forms.values())
+    for other in others:
+        difference = ((other - first).norm() / first.norm()).item()
+        if not difference <= PARTING:
+            raise ArithmeticError(f"{workload}: the forms {', '.join(forms)} differ by {difference:.1e}")
+
+
+def step_row(
+    step: str, workload: str, times: Times, before: str, after: str, remark: str, counted: float | None = None
+) -> Row:
+    """One line of the story; a stated prediction goes before a counted one."""
+    return {
+        "step": step,
+        "workload": workload,
+        "before_s": median(times[before]),
+        "after_s": median(times[after]),
+        "predicted": STATED.get((step, workload), counted),
+        "measured": median(b / a for b, a in zip(times[before], times[after], strict=True)),
+        "remark": remark,
+    }
+
+
+def summary(seconds: Sequence[float]) -> Row:
+    return {"median_s": median(seconds), "min_s": min(seconds), "max_s": max(seconds), "repeats": len(seconds)}

@@ -1,0 +1,269 @@
+"""A roofline of the machine measured by itself, and the fraction of it that each phase of a step reaches.
+
+The roof is the lower of two rates that the same threads reach: a large matrix product in the precision of the phase,
+and the intensity of the phase (operations per byte) times the bandwidth of copying an array. "fraction" is the
+measured rate over that roof. The counts, of every phase:
+
+- Operations are floating-point ones, a fused multiply-add being two; additions, comparisons, random numbers and
+  logarithms beside the products are not counted. What is counted is the least that the algorithm needs: the fused
+  network without its structural zeros; both products of the log-derivatives (with the outputs' and with the weights'
+  gradients) but no gradient of the spins; one triangle of a symmetric matrix, whether or not the code computes both.
+- Bytes are compulsory traffic: every input read once, every output written once. What is made and used on the way (a
+  covariance, the activations) is not counted, so the roof over memory is the most that any cache could give.
+
+The fraction can pass 1 where a phase beats the library's own matrix product of that size (the network's kernel in
+cache does); where the code does work that the count leaves out, it cannot reach 1 (half, for both triangles).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+
+from qmcbench.ansatz.cnn import CNN
+from qmcbench.bench import kernels, suite
+from qmcbench.bench.timing import clock, exchange_multiply_adds, fused_multiply_adds, gemm_rate, random_spins
+from qmcbench.comm import Serial
+from qmcbench.hamiltonian import J1J2
+from qmcbench.reference import model_spec
+
+RATES = {"float32": "sgemm_GFs", "float64": "dgemm_GFs", "bfloat16": "bf16_GFs"}
+"""The precisions whose matrix products are measured. bfloat16 bounds no phase: it is what the machine could do."""
+FLOAT, DOUBLE = 4, 8
+"""Bytes of the networks' numbers, and of the amplitudes' and the solvers'."""
+AMPLITUDE = 2 * DOUBLE
+"""log|psi| and its phase."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is measured, and how often."""
+
+    gemm: int
+    """Edge of the square matrices in float32 and float64."""
+    bf16: int
+    """The same in bfloat16: smaller, as processors without such instructions emulate them slowly."""
+    copy_bytes: int
+    """Of the array that is copied: much larger than the caches."""
+    rate_repeats: int
+    """The best of so many is the rate."""
+    repeats: int
+    """Of every phase, after a call that is not counted."""
+    phases: tuple[tuple[str, str, int, int], ...]
+    """Phase, network, L and samples; see :func:`qmcbench.bench.suite.phase`."""
+    solves: tuple[tuple[str, str, int, int], ...]
+    """Solver, network, L and samples; see :func:`qmcbench.bench.suite.solve`.
+
+    The samples are synthetic, and a solve takes the same time at every L.
+    """
+
+
+FULL = Sizes(
+    gemm=4096,
+    bf16=2048,
+    copy_bytes=2**29,
+    rate_repeats=5,
+    repeats=5,
+    phases=(
+        ("forward", "large", 12, 256),
+        ("forward", "medium", 10, 1024),
+        ("forward", "large", 10, 256),
+        *(
+            (phase, network, 10, samples)
+            for phase in ("sweep", "local_energy", "log_derivatives")
+            for network, samples in (("medium", 1024), ("large", 256))
+        ),
+    ),
+    solves=(("sample_space", "medium", 10, 1024), ("sample_space", "large", 10, 1024), ("dense", "small", 10, 2560)),
+)
+QUICK = Sizes(
+    gemm=256,
+    bf16=128,
+    copy_bytes=2**22,
+    rate_repeats=2,
+    repeats=2,
+    phases=tuple((phase, "small", 4, 16) for phase in ("forward", "sweep", "local_energy", "log_derivatives")),
+    solves=(("sample_space", "small", 4, 64), ("dense", "small", 4, 64)),
+)
+
+
+class Cost(NamedTuple):
+    """What a phase cannot do without; see the module's docstring."""
+
+    flops: int
+    bytes: int
+
+
+class Roof(NamedTuple):
+    """The most that a phase could reach."""
+
+    GFs: float
+    bound: str
+    """"arithmetic" or "memory"."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase to be timed."""
+
+    phase: str
+    network: str
+    L: int
+    samples: int
+    solver: str | None
+    """Of a solve; otherwise None."""
+    dtype: str
+    """Precision of its products."""
+    cost: Cost
+    ready: Callable[[], suite.Work]
+    """Makes what is timed, and calls it once."""
+
+
+def measure(*, quick: bool = False, done: Callable[[int], object] = lambda n: None) -> dict[str, Any]:
+    """The rates of the machine with all of torch's threads, and the phases' fractions of them.
+
+    Parameters
+    ----------
+    quick
+        Tiny sizes, seconds instead of minutes.
+    done
+        Told how many of :func:`total` steps are finished.
+
+    Returns
+    -------
+    dict
+        ``threads``; ``rates`` (GF/s of matrix products, GB/s of a copy; the best of several); ``sizes`` of these;
+        ``phases``, each with the median, least and greatest of its wall times in seconds, ``flops`` and ``bytes``
+        (how they are counted: the module's docstring), ``GFs`` from the median, ``intensity`` (flops per byte),
+        ``attainable_GFs`` and ``bound`` (the roof), and ``fraction`` (GFs over the roof).
+    """
+    sizes = QUICK if quick else FULL
+    works: dict[str, Callable[[], float]] = {
+        name: partial(
+            gemm_rate, getattr(torch, dtype), sizes.bf16 if dtype == "bfloat16" else sizes.gemm, sizes.rate_repeats
+        )
+        for dtype, name in RATES.items()
+    }
+    works["copy_GBs"] = partial(copy_rate, sizes.copy_bytes, sizes.rate_repeats)
+    rates = {}
+    for step, (name, work) in enumerate(works.items(), start=1):
+        rates[name] = work()
+        done(step)
+    rows = []
+    for step, phase in enumerate(_phases(sizes), start=len(rates) + 1):
+        rows.append(_measured(phase, sizes.repeats, rates))
+        done(step)
+    return {
+        "threads": torch.get_num_threads(),
+        "rates": rates,
+        "sizes": {"gemm": sizes.gemm, "bf16": sizes.bf16, "copy_bytes": sizes.copy_bytes},
+        "phases": rows,
+    }
+
+
+def total(quick: bool) -> int:
+    """Steps of :func:`measure`: the rates and the phases."""
+    sizes = QUICK if quick else FULL
+    return len(RATES) + 1 + len(sizes.phases) + len(sizes.solves)
+
+
+def copy_rate(size: int, repeats: int) -> float:
+    """Memory bandwidth in GB/s: copying ``size`` bytes counts the bytes read and those written, 2 * size.
+
+    The best of ``repeats``, by all of torch's threads. A cache that first reads the lines it writes to moves half as
+    much again, which is not counted.
+    """
+    source, target = torch.ones(size, dtype=torch.uint8), torch.zeros(size, dtype=torch.uint8)
+    return 2 * size / clock(lambda: target.copy_(source), repeats)[0] / 1e9
+
+
+def attainable(intensity: float, gemm: float, copy: float) -> Roof:
+    """The roof at so many operations per byte, for a matrix-product rate in GF/s and a bandwidth in GB/s."""
+    return Roof(gemm, "arithmetic") if gemm <= intensity * copy else Roof(intensity * copy, "memory")
+
+
+def cost(phase: str, model: str, L: int, samples: int) -> Cost:
+    """Operations and bytes of a phase of :func:`qmcbench.bench.suite.phase`, on the configurations it runs on.
+
+    forward: spins in, amplitudes out. sweep: L * L proposals, all evaluated, and the amplitudes to start from; spins
+    in and out. local_energy: psi of every connected configuration, those with an antiparallel pair exchanged. What an
+    exchange leaves as it was is not counted, nor what is remembered for it; spins and amplitudes in, energies out.
+    log_derivatives: spins in, derivatives out. All read the parameters.
+    """
+    with torch.no_grad():
+        network = CNN(model)
+        forward, exchange = 2 * fused_multiply_adds(network, L), 2 * exchange_multiply_adds(network, L)
+    spins, parameters = samples * L * L, FLOAT * network.spec.parameters
+    match phase:
+        case "forward":
+            return Cost(forward * samples, spins + parameters + AMPLITUDE * samples)
+        case "sweep":
+            return Cost(round(forward + L * L * exchange) * samples, 2 * spins + parameters + AMPLITUDE * samples)
+        case "local_energy":
+            connected = int(J1J2(L, suite.J2).antiparallel(random_spins(L, samples)).sum())
+            return Cost(round(exchange * connected), spins + parameters + (AMPLITUDE + DOUBLE) * samples)
+        case "log_derivatives":
+            return Cost(2 * samples * derivative_products(network, L), spins + parameters + parameters * samples)
+    raise ValueError(phase)
+
+
+def solve_cost(solver: str, model: str, samples: int) -> Cost:
+    """Operations and bytes of one solve: N (N + 1) n for a symmetric product, N^3 / 3 for its Cholesky factor.
+
+    N samples and n parameters in ``sample_space``, the other way round in ``dense``. Two triangular solves take
+    2 N^2, and the product of the samples with a vector 2 N n. Samples (float32) and energies in, the step out.
+    """
+    parameters = model_spec(model).parameters
+    order, inner = (parameters, samples) if solver == "dense" else (samples, parameters)
+    flops = order * (order + 1) * inner + order**3 // 3 + 2 * order * (order + inner)
+    return Cost(flops, FLOAT * samples * parameters + DOUBLE * (samples + parameters))
+
+
+def derivative_products(network: CNN, L: int) -> int:
+    """Fused multiply-adds of one configuration's log-derivatives in the plain form.
+
+    Every matrix takes part in three products: forward, backward, and for its own gradient; but for the first one's
+    backward.
+    """
+    convolutions = [block.conv.weight.numel() * L * L for block in network.blocks()]
+    # Two columns from every pair: each number of the kernel is used once a pair.
+    transposed = [block.deconv.weight.numel() * L * L // 2 for block in network.blocks()]
+    return 3 * (sum(convolutions) + sum(transposed)) - convolutions[0]
+
+
+def _phases(sizes: Sizes) -> Iterator[Phase]:
+    for name, model, L, samples in sizes.phases:
+        ready = partial(suite.phase, name, f"{model}-{L}", samples)
+        yield Phase(name, model, L, samples, None, "float32", cost(name, model, L, samples), ready)
+    for solver, model, L, samples in sizes.solves:
+        ready = partial(suite.solve, solver, model, samples)
+        yield Phase("solve", model, L, samples, solver, "float64", solve_cost(solver, model, samples), ready)
+
+
+def _measured(phase: Phase, repeats: int, rates: dict[str, float]) -> dict[str, Any]:
+    work = phase.ready()
+    times = kernels.summary([kernels.timed(Serial(), work)[0] for _ in range(repeats)])
+    flops, traffic = phase.cost
+    rate, intensity = flops / times["median_s"] / 1e9, flops / traffic
+    roof = attainable(intensity, rates[RATES[phase.dtype]], rates["copy_GBs"])
+    return {
+        "phase": phase.phase,
+        "network": phase.network,
+        "L": phase.L,
+        "samples": phase.samples,
+        "solver": phase.solver,
+        "dtype": phase.dtype,
+        **{name: times[name] for name in ("median_s", "min_s", "max_s")},
+        "repeats": repeats,
+        "flops": float(flops),
+        "bytes": float(traffic),
+        "GFs": rate,
+        "intensity": intensity,
+        "attainable_GFs": roof.GFs,
+        "fraction": rate / roof.GFs,
+        "bound": roof.bound,
+    }

@@ -1,0 +1,58 @@
+"""Time and memory of the log-derivatives and the solve in sample space, in a process that does nothing else."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from qmcbench.ansatz.derivatives import log_derivatives
+from qmcbench.bench import kernels
+from qmcbench.bench.timing import random_spins
+from qmcbench.comm import Communicator
+from qmcbench.config import Scalapack, Wavefunction
+from qmcbench.sr import make_solver
+from qmcbench.sr.solvers import Centred, centre
+from qmcbench.vmc import build_ansatz
+
+ANSWER = ("network", "L", "samples", "derivatives_s", "solve_s", "peak_bytes", "before_bytes", "repeats")
+SHIFT = 1e-3
+FEW = 16
+"""Samples of the first call, which compiles what is to be compiled before the memory is taken down."""
+
+
+def measure(comm: Communicator, network: str, L: int, samples: int, repeats: int = 5) -> dict[str, Any]:
+    """The derivatives of a fresh network without rotations, and centring and solving, after uncounted ones.
+
+    Returns
+    -------
+    dict
+        ANSWER: medians in seconds; ``peak_bytes``, the most memory that was ever resident, by the operating system's
+        account; ``before_bytes``, what was resident before all but the first few samples.
+    """
+    psi = build_ansatz(Wavefunction(network=network, symmetry="none"), seed=0)
+    solver = make_solver("sample_space", Scalapack(), comm)
+    _seconds(comm, psi, solver, random_spins(L, FEW))
+    gc.collect()
+    before = psutil.Process().memory_info().rss
+    spins = random_spins(L, samples)
+    _seconds(comm, psi, solver, spins)
+    times = [_seconds(comm, psi, solver, spins) for _ in range(repeats)]
+    derivatives, solve = (median(each) for each in zip(*times, strict=True))
+    peak = kernels.peak_memory(comm)[0]
+    return dict(zip(ANSWER, (network, L, samples, derivatives, solve, peak, before, repeats), strict=True))
+
+
+def _seconds(
+    comm: Communicator, psi: nn.Module, solver: Callable[[Centred, float], object], spins: Tensor
+) -> tuple[float, float]:
+    """Of the derivatives, and of the solve."""
+    energies = torch.linspace(-1, 1, len(spins), dtype=torch.float64)
+    weights = torch.full_like(energies, 1 / len(spins))
+    taken, rows = kernels.timed(comm, lambda: log_derivatives(psi, spins))
+    return taken, kernels.timed(comm, lambda: solver(centre(rows, energies, weights, comm), SHIFT))[0]

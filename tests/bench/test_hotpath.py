@@ -1,0 +1,202 @@
+"""The story of the hot path: forms that take turns and agree, predictions that are counted, memory of its own."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import plain
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from qmcbench import checkpoint
+from qmcbench.ansatz import cnn, layerwise, tiles
+from qmcbench.ansatz.cnn import CNN
+from qmcbench.bench import hotpath, hotpath_steps, kernels, launch, operations, timing, worker_derivatives
+from qmcbench.checkpoint import Checkpoint
+from qmcbench.config import Config, Model, Wavefunction
+
+
+def test_forms_take_turns() -> None:
+    """Two uncounted calls of each, and then one of each, again and again."""
+    called: list[str] = []
+    works = {name: (lambda name=name: called.append(name)) for name in "ab"}
+    times = hotpath_steps.in_turn(works, 3)
+    assert "".join(called) == "aabb" + "ab" * 3
+    assert {name: len(each) for name, each in times.items()} == {"a": 3, "b": 3}
+
+
+def test_gain_is_taken_turn_by_turn() -> None:
+    """On a machine that slows down tenfold between turns the gain is that of each turn, not that of the medians."""
+    row = hotpath_steps.step_row("s", "w", {"old": [2.0, 30.0, 10.0], "new": [1.0, 10.0, 10.0]}, "old", "new", "")
+    assert row["measured"] == 2.0
+    assert (row["before_s"], row["after_s"]) == (10.0, 10.0)
+    assert row["predicted"] is None
+
+
+def test_stated_predictions_are_of_full_workloads() -> None:
+    """Each belongs to a step and workload of the full sizes, so that none is silently lost; quick ones have none."""
+    steps = {name for name, _ in hotpath_steps.STATED}
+    full = {str(work) for work in hotpath.FULL.forward} | {"{} x {}, float64".format(*hotpath.FULL.gram)}
+    assert {workload for _, workload in hotpath_steps.STATED} <= full
+    assert not any(str(work) in full for work in hotpath.QUICK.forward)
+    rows = [*hotpath._forward(hotpath.QUICK.forward[1], 1, 1.0)[1], hotpath_steps.gram_step(*hotpath.QUICK.gram, 1)]
+    assert steps <= {row["step"] for row in rows}
+
+
+@pytest.mark.parametrize(("model", "saved"), [("small", 1.17), ("medium", 1.46), ("large", 1.72)])
+def test_plain_multiply_adds(model: str, saved: float) -> None:
+    """They are those that PyTorch counts when it does the plain network, and fusion saves what was predicted."""
+    network, spins = CNN(model), timing.random_spins(6, 2)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        operations.run(operations.steps(network, operations.Torch()), operations.grid(network, spins))
+    assert hotpath.multiply_adds(network, 6) == counter.get_total_flops() / 2 / len(spins)
+    assert hotpath.multiply_adds(network, 6) / timing.fused_multiply_adds(network, 6) == pytest.approx(
+        saved, abs=5e-3
+    )
+
+
+def test_forms_are_what_they_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the tiles run tiled, none records gradients, and all are the network of the paper's Sec. 3.1."""
+    network, spins = plain.lively("small", dtype=torch.float32).requires_grad_(False), timing.random_spins(4, 8)
+    tiled: list[int] = []
+    real = tiles.TiledNetwork.outputs
+    monkeypatch.setattr(
+        tiles.TiledNetwork, "outputs", lambda self, spins: tiled.append(len(spins)) or real(self, spins)
+    )
+    with torch.no_grad():
+        expected = torch.stack(plain.log_psi(network.spec, plain.parameters_of(network), spins))
+        for name, form in hotpath._forms(network, spins, scalar=True).items():
+            found = form()
+            assert not found.requires_grad
+            assert bool(tiled) == (name == "tiles"), name
+            tiled.clear()
+            torch.testing.assert_close(found.float(), expected[:, : found.shape[1]], atol=1e-4, rtol=1e-4)
+
+
+def _broken_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = layerwise.log_derivatives
+
+    def broken(blocks: Any, spins: Any, shares: Any, out: torch.Tensor) -> None:
+        real(blocks, spins, shares, out)
+        out[:, 7] *= 1.5
+
+    monkeypatch.setattr(layerwise, "log_derivatives", broken)
+
+
+def _broken_triangle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        hotpath_steps, "add_lower", lambda gram, rows, everything, first: gram.addmm_(rows, everything.T, alpha=1.001)
+    )
+
+
+def _broken_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = cnn.CNNExchanges.__call__
+    monkeypatch.setattr(
+        cnn.CNNExchanges, "__call__", lambda self, *asked, **how: (real(self, *asked, **how)[0] + 1, torch.ones(1))
+    )
+
+
+def _broken_pooling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations.Torch, "max_pool", lambda self, x: x.flatten(2)[..., ::2].unflatten(2, (4, -1)))
+
+
+@pytest.mark.parametrize(
+    ("break_it", "work"),
+    [
+        (_broken_gradient, lambda: hotpath_steps.derivatives_step(*hotpath.QUICK.derivatives, 1)),
+        (_broken_triangle, lambda: hotpath_steps.gram_step(*hotpath.QUICK.gram, 1)),
+        (_broken_exchange, lambda: hotpath_steps.exchange_steps(hotpath.QUICK.exchanged[0], 1)),
+        (_broken_pooling, lambda: hotpath._forward(hotpath.QUICK.forward[0], 1, 1.0)),
+    ],
+)
+def test_forms_that_differ_are_not_timed(
+    break_it: Callable[[pytest.MonkeyPatch], None], work: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One wrong gradient, exchanges off by a factor, a scaled triangle, a pooling of the wrong site: no time."""
+    break_it(monkeypatch)
+    for module in (hotpath, hotpath_steps):
+        monkeypatch.setattr(module, "in_turn", lambda works, repeats: pytest.fail("timed"))
+    with pytest.raises(ArithmeticError, match="differ"):
+        work()
+
+
+@pytest.fixture
+def small_checkpoint(tmp_path: Path) -> Path:
+    """A network without symmetry."""
+    path = tmp_path / "network.safetensors"
+    config = Config(model=Model(4, 0.5), wavefunction=Wavefunction("small", symmetry="none"))
+    state = {f"base.{name}": value for name, value in CNN("small").state_dict().items()}
+    checkpoint.write(path, Checkpoint(state, {}, {}, {}, config.to_dict()))
+    return path
+
+
+def test_sampling_rate(small_checkpoint: Path) -> None:
+    """Of a fresh network or of a checkpoint, whose own symmetry counts; every proposal is one of a sweep."""
+    fresh = hotpath._samples_per_second(hotpath.QUICK, None)
+    assert (fresh["weights"], fresh["symmetry"], fresh["proposals"]) == ("random", "C4", 16)
+    given = hotpath._samples_per_second(hotpath.QUICK, small_checkpoint)
+    assert (given["weights"], given["symmetry"]) == ("network.safetensors", "none")
+    for row in (fresh, given):
+        assert 0 < row["min"] <= row["per_second"] <= row["max"]
+        assert 0 < row["acceptance"] <= 1
+
+
+def test_sampling_rate_counts_all_chains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round of 8 chains that takes two seconds is 4 samples a second."""
+    real = hotpath.in_turn
+    monkeypatch.setattr(
+        hotpath, "in_turn", lambda works, repeats: dict.fromkeys(real(works, repeats), [2.0] * repeats)
+    )
+    assert hotpath._samples_per_second(hotpath.QUICK, None)["per_second"] == 8 / 2.0
+
+
+def test_derivatives_in_a_process_of_their_own() -> None:
+    """The peak is at least the samples in float32 and their Gram matrix above what the process had before."""
+    samples = 1536
+    job = {"kind": "derivatives", "network": "small", "L": 4, "samples": samples, "repeats": 1}
+    found = launch.run(None, job, 200)
+    assert {name: found[name] for name in ("network", "L", "samples", "repeats")} == {
+        name: job[name] for name in ("network", "L", "samples", "repeats")
+    }
+    assert set(worker_derivatives.ANSWER) <= set(found)
+    least = 4 * samples * CNN("small").spec.parameters + 8 * samples**2
+    assert found["peak_bytes"] - found["before_bytes"] >= least
+    assert found["derivatives_s"] > 0
+    assert found["solve_s"] > 0
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The job of the process with the derivatives is kept, and answered at once."""
+    jobs: list[dict[str, Any]] = []
+
+    def answer(ranks: int | None, job: dict[str, Any], timeout: float, *, threads: int) -> dict[str, Any]:
+        jobs.append(job)
+        return dict.fromkeys(worker_derivatives.ANSWER, 1) | {"provenance": {}}
+
+    monkeypatch.setattr(launch, "run", answer)
+    return jobs
+
+
+def test_measure(in_process: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every form of every forward pass, every step, progress to the end, and GF/s that follow from the times."""
+    seconds = iter(range(1, 10**6))
+    monkeypatch.setattr(kernels, "timed", lambda comm, work: (float(next(seconds)), work()))
+    steps: list[int] = []
+    before = torch.get_num_threads()
+    found = hotpath.measure(quick=True, done=steps.append)
+    assert torch.get_num_threads() == before
+    assert steps == list(range(1, hotpath.total(True) + 1))
+    assert [(row["network"], row["form"]) for row in found["forward"]] == [
+        *(("small", form) for form in ("plain", "fused", "tiles", "scalar")),
+        *(("medium", form) for form in ("plain", "fused", "tiles")),
+    ]
+    for row in found["forward"]:
+        flops = 2 * timing.fused_multiply_adds(CNN(row["network"]), row["L"]) * row["batch"]
+        assert row["GFs"] == pytest.approx(flops / row["median_s"] / 1e9)
+        assert row["fraction_of_sgemm"] == pytest.approx(row["GFs"] / found["sgemm_GFs"])
+        assert (row["batch"], row["cores"]) == ((1, 1) if row["form"] == "scalar" else (32, found["threads"]))
+    assert len(found["steps"]) == 2 * 2 + 2 * 1 + 2
+    assert in_process == [{"kind": "derivatives", "network": "small", "L": 4, "samples": 32}]
+    assert set(found["derivatives"]) == set(worker_derivatives.ANSWER)

@@ -1,0 +1,179 @@
+"""The roofline: what is counted is what an independent count gives, and each row follows from its own numbers."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from plain import log_psi, parameters_of
+from scipy.sparse import csr_matrix
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from qmcbench.ansatz import CNN
+from qmcbench.bench import limits, suite
+from qmcbench.bench.timing import random_spins
+from qmcbench.hamiltonian import J1J2
+from qmcbench.local_energy import local_energies
+from qmcbench.reference import model_spec
+from qmcbench.sampler import Chains, Sampler
+
+SMALL = 2710
+"""Fused multiply-adds of the small network for each site; see test_timing."""
+PARAMETERS = 3531
+
+
+class Recorder:
+    """A wave function that is 1 everywhere and keeps the configurations it is asked for."""
+
+    def __init__(self) -> None:
+        self.seen: list[Tensor] = []
+
+    def __call__(self, spins: Tensor) -> tuple[Tensor, Tensor]:
+        self.seen.append(spins)
+        return torch.zeros(len(spins), dtype=torch.float64), torch.ones(len(spins), dtype=torch.float64)
+
+
+def test_a_forward_pass_reads_spins_and_weights_once() -> None:
+    """int8 spins and float32 parameters in, log|psi| and phase in float64 out."""
+    assert limits.cost("forward", "small", 6, 3) == (2 * SMALL * 36 * 3, 3 * 36 + 4 * PARAMETERS + 3 * 16)
+
+
+def test_every_proposal_of_a_sweep_is_counted() -> None:
+    """As many forward passes as the sampler asks for in L * L proposals; spins in and out."""
+    psi = Recorder()
+    Sampler(6, 0).advance(psi, Chains.neel(6, 5), 36, 1.0)
+    counted, forward = limits.cost("sweep", "small", 6, 5), 2 * SMALL * 36
+    assert counted.flops == forward * sum(map(len, psi.seen))
+    assert counted.bytes == 2 * 5 * 36 + 4 * PARAMETERS + 5 * 16
+
+
+def test_connected_configurations(
+    matrix: Callable[[float], csr_matrix], position: Callable[[Tensor], Tensor]
+) -> None:
+    """As many as QuSpin's Hamiltonian has off-diagonal elements in the rows of the configurations that are timed."""
+    rows = matrix(suite.J2)[position(random_spins(4, 20)).numpy()].tocoo()
+    own = position(random_spins(4, 20)).numpy()
+    connected = int(((rows.col != own[rows.row]) & (rows.data != 0)).sum())
+    counted = limits.cost("local_energy", "small", 4, 20)
+    assert counted.flops == 2 * SMALL * 16 * connected
+    assert counted.bytes == 20 * 16 + 4 * PARAMETERS + 20 * (16 + 8)
+
+
+def test_local_energies_evaluate_what_is_counted() -> None:
+    """Every evaluated configuration counts but those that fill up the last buffer."""
+    psi, spins = Recorder(), random_spins(6, 7)
+    local_energies(psi, J1J2(6, suite.J2), spins, *Recorder()(spins), buffer=1)
+    assert limits.cost("local_energy", "small", 6, 7).flops == 2 * SMALL * 36 * len(psi.seen)
+
+
+@pytest.mark.parametrize(("model", "L"), [("small", 4), ("medium", 6)])
+def test_log_derivatives_count_as_automatic_differentiation_does(model: str, L: int) -> None:
+    """The convolutions of the plain network, forward and backward, as PyTorch counts them; the matrix O out."""
+    network = CNN(model)
+    with FlopCounterMode(display=False) as counter:
+        log_psi(network.spec, parameters_of(network), random_spins(L, 3))[0].sum().backward()  # type: ignore[no-untyped-call]
+    counted = limits.cost("log_derivatives", model, L, 3)
+    assert counted.flops == counter.get_total_flops()
+    assert counted.bytes == 3 * L * L + 4 * network.spec.parameters * (1 + 3)
+
+
+def test_log_derivatives_do_what_is_counted() -> None:
+    """The products that the package does are those that are counted."""
+    network, spins = CNN("small"), random_spins(4, 3)
+    with FlopCounterMode(display=False) as counter:
+        network.log_derivatives(spins)
+    counted = limits.cost("log_derivatives", "small", 4, 3).flops
+    assert counted == counter.get_total_flops()
+
+
+def loops(order: int, inner: int) -> int:
+    """Multiply-adds, one by one, of a lower triangle of X X^T, its Cholesky factor, two triangles and X^T y."""
+    triangle = [(i, j) for i in range(order) for j in range(i + 1)]
+    gram = sum(1 for _ in triangle for _ in range(inner))
+    factor = sum(1 for _, j in triangle for _ in range(j))
+    return gram + factor + 2 * len(triangle) + order * inner
+
+
+@pytest.mark.parametrize(("solver", "samples"), [("sample_space", 40), ("dense", 2)])
+def test_solve_counts_one_triangle(solver: str, samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two operations for each multiply-add of the loops, up to order N^2; float32 samples, the rest float64."""
+    spec = type("Spec", (), {"parameters": 60})
+    monkeypatch.setattr(limits, "model_spec", lambda model: spec)
+    order, inner = (samples, 60) if solver == "sample_space" else (60, samples)
+    counted = limits.solve_cost(solver, "small", samples)
+    assert abs(counted.flops - 2 * loops(order, inner)) <= 2 * order**2
+    assert counted.bytes == 4 * samples * 60 + 8 * samples + 8 * 60
+
+
+def test_solves_of_the_paper_networks() -> None:
+    """N (N + 1) n + N^3 / 3 is nearly all of a solve, in the smaller of the two spaces N."""
+    samples, parameters = 1024, model_spec("medium").parameters
+    assert limits.solve_cost("sample_space", "medium", samples).flops == pytest.approx(
+        samples * (samples + 1) * parameters + samples**3 / 3, rel=0.01
+    )
+
+
+def test_roof_is_the_lower_of_the_two() -> None:
+    """Few operations a byte: the memory; many: the arithmetic; they meet at the ratio of the rates."""
+    assert limits.attainable(2.0, gemm=100.0, copy=10.0) == (20.0, "memory")
+    assert limits.attainable(50.0, gemm=100.0, copy=10.0) == (100.0, "arithmetic")
+    assert limits.attainable(10.0, gemm=100.0, copy=10.0) == (100.0, "arithmetic")
+
+
+@pytest.mark.parametrize("clocked", [0.5, 2.0])
+def test_copy_counts_both_directions(clocked: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GB/s of the fastest copy, bytes read and bytes written; what is timed really copies."""
+    copied = []
+
+    def clock(work: Callable[[], object], repeats: int) -> list[float]:
+        copied.append(work())
+        return [clocked] * repeats
+
+    monkeypatch.setattr(limits, "clock", clock)
+    assert limits.copy_rate(1000, 2) == pytest.approx(2e-6 / clocked)
+    (target,) = copied
+    assert isinstance(target, Tensor)
+    assert (target == 1).all()
+
+
+def test_quick_measurement() -> None:
+    """All phases and solvers, every number finite and positive, rows that follow from their own numbers."""
+    steps: list[int] = []
+    found = limits.measure(quick=True, done=steps.append)
+    assert steps == list(range(1, limits.total(quick=True) + 1))
+    assert found["threads"] == torch.get_num_threads()
+    assert set(found["rates"]) == {"sgemm_GFs", "dgemm_GFs", "bf16_GFs", "copy_GBs"}
+    assert set(found["sizes"]) == {"gemm", "bf16", "copy_bytes"}
+    rows = found["phases"]
+    assert {(row["network"], row["L"]) for row in rows} == {("small", 4)}
+    assert [(row["phase"], row["solver"], row["dtype"]) for row in rows] == [
+        *((phase, None, "float32") for phase in ("forward", "sweep", "local_energy", "log_derivatives")),
+        ("solve", "sample_space", "float64"),
+        ("solve", "dense", "float64"),
+    ]
+    for row in (found["rates"], *rows):
+        assert all(math.isfinite(value) and value > 0 for value in row.values() if isinstance(value, int | float))
+    for row in rows:
+        gemm = found["rates"]["sgemm_GFs" if row["dtype"] == "float32" else "dgemm_GFs"]
+        assert row["min_s"] <= row["median_s"] <= row["max_s"]
+        assert row["GFs"] == pytest.approx(row["flops"] / row["median_s"] / 1e9)
+        assert row["intensity"] == pytest.approx(row["flops"] / row["bytes"])
+        assert row["attainable_GFs"] == pytest.approx(min(gemm, row["intensity"] * found["rates"]["copy_GBs"]))
+        assert row["fraction"] == pytest.approx(row["GFs"] / row["attainable_GFs"])
+        assert (row["bound"] == "arithmetic") == (row["attainable_GFs"] == gemm)
+
+
+def test_full_measurement_covers_the_issue() -> None:
+    """The networks and sizes that are reported; as many steps as the progress bar is told."""
+    assert limits.total(quick=False) == 4 + len(limits.FULL.phases) + len(limits.FULL.solves) == 16
+    asked = {
+        ("forward", "large", 12, 256),
+        ("forward", "medium", 10, 1024),
+        ("forward", "large", 10, 256),
+        *((phase, "medium", 10, 1024) for phase in ("sweep", "local_energy", "log_derivatives")),
+        *((phase, "large", 10, 256) for phase in ("sweep", "local_energy", "log_derivatives")),
+    }
+    assert set(limits.FULL.phases) == asked
+    solves = {(solver, model_spec(model).parameters, samples) for solver, model, _, samples in limits.FULL.solves}
+    assert solves == {("sample_space", 16249, 1024), ("sample_space", 106529, 1024), ("dense", 3531, 2560)}

@@ -1,0 +1,646 @@
+"""The benchmark report of INVENTED measurements: the numbers mean nothing."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qmcbench.errors import UserError
+from qmcbench.report.bench import refresh
+from qmcbench.report.bench_checks import PEERS_COMMAND, Check, checks, judge, not_run
+from qmcbench.report.bench_curves import spaced
+from qmcbench.report.bench_read import FORMAT, read
+from qmcbench.report.document import Cell, Row
+
+Store = dict[str, Any]
+MACHINE = {"cpu": "Synthetic <CPU>", "cores": 2, "memory_GiB": 8.0, "system": "Linux x86_64"}
+MACHINE |= {"gpu": None, "torch_threads": 2}
+MEETING = {
+    "iteration, times as fast as netket": 6.25,
+    "iteration, times as fast as quantax": 12.5,
+    "forward of large, 12x12: fraction of sgemm": 0.625,
+    "forward of large, 12x12: times as fast as the plain module": 2.0,
+    "samples a second, 12x12 with C4": 8.0,
+    "peak memory of derivatives and step, GiB": 2.0,
+    "growth of seconds: exponent off the expected one": 0.25,
+}
+"""Every check and what the invented measurements give it, all of which meet their bounds."""
+
+
+def origin(command: str, date: str = "2000-01-01T00:00:00+00:00") -> Store:
+    """Where an invented part comes from."""
+    versions = {"qmcbench": "0.1.0", "torch": "2.9.0", "mpi4py": None}
+    return {"command": command, "date": date, "python": "3.11.7", "versions": versions, "machine": dict(MACHINE)}
+
+
+def part(name: str, results: Any) -> Store:
+    """A part of full size."""
+    return {"quick": False, "provenance": origin(f"qmcbench bench {name} --out 'a|b'"), "results": results}
+
+
+def times(median: float) -> Store:
+    """A median with a range of 20 % either way."""
+    return {"median_s": median, "min_s": 0.8 * median, "max_s": 1.2 * median, "repeats": 5}
+
+
+def forward(form: str, seconds: float, fraction: float, batch: int = 256, cores: int = 2, L: int = 12) -> Store:
+    """A forward pass of the large network."""
+    row = {"network": "large", "L": L, "batch": batch, "form": form, "cores": cores}
+    return row | times(seconds) | {"GFs": 200 * fraction, "fraction_of_sgemm": fraction}
+
+
+def hotpath() -> Store:
+    """The fastest form reaches 0.625 of sgemm at the worse of two large batches, and is twice as fast as plain."""
+    return {
+        "threads": 2,
+        "sgemm_GFs": 200.0,
+        "forward": [
+            forward("plain", 1.0, 0.3125),
+            forward("fused", 0.8, 0.39),
+            forward("tiles", 0.5, 0.625),
+            forward("plain", 2.2, 0.3, batch=512),
+            forward("tiles", 1.0, 0.66, batch=512),
+            # None of these counts: a small batch, one core, another lattice.
+            forward("tiles", 0.2, 0.2, batch=64),
+            forward("scalar", 50.0, 0.01, cores=1),
+            forward("tiles", 0.9, 0.3, cores=1),
+            forward("tiles", 0.4, 0.5, L=6),
+        ],
+        "steps": [
+            {"step": "fused pooled grid", "workload": "forward, large, 12x12, batch 256", "before_s": 1.0}
+            | {"after_s": 0.8, "predicted": 1.4, "measured": 1.25, "remark": "fewer copies"},
+            {"step": "tiles in the cache", "workload": "forward, large, 12x12, batch 256", "before_s": 0.8}
+            | {"after_s": 0.5, "predicted": None, "measured": 1.6, "remark": "tried first"},
+        ],
+        "samples_per_second": [
+            {"network": "liang", "L": 12, "symmetry": "C4", "chains": 64, "proposals": 144, "per_second": 8.0}
+            | {"min": 7.5, "max": 8.25, "repeats": 5, "weights": "random", "acceptance": 0.5, "remark": "one sweep"},
+            {"network": "liang", "L": 10, "symmetry": "C4", "chains": 64, "proposals": 100, "per_second": 2.0}
+            | {"min": 1.5, "max": 2.25, "repeats": 5},
+        ],
+        "derivatives": {"network": "large", "L": 10, "samples": 1024, "derivatives_s": 12.5, "solve_s": 1.75}
+        | {"peak_bytes": 2 * 2**30, "before_bytes": 2**29, "repeats": 5},
+    }
+
+
+def limits() -> Store:
+    """Two phases in float32 and one in float64, close to each other in the plot."""
+    rates = {"sgemm_GFs": 200.0, "dgemm_GFs": 100.0, "bf16_GFs": 350.0, "copy_GBs": 25.0}
+    phases = []
+    for name, dtype, intensity, reached in (
+        ("forward", "float32", 4000.0, 120.0),
+        ("sweep", "float32", 4100.0, 110.0),
+        ("local_energy", "float32", 3900.0, 115.0),
+        ("log_derivatives", "float32", 2.0, 10.0),
+        ("solve", "float64", 300.0, 80.0),
+    ):
+        attainable = min(rates["sgemm_GFs" if dtype == "float32" else "dgemm_GFs"], 25 * intensity)
+        phases.append(
+            {"phase": name, "network": "medium", "L": 10, "samples": 1024, "dtype": dtype, "flops": 1e9 * reached}
+            | {"bytes": 1e9 * reached / intensity, "GFs": reached, "intensity": intensity}
+            | {"attainable_GFs": attainable, "fraction": reached / attainable}
+            | {"solver": "sample_space" if name == "solve" else None}
+            | {"bound": "arithmetic" if attainable < 25 * intensity else "memory"}
+            | times(1.0)
+        )
+    sizes = {"gemm": 4096, "bf16": 2048, "copy_bytes": 10**9}
+    return {"threads": 2, "rates": rates, "sizes": sizes, "phases": phases}
+
+
+def speedup() -> list[Store]:
+    """A speedup that grows with the batch, of two lattices of one network and one of another."""
+    operations = {"conv2d": 20.0, "max_pool": 5.0, "deconv": 3.0, "bias": 8.0, "pad": 2.0, "product": 0.5}
+    return [
+        {"network": network, "L": L, "batch": batch, "operation": name, "scalar_s": 1.0, "cores": 2}
+        | {"one_core_s": 1.8 / gain, "all_cores_s": 1 / gain, "speedup": gain}
+        for network, L in (("medium", 10), ("large", 10), ("large", 16))
+        for batch in (8, 32, 48, 64, 256)
+        for name, factor in (operations | {"forward": 40.0}).items()
+        for gain in [factor * batch / (batch + 16)]
+    ]
+
+
+def curve(quantity: str, what: str, variable: str, expected: float, exponent: float, xs: list[int]) -> Store:
+    """A power law with a flat start: the first point is not fitted to."""
+    points = [
+        {"x": x, "median": y, "min": 0.9 * y, "max": 1.2 * y, "repeats": 5}
+        for x in xs
+        for y in [1e-3 * max(x, xs[1]) ** exponent * (1 if quantity == "seconds" else 1e9)]
+    ]
+    error = None if quantity == "bytes" else 0.03125
+    return (
+        {"quantity": quantity, "what": what, "variable": variable, "fixed": {"network": "medium", "chains": 64}}
+        | {"expected": expected, "why": "N proposals of cost N each", "points": points, "exponent": exponent}
+        | {"exponent_error": error, "fitted_from": xs[1]}
+    )
+
+
+def growth() -> Store:
+    """Seconds within a quarter of what is expected; bytes are farther off, and decide nothing."""
+    return {
+        "threads": 2,
+        "curves": [
+            curve("seconds", "sweep", "L", 4.0, 3.875, [4, 6, 8, 12, 16, 24]),
+            curve("seconds", "local_energy", "L", 4.0, 4.25, [4, 6, 8, 12, 16, 24]),
+            curve("seconds", "log_derivatives", "parameters", 1.0, 0.9375, [3531, 16249, 106529]),
+            curve("bytes", "solve (sample_space)", "samples", 2.0, 1.0, [256, 512, 1024, 2048]),
+        ],
+    }
+
+
+def suite() -> list[Store]:
+    """One benchmark with quartiles, one in bytes, one that was skipped and one that failed."""
+    rows: list[Store] = [
+        {"benchmark": "b.Operation.time", "parameters": {"operation": "conv2d", "batch": str(batch)}}
+        | {"unit": "seconds", "median": 0.001 * batch, "q25": 0.0009 * batch, "q75": 0.0011 * batch}
+        for batch in (8, 32)
+    ]
+    rows.append({"benchmark": "b.Peak.mem", "parameters": {}, "unit": "bytes", "median": 300 * 2**20})
+    solves = (("dense", "skipped"), ("cg", "failed"))
+    return rows + [
+        {"benchmark": "b.Solve.time", "parameters": {"solver": s}, "unit": "seconds", "not_run": why}
+        for s, why in solves
+    ]
+
+
+def hotspots() -> Store:
+    """Shares that add up to 100."""
+    plain = {"conv2d": 70.0, "max_pool": 6.5, "deconv": 10.0, "bias": 4.0, "pad": 6.0, "product": 1.0, "other": 2.5}
+    return {
+        "network": "large",
+        "L": 10,
+        "batch": 256,
+        "repeats": 10,
+        "plain": {"seconds": 1.5, "share_percent": plain},
+        "fused": {"seconds": 0.75, "share_percent": {"fused": 97.5, "product": 1.5, "other": 1.0}},
+    }
+
+
+def program(name: str, iteration: float) -> Store:
+    """A program whose phases take a part of its iteration each; the last of three repeats is slower."""
+    shares = {"sweep": 0.5, "local_energy": 0.25, "sr_step": 0.125, "iteration": 1.0}
+    repeats = [{phase: factor * share * iteration for phase, share in shares.items()} for factor in (1, 1, 1.5)]
+    return {
+        "versions": {name: "1.2.3", "numpy": "2.0.0"},
+        "amplitude_difference": 8e-7,
+        "tau": 1.25,
+        "configuration": {"form": "conv", "x64": False},
+        "repeats": repeats,
+        "medians": repeats[0] | {"effective_sample": 0.75 * iteration * 1.25 / 1024},
+        "peak_MiB": 1234.5,
+    }
+
+
+def peers(**iterations: float) -> Store:
+    """peers.json of an iteration of a second and the peers' ``iterations``."""
+    programs = {name: program(name, seconds) for name, seconds in {"qmcbench": 1.0, **iterations}.items()}
+    ratios = {
+        name: {
+            phase: {"median": seconds, "min": 0.8 * seconds, "max": 1.25 * seconds}
+            for phase in ("sweep", "local_energy", "sr_step", "iteration")
+        }
+        for name, seconds in iterations.items()
+    }
+    trials: list[Store] = [
+        {"program": name, "configuration": each["configuration"], "iteration": 7.5, "peak_MiB": 1200.0}
+        for name, each in programs.items()
+    ]
+    trials.append(
+        {"program": "netket", "configuration": {"form": "im2col", "x64": True}, "failure": "exit status 137"}
+    )
+    job = {"L": 10, "J2": 0.5, "model": "medium", "samples": 1024, "threads": 2, "configuration": {}}
+    made = origin("python benchmarks/peers/run.py --peers-python PYTHON --out OUT", "2000-01-02T00:00:00+00:00")
+    return {"job": job, "repeats": 3, "trials": trials, "programs": programs, "ratios": ratios, "provenance": made}
+
+
+def bench() -> Store:
+    """bench.json with every part."""
+    works: dict[str, Callable[[], Any]] = {
+        "limits": limits,
+        "hotpath": hotpath,
+        "hotspots": hotspots,
+        "speedup": speedup,
+        "growth": growth,
+        "suite": suite,
+    }
+    return {"format": FORMAT} | {name: part(name, work()) for name, work in works.items()}
+
+
+def full() -> tuple[Store, Store]:
+    """Both files, complete."""
+    return bench(), peers(netket=6.25, quantax=12.5)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
+    """A folder with the report of both files, and what was written into it."""
+    folder = tmp_path_factory.mktemp("whole")
+    parts_of(folder, *full())
+    return folder, refresh(folder)
+
+
+def parts_of(folder: Path, own: Store | None, other: Store | None = None) -> dict[str, Store]:
+    """The parts of these files as they are read."""
+    for name, found in (("bench.json", own), ("peers.json", other)):
+        if found is not None:
+            (folder / name).write_text(json.dumps(found))
+    return read(folder)
+
+
+def by_title(folder: Path, own: Store | None, other: Store | None = None) -> dict[str, Check]:
+    """The checks of these files."""
+    return {check.title: check for check in checks(parts_of(folder, own, other))}
+
+
+def report(folder: Path, own: Store | None, other: Store | None = None) -> str:
+    """The Markdown report of these files."""
+    parts_of(folder, own, other)
+    refresh(folder)
+    return (folder / "report.md").read_text()
+
+
+def row(text: str, *beginning: str) -> list[str]:
+    """Cells of the one table row that begins with these."""
+    tables = [
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line[:1] == "|"
+    ]
+    (found,) = [cells for cells in tables if tuple(cells[: len(beginning)]) == beginning]
+    return found
+
+
+def section(text: str, title: str, marks: str = "##") -> str:
+    """What the report has below one of its headings."""
+    return text.split(f"\n{marks} {title}\n")[1].split(f"\n{marks} ")[0]
+
+
+def test_everything_measured_and_met(tmp_path: Path) -> None:
+    """Each check takes its value from the rows that it is about, and the headline counts them."""
+    found = by_title(tmp_path, *full())
+    assert {title: check.value for title, check in found.items()} == pytest.approx(MEETING)
+    assert all(check.met for check in found.values())
+    verdict = judge(list(found.values()), read(tmp_path))
+    assert verdict.passed
+    assert verdict.headline == "7 of 7 checks met"
+    assert verdict.remarks == [
+        "iteration, times as fast as netket: 6.25; the aim of 10 is not reached.",
+        "iteration, times as fast as quantax: 12.5; the aim of 10 is reached.",
+        "samples a second, 12x12 with C4: 8; the aim of 16 is not reached.",
+    ]
+
+
+def _slow_forward(own: Store) -> None:
+    own["hotpath"]["results"]["forward"][4] |= {"fraction_of_sgemm": 0.59}
+
+
+def _slow_gain(own: Store) -> None:
+    own["hotpath"]["results"]["forward"][3] |= times(1.69)
+
+
+def _few_samples(own: Store) -> None:
+    own["hotpath"]["results"]["samples_per_second"][0]["per_second"] = 4.99
+
+
+def _much_memory(own: Store) -> None:
+    own["hotpath"]["results"]["derivatives"]["peak_bytes"] = 4 * 2**30
+
+
+def _steep(own: Store) -> None:
+    own["growth"]["results"]["curves"][0]["exponent"] = 4.375
+
+
+def _flat(own: Store) -> None:
+    own["growth"]["results"]["curves"][0]["exponent"] = 3.625
+
+
+@pytest.mark.parametrize(
+    ("change", "title", "value"),
+    [
+        (_slow_forward, "forward of large, 12x12: fraction of sgemm", 0.59),
+        (_slow_gain, "forward of large, 12x12: times as fast as the plain module", 1.69),
+        (_few_samples, "samples a second, 12x12 with C4", 4.99),
+        (_much_memory, "peak memory of derivatives and step, GiB", 4.0),
+        (_steep, "growth of seconds: exponent off the expected one", 0.375),
+        (_flat, "growth of seconds: exponent off the expected one", 0.375),
+    ],
+)
+def test_a_miss_fails_its_check_alone(
+    tmp_path: Path, change: Callable[[Store], None], title: str, value: float
+) -> None:
+    """One value beyond its bound, however many others keep to it, fails that check and says so first."""
+    own, other = full()
+    change(own)
+    found = by_title(tmp_path, own, other)
+    assert found[title].value == pytest.approx(value)
+    assert [name for name, check in found.items() if not check.met] == [title]
+    verdict = judge(list(found.values()), read(tmp_path))
+    assert not verdict.passed
+    assert verdict.headline == "6 of 7 checks met, 1 not met"
+    (failure,) = verdict.failures
+    assert failure.startswith(f"{title}: {value:g}")
+
+
+def test_a_peer_that_is_nearly_as_fast_fails(tmp_path: Path) -> None:
+    """The bound holds for each peer by itself, and for one that was not planned too."""
+    found = by_title(tmp_path, None, peers(netket=2.75, quantax=30.0, other=2.0))
+    met = {title: check.met for title, check in found.items() if check.part == "peers"}
+    assert met == {
+        f"iteration, times as fast as {name}": name == "quantax" for name in ("netket", "quantax", "other")
+    }
+
+
+def test_quick_parts_decide_nothing(tmp_path: Path) -> None:
+    """Values that would fail or pass have no say if they were measured at quick sizes; the report says so."""
+    own, other = full()
+    for name in ("hotpath", "growth"):
+        own[name]["quick"] = True
+    _slow_forward(own)
+    other["job"] |= {"L": 4, "model": "small", "samples": 64}
+    found = by_title(tmp_path, own, other)
+    assert {(check.met, check.value, check.word) for check in found.values()} == {(None, None, "quick")}
+    verdict = judge(list(found.values()), read(tmp_path))
+    assert verdict.headline == "0 of 7 checks met, 7 at quick sizes only"
+    assert not verdict.failures
+    assert verdict.remarks == [
+        "Measured at quick sizes, which say only that it works and decide nothing: hotpath, growth, peers."
+    ]
+    text = report(tmp_path, own, other)
+    for name in ("hotpath", "growth", "peers"):
+        assert row(text, name, "at quick sizes only")
+    assert "Quick: tiny sizes" in section(text, "Hot path")
+    assert "Quick: tiny sizes" not in section(text, "Limits of this machine")
+
+
+@pytest.mark.parametrize("name", ["limits", "hotpath", "hotspots", "speedup", "growth", "suite", "peers"])
+def test_one_part_alone(tmp_path: Path, name: str) -> None:
+    """Any part makes a report by itself: its checks are decided, the others are named as not measured."""
+    own, other = full()
+    alone = None if name == "peers" else {key: own[key] for key in ("format", name)}
+    text = report(tmp_path, alone, other if name == "peers" else None)
+    found = checks(read(tmp_path))
+    decided = {check.title for check in found if check.met is not None}
+    assert decided == {check.title for check in found if check.part == name}
+    missing = [check.title for check in found if check.part != name]
+    assert f"- Not measured: {'; '.join(missing)}." in text
+    commands = [
+        row(text, other, "not asked for yet")[2] for other in (*own, "peers") if other not in ("format", name)
+    ]
+    assert all("qmcbench bench" in command or PEERS_COMMAND in command for command in commands)
+    assert text.count("Nothing yet; ") == 6
+
+
+def test_rows_that_decide_nothing_leave_a_check_open(tmp_path: Path) -> None:
+    """A hot path without the sizes that the claims are about is measured, and decides none of them."""
+    own = bench()
+    found = own["hotpath"]["results"]
+    found["forward"] = found["forward"][5:]
+    found["samples_per_second"] = found["samples_per_second"][1:]
+    found["derivatives"]["samples"] = 512
+    assert {check.word for check in checks(parts_of(tmp_path, own)) if check.part == "hotpath"} == {"not measured"}
+
+
+def test_sections_and_their_numbers(whole: tuple[Path, list[Path]]) -> None:
+    """Every section is there in its order, with the numbers of its part."""
+    text = (whole[0] / "report.md").read_text()
+    titles = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+    assert titles == [
+        "Checks",
+        "Peers",
+        "Hot path",
+        "Limits of this machine",
+        "Speedup over one scalar core (paper Fig. 8)",
+        "Hotspots of the forward pass (paper Fig. 7)",
+        "Growth of the cost",
+        "Benchmark suite (asv)",
+        "Provenance",
+    ]
+    own = section(text, "Times", "###")
+    assert row(own, "local energies")[1:] == [
+        "250 ms (250 ms..375 ms)", "1.562 s (1.562 s..2.344 s)", "3.125 s (3.125 s..4.688 s)"
+    ]  # fmt: skip
+    assert row(own, "sweep + local energies per effective sample", "915.5 µs", "5.722 ms", "11.44 ms")
+    assert row(own, "autocorrelation time, sweeps")[1] == "1.25"
+    own = section(text, "Ratios", "###")
+    assert row(own, "whole iteration", "6.25 (5.00..7.81)", "12.50 (10.00..15.62)")
+    assert row(own, "sweep + local energies per effective sample", "6.25", "12.50")
+    own = section(text, "Peers")
+    assert row(own, "netket", "form conv, x64 False") == [
+        "netket",
+        "form conv, x64 False",
+        "7.5 s",
+        "1200 MiB",
+        "best",
+    ]
+    assert row(own, "netket", "form im2col, x64 True")[-1] == "**exit status 137**"
+    own = section(text, "Hot path")
+    assert row(own, "large, 12x12", "256", "tiles", "2")[4:] == [
+        "500 ms",
+        "400 ms..600 ms",
+        "5",
+        "125",
+        "0.62",
+        "2.00",
+    ]
+    assert row(own, "large, 12x12", "256", "tiles", "1")[-1] == "–"
+    assert row(own, "fused pooled grid")[2:] == ["1 s", "800 ms", "1.40", "1.25", "fewer copies"]
+    assert row(own, "tiles in the cache")[4:6] == ["–", "1.60"]
+    assert row(own, "liang, 12x12")[1:] == [
+        "C4", "random", "64", "144", "8", "7.5..8.25", "5", "50 %", "one sweep"
+    ]  # fmt: skip
+    assert row(own, "large, 10x10", "1,024")[2:] == ["12.5 s", "1.75 s", "2 GiB", "0.5 GiB", "5"]
+    own = section(text, "Limits of this machine")
+    assert row(own, "copy, read and write counted")[1:] == ["25 GB/s", "1000 MB"]
+    assert row(own, r"solve (sample\_space)", "medium, 10x10")[-2:] == ["80 %", "arithmetic"]
+    assert row(own, "log derivatives")[-6:] == ["5000", "2", "10", "50", "20 %", "memory"]
+    own = section(text, "Speedup over one scalar core (paper Fig. 8)")
+    assert row(own, "large, 16x16", "256", "conv2d")[-3:] == ["10.5", "18.8", "400"]
+    assert row(own, "large, 10x10", "256", "conv2d")[-1] == "300"
+    assert row(own, "medium, 10x10", "256", "conv2d")[-1] == "–"
+    assert row(own, "medium, 10x10", "256", "max pool")[-1] == "12"
+    assert "SW26010Pro" in own
+    own = section(text, "Hotspots of the forward pass (paper Fig. 7)")
+    assert row(own, "conv2d") == ["conv2d", "70.0", "–", "86.1"]
+    assert row(own, "fused") == ["fused", "–", "97.5", "–"]
+    assert row(own, "seconds of a forward pass") == ["seconds of a forward pass", "1.5 s", "750 ms", "–"]
+    own = section(text, "Growth of the cost")
+    assert row(own, "seconds", "local energy", "L", "network medium, chains 64")[4:7] == ["4.25 ± 0.03", "4", "6"]
+    assert row(own, "bytes", "solve (sample space)")[4] == "1.00"
+    own = section(text, "Benchmark suite (asv)")
+    assert row(own, "operation", "batch 8", "batch 32")
+    assert row(own, "conv2d") == ["conv2d", "8 ms (7.2 ms..8.8 ms)", "32 ms (28.8 ms..35.2 ms)"]
+    assert "300 MiB" in own
+    assert row(own, "b.Solve.time", "solver dense")[-1] == "it does not fit this machine's memory or cores"
+    assert row(own, "b.Solve.time", "solver cg")[-1] == "**failed**"
+    own = section(text, "Provenance")
+    assert row(own, "hotpath", "full")[2:4] == [
+        r"`` qmcbench bench hotpath --out 'a\|b' ``",
+        "2000-01-01T00:00:00+00:00",
+    ]
+    assert row(own, "peers", "full")[3] == "2000-01-02T00:00:00+00:00"
+    assert "Synthetic \\<CPU\\>" in own
+
+
+def test_figures(whole: tuple[Path, list[Path]]) -> None:
+    """Each part has its figures, on the page and as files, with a caption that says whence; no others are written."""
+    folder, written = whole
+    names = {path.stem for path in written if path.suffix == ".svg"}
+    assert names == {
+        "peers", "forward", "steps", "roofline", "speedup-medium", "speedup-large", "hotspots", "growth-L-seconds",
+        "growth-parameters-seconds", "growth-samples-bytes",
+    }  # fmt: skip
+    text = (folder / "report.md").read_text()
+    for name in names:
+        caption = text.split(f"(plots/{name}.svg)")[1].strip().splitlines()[0]
+        assert caption.endswith("00:00.")
+        assert "edian" in caption or "without error bars" in caption
+    assert (folder / "index.html").read_text().count("<svg") == len(names)
+    assert written[-1] == folder / "index.html"
+    assert {path for path in folder.rglob("*") if path.is_file()} == {
+        *written, folder / "bench.json", folder / "peers.json"
+    }  # fmt: skip
+
+
+def test_results_do_not_repeat_the_measurements(whole: tuple[Path, list[Path]]) -> None:
+    """results.json has the checks and what made the parts, and none of what the other two files hold."""
+    found = json.loads((whole[0] / "results.json").read_text())
+    assert found.keys() == {"checks", "parts"}
+    assert {check["title"]: check["value"] for check in found["checks"]} == pytest.approx(MEETING)
+    assert all(each.keys() == {"quick", "provenance"} for each in found["parts"].values())
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path, whole: tuple[Path, list[Path]]) -> None:
+    """Nothing depends on when, where or in what order a report is written."""
+    parts_of(tmp_path, *full())
+    again = refresh(tmp_path)
+    assert [(path.name, path.read_bytes()) for path in again] == [(path.name, path.read_bytes()) for path in whole[1]]
+
+
+def test_a_gpu_is_asked_for_until_there_is_one(tmp_path: Path) -> None:
+    """The GPU's row goes only with a hot path or limits that were measured beside a GPU."""
+    own = bench()
+
+    def asked() -> list[Row]:
+        return [row for row in not_run(parts_of(tmp_path, own)).rows if str(row[0]).startswith("CUDA")]
+
+    wanted: list[Row] = [
+        [
+            "CUDA: 10x10, 16x16 and 24x24 `large`",
+            "no GPU where this was measured",
+            Cell("qmcbench bench limits hotpath --out reports/bench-gpu", "code"),
+        ]
+    ]
+    assert asked() == wanted
+    own["suite"]["provenance"]["machine"]["gpu"] = "Synthetic GPU"
+    assert asked() == wanted
+    own["hotpath"]["provenance"]["machine"]["gpu"] = "Synthetic GPU"
+    assert asked() == []
+
+
+def test_a_peer_that_was_left_out(tmp_path: Path) -> None:
+    """A comparison with one peer says that the other is missing, and how to have it."""
+    text = report(tmp_path, None, peers(netket=6.25))
+    assert row(text, "peers: quantax", "left out of this comparison")
+    assert row(text, "not measured", "iteration, times as fast as quantax")
+
+
+def test_a_peer_that_a_quick_comparison_left_out(tmp_path: Path) -> None:
+    """Only what was there is quick; the other peer was not measured at all."""
+    other = peers(netket=6.25)
+    other["job"]["L"] = 4
+    found = by_title(tmp_path, None, other)
+    words = [found[f"iteration, times as fast as {name}"].word for name in ("netket", "quantax")]
+    assert words == ["quick", "not measured"]
+
+
+def _without(*path: str | int) -> Callable[[Store], None]:
+    """Take away what lies at ``path``."""
+
+    def change(found: Any) -> None:
+        for step in path[:-1]:
+            found = found[step]
+        del found[path[-1]]
+
+    return change
+
+
+def _with(value: Any, *path: str | int) -> Callable[[Store], None]:
+    """Put ``value`` at ``path``."""
+
+    def change(found: Any) -> None:
+        for step in path[:-1]:
+            found = found[step]
+        found[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_without("limits", "results", "phases", 1, "GFs"), r"limits\.results\.phases\[1\]\.GFs is missing"),
+        (_without("speedup", "provenance"), r"speedup\.provenance is missing"),
+        (_with("fast", "hotpath", "results", "sgemm_GFs"), r'hotpath\.results\.sgemm_GFs is "fast"'),
+        (_with(True, "hotpath", "results", "threads"), r"hotpath\.results\.threads is true"),
+        (_with(1, "growth", "quick"), r"growth\.quick is 1"),
+        (_with([], "growth", "results"), r"growth\.results is no object"),
+        (_with({}, "suite", "results"), r"suite\.results is no list"),
+        (_with("7", "suite", "results", 0, "median"), r'suite\.results\[0\]\.median is "7"'),
+        (_with("x", "hotspots", "results", "plain", "share_percent", "pad"), r'share_percent\.pad is "x"'),
+        (_with("other", "format"), f"is not of the format {FORMAT}"),
+    ],
+)
+def test_a_damaged_file_is_one_sentence(tmp_path: Path, change: Callable[[Store], None], words: str) -> None:
+    """What is missing or of the wrong kind is named, with the command that measures it again."""
+    own = bench()
+    change(own)
+    with pytest.raises(UserError, match=words) as raised:
+        parts_of(tmp_path, own)
+    assert "measure" in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_damaged_peers_are_one_sentence(tmp_path: Path) -> None:
+    """As of bench.json; this package has to be among the programs."""
+    other = peers(netket=6.25)
+    del other["programs"]["qmcbench"]
+    with pytest.raises(UserError, match=r"peers\.json is incomplete or damaged: programs\.qmcbench is missing"):
+        parts_of(tmp_path, None, other)
+
+
+@pytest.mark.parametrize("name", ["bench.json", "peers.json"])
+@pytest.mark.parametrize(("text", "words"), [("{", "cannot be read"), ("[]", "is not of the format|is no object")])
+def test_no_json(tmp_path: Path, name: str, text: str, words: str) -> None:
+    """A file that is cut off or holds something else is named."""
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=words):
+        refresh(tmp_path)
+
+
+def test_nothing_to_report(tmp_path: Path) -> None:
+    """An empty folder says how to begin."""
+    with pytest.raises(UserError, match="has nothing to report; begin with `qmcbench bench --out"):
+        refresh(tmp_path)
+
+
+def test_empty_lists_make_a_report(tmp_path: Path) -> None:
+    """Parts whose lists are empty are whole: their sections are there, without tables and figures of nothing."""
+    own = bench()
+    own["hotpath"]["results"] |= {"forward": [], "steps": [], "samples_per_second": []}
+    own["limits"]["results"]["phases"] = []
+    own["growth"]["results"]["curves"] = []
+    own["speedup"]["results"] = own["suite"]["results"] = []
+    text = report(tmp_path, own)
+    assert "This part was run, and is empty." in section(text, "Benchmark suite (asv)")
+    assert "### Steps" not in text
+
+
+def test_labels_keep_apart() -> None:
+    """Heights are left alone where there is room, and otherwise lie apart, in their order, between 0 and 1."""
+    assert np.allclose(spaced([0.9, 0.1, 0.5], 0.1), [0.9, 0.1, 0.5])
+    for heights in ([0.5, 0.5, 0.5, 0.52], [0.97, 0.99, 1.0], [0.0, 0.0, 0.01, 0.4]):
+        found = spaced(heights, 0.1)
+        assert np.all(np.diff(found) >= 0.1 - 1e-12)
+        assert found.min() >= 0
+        assert found.max() <= 1 + 1e-12
