@@ -20,7 +20,10 @@ QUICK_HOTSPOTS: dict[str, Any] = {"model": "small", "L": 4, "batch": 8, "repeats
 QUICK_PEERS = ("--L", "4", "--model", "small", "--samples", "64")
 COMPARISON = Path("benchmarks", "peers", "run.py")
 INSTALL_PEERS = '`python -m venv peers; peers/bin/pip install "netket==3.23.*" "quantax==0.4.*"`'
-FIND_PEERS = "import importlib.util as u, sys; sys.exit(' and '.join(n for n in sys.argv[1:] if not u.find_spec(n)))"
+# An empty sentence would be a failure too.
+FIND_PEERS = (
+    "import importlib.util as u, sys; sys.exit(' and '.join(n for n in sys.argv[1:] if not u.find_spec(n)) or 0)"
+)
 PEERS = ("netket", "quantax")
 EPILOG = (
     "Examples, in a checkout: `qmcbench bench --quick --out runs/try` (minutes); `qmcbench bench --out runs/bench`, "

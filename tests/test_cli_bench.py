@@ -238,6 +238,18 @@ def test_peers_are_reported(
     assert capfd.readouterr().out.startswith(str(["--peers-python", str(peers_python), "--out", str(out), "--quiet"]))
 
 
+def test_peers_that_are_there_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real interpreter that finds both passes the check: with one of them it does not."""
+    for name in cli_bench.PEERS:
+        (tmp_path / f"{name}.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    options = cli_bench.Options(tmp_path, True, True, None, CHECKOUT, sys.executable, None)
+    cli_bench._check_peers(options)
+    (tmp_path / "quantax.py").unlink()
+    with pytest.raises(UserError, match=r"lacks what is compared .quantax."):
+        cli_bench._check_peers(options)
+
+
 def test_mistakes_with_peers(peers_python: Path, tmp_path: Path) -> None:
     """No interpreter, one that is none, one without the peers, no checkout: a sentence that says what to do."""
     out, bare = tmp_path / "out", tmp_path / "bare"

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from qmcbench.ansatz import exchange_kernels as kernels
 from qmcbench.ansatz.exchange_plan import Frames, Plan, frames
+from qmcbench.ansatz.threads import in_shares
 from qmcbench.ansatz.tile_kernel import LANES
-from qmcbench.ansatz.tiles import Array, TiledNetwork, in_shares, layer_of, load
+from qmcbench.ansatz.tiles import Array, TiledNetwork, layer_of, load
 
 
 class TiledExchanges:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from qmcbench.ansatz.threads import in_shares
 from qmcbench.ansatz.tile_kernel import LANES, block_size, convolution
 
 if TYPE_CHECKING:
@@ -91,22 +90,6 @@ def _tiled(layer: Layer, L: int, margin: int, next_margin: int) -> TiledLayer:
     gaps = (k // 2) % 2
     weights = weights.permute(2, 0, 1, 3).contiguous()
     return TiledLayer(weights.numpy(), bias, rows.astype(np.int64) * row_bytes, inputs, gaps, next_margin)
-
-
-def in_shares(tiles: int, work: Callable[[int, int], None]) -> None:
-    """Call ``work`` with the first and the last of several shares of the tiles, one for each of PyTorch's threads."""
-    threads = min(torch.get_num_threads(), tiles)
-    shares = list(pairwise(tiles * thread // threads for thread in range(threads + 1))) if tiles else []
-    if len(shares) > 1:
-        list(_pool(threads).map(lambda share: work(*share), shares))
-    else:
-        work(0, tiles)
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads for shares of the tiles: the compiled code runs without the interpreter's lock."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="tiles")
 
 
 @njit(nogil=True)

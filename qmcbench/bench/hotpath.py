@@ -79,9 +79,9 @@ FULL = Sizes(
         Forward("large", 24, 64),
     ),
     exchanged=(
-        Exchanged("medium", 10, chains=1024, samples=64),
-        Exchanged("large", 12, chains=256, samples=16),
-        Exchanged("large", 24, chains=64, samples=2),
+        Exchanged("medium", 10, chains=256, samples=64),
+        Exchanged("large", 12, chains=64, samples=16),
+        Exchanged("large", 24, chains=16, samples=2),
     ),
     derivatives=("medium", 10, 256),
     gram=(1024, 16249),

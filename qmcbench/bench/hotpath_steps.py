@@ -41,12 +41,10 @@ PARTING = 1e-10
 CHUNK = 256
 """Samples that torch.func differentiates at once; its memory is proportional, and more are no faster."""
 J2 = 0.5
-PROPOSALS = 8
-"""Of the sweep that is compared with exchanges and without."""
 
 
 class Exchanged(NamedTuple):
-    """A sweep's beginning, and local energies, with exchanges and without."""
+    """A sweep, and local energies, with exchanges and without."""
 
     network: str
     L: int
@@ -76,14 +74,14 @@ def exchange_steps(work: Exchanged, repeats: int) -> list[Row]:
 
     def sweep(psi: Ansatz) -> Tensor:
         chains = Chains(spins.clone(), torch.arange(work.chains))
-        return sampler.advance(psi, chains, PROPOSALS, 2.0).log_psi
+        return sampler.advance(psi, chains, L * L, 2.0).log_psi
 
     # A plain function offers nothing but psi.
     forms: dict[str, Ansatz] = {"whole": lambda spins: network(spins), "change": network}
     counted = fused_multiply_adds(network, L) / exchange_multiply_adds(network, L)
     rows = []
     for name, call in (
-        (f"{PROPOSALS} proposals in {work.chains} chains", sweep),
+        (f"a sweep of {work.chains} chains", sweep),
         (
             f"local energies of {work.samples} configurations",
             lambda psi: local_energies(psi, hamiltonian, few, log_psi, sign),
