@@ -25,6 +25,7 @@ FIND_PEERS = (
     "import importlib.util as u, sys; sys.exit(' and '.join(n for n in sys.argv[1:] if not u.find_spec(n)) or 0)"
 )
 PEERS = ("netket", "quantax")
+DEVICE = "cuda"
 EPILOG = (
     "Examples, in a checkout: `qmcbench bench --quick --out runs/try` (minutes); `qmcbench bench --out runs/bench`, "
     "and once more after a change `qmcbench bench hotpath growth --out runs/bench`; "
@@ -44,6 +45,7 @@ class Options:
     checkout: Path
     peers_python: str | None
     checkpoint: Path | None
+    device: str | None
 
 
 class Part(NamedTuple):
@@ -124,6 +126,23 @@ def _growth(options: Options) -> Any:
     return found
 
 
+def _device(options: Options) -> Any:
+    from qmcbench import cli_bench_tables as tables
+    from qmcbench.bench import device
+    from qmcbench.progress import Bar
+
+    with Bar("device", device.total(options.quick), quiet=options.quiet) as bar:
+        found = device.measure(options.device or DEVICE, quick=options.quick, done=bar.update)
+    print(tables.device(found))
+    return found
+
+
+def _check_device(options: Options) -> None:
+    from qmcbench.bench import device
+
+    device.check(options.device or DEVICE)
+
+
 def _suite(options: Options) -> Any:
     from qmcbench import cli_bench_tables as tables
     from qmcbench.bench import asv_run
@@ -194,6 +213,13 @@ PARTS = {
     "hotspots": Part("where one core spends a forward pass (the paper's Fig. 7)", _hotspots),
     "speedup": Part("all cores over one scalar core that does the plain network in loops (Fig. 8)", _speedup),
     "growth": Part("how time and memory grow with lattice, network, samples and chains", _growth),
+    "device": Part(
+        "the large network on a GPU (not run unless named)",
+        _device,
+        _check_device,
+        default=False,
+        own=("--device",),
+    ),
     "suite": Part(
         "the asv suite of a checkout, on the code that is installed", _suite, _check_suite, own=("--only",)
     ),
@@ -225,17 +251,20 @@ def command(
         Path | None,
         typer.Option("--checkpoint", help="Network for the sampling rate of hotpath; a fresh one if absent."),
     ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help=f"For the part device: {DEVICE} if absent; cpu, to try it.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")] = False,
 ) -> None:
-    """Measure this machine: PARTS, or all but peers; then a report. Exit status 1 if a benchmark fails.
+    """Measure this machine: PARTS, or all but device and peers; then a report. Exit status 1 if a benchmark fails.
 
     Keep the machine free meanwhile. A later call replaces only the parts that it runs.
     """
     from qmcbench.training import Interrupted
 
-    options = Options(out, quick, quiet, only, checkout, peers_python, checkpoint)
+    options = Options(out, quick, quiet, only, checkout, peers_python, checkpoint, device)
     chosen = list(dict.fromkeys(parts or DEFAULT))
-    given = {"--only": only, "--peers-python": peers_python, "--checkpoint": checkpoint}
+    given = {"--only": only, "--peers-python": peers_python, "--checkpoint": checkpoint, "--device": device}
     results = _prepare(options, chosen, [name for name, value in given.items() if value is not None])
     for number, name in enumerate(chosen):
         try:

@@ -34,6 +34,24 @@ def limits(found: Result) -> str:
     return _table(f"{found['threads']} threads: {rates}", rows, headers)
 
 
+def device(found: Result) -> str:
+    """Forward pass, sampling and iteration of each system."""
+    rows = [
+        [
+            _lattice(row),
+            row["batch"],
+            f"{row['GFs']:.4g}",
+            f"{row['fraction_of_sgemm']:.2f}",
+            row["chains"],
+            f"{row['samples_per_second']:.3g}",
+            f"{row['iteration_s']:.3g}",
+        ]
+        for row in found["rows"]
+    ]
+    headers = ["system", "batch", "forward GF/s", "of sgemm", "chains", "samples/s (C4)", "iteration s"]
+    return _table(f"{found['name']}: sgemm {found['sgemm_GFs']:.4g} GF/s", rows, headers)
+
+
 def hotpath(found: Result) -> str:
     """Forms of the forward pass, what each step brought, and the two rates beside."""
     forms = [

@@ -243,7 +243,7 @@ def test_peers_that_are_there_are_found(tmp_path: Path, monkeypatch: pytest.Monk
     for name in cli_bench.PEERS:
         (tmp_path / f"{name}.py").touch()
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    options = cli_bench.Options(tmp_path, True, True, None, CHECKOUT, sys.executable, None)
+    options = cli_bench.Options(tmp_path, True, True, None, CHECKOUT, sys.executable, None, None)
     cli_bench._check_peers(options)
     (tmp_path / "quantax.py").unlink()
     with pytest.raises(UserError, match=r"lacks what is compared .quantax."):

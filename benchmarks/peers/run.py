@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import math
 import os
 import select
 import shlex
@@ -64,6 +65,8 @@ CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
 }
 """What each program is tried with; the fastest iteration is its best."""
 
+SLOW = 4.0
+"""How many times the best iteration so far, compilation included, ends a trial."""
 WARM_UP = 2
 """Uncounted iterations of a trial; NetKet still compiles in its second."""
 
@@ -171,8 +174,9 @@ def try_all(jobs: dict[str, Job], pythons: dict[str, str], arguments: argparse.N
             if file.exists():
                 found = json.loads(file.read_text())
             else:
-                found = trial(program, job, pythons, arguments)
-                if "failure" not in found:
+                best = summary.best(trials, program)
+                found = trial(program, job, pythons, arguments, SLOW * best["iteration"] if best else math.inf)
+                if "failure" not in found or "stopped" in found:
                     file.parent.mkdir(exist_ok=True)
                     file.write_text(strict_json.dumps(described | found, indent=1) + "\n")
             trials.append(found | {"program": program, "configuration": job.configuration})
@@ -193,13 +197,20 @@ def with_configuration(job: Job, configuration: dict[str, Any]) -> Job:
     return Job(**asdict(job) | {"configuration": fitting})
 
 
-def trial(program: str, job: Job, pythons: dict[str, str], arguments: argparse.Namespace) -> dict[str, Any]:
-    """The fastest iteration after uncounted ones, and the memory it took; or why there is none."""
+def trial(
+    program: str, job: Job, pythons: dict[str, str], arguments: argparse.Namespace, most: float
+) -> dict[str, Any]:
+    """The fastest iteration after uncounted ones, and the memory it took; or why there is none.
+
+    It ends with an uncounted iteration that takes more than ``most`` seconds.
+    """
     try:
         with Running(program, job, pythons[program], arguments.timeout) as running:
             running.ready()
             for _ in range(WARM_UP):
-                running.ask("iteration")
+                seconds = running.ask("iteration")["iteration"]
+                if seconds > most:
+                    return {"failure": f"stopped: {seconds:.0f} s for a first iteration", "stopped": True}
             rows = [running.ask("iteration") for _ in range(arguments.trial_repeats)]
     except Failed as error:
         return {"failure": str(error)}

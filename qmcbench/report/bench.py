@@ -25,6 +25,7 @@ CONTENTS: dict[str, tuple[str, Tables, Plots]] = {
     "speedup": ("Speedup over one scalar core (paper Fig. 8)", bench_tables.speedup, bench_plots.speedup),
     "hotspots": ("Hotspots of the forward pass (paper Fig. 7)", bench_tables.hotspots, bench_plots.hotspots),
     "growth": ("Growth of the cost", bench_tables.growth, bench_curves.growth),
+    "device": ("On a GPU", bench_tables.device, lambda results, origin: []),
     "suite": ("Benchmark suite (asv)", bench_tables.suite, lambda results, origin: []),
 }
 """Sections of the parts in their order: title, tables and figures."""

@@ -19,16 +19,12 @@ GIB = 2**30
 WITHIN = 0.35
 """How far a growth exponent may be from the expected one."""
 COMMANDS = {
-    "limits": "qmcbench bench limits --out FOLDER",
-    "hotpath": "qmcbench bench hotpath --out FOLDER",
-    "hotspots": "qmcbench bench hotspots --out FOLDER",
-    "speedup": "qmcbench bench speedup --out FOLDER",
-    "growth": "qmcbench bench growth --out FOLDER",
-    "suite": "qmcbench bench suite --out FOLDER",
-    "peers": PEERS_COMMAND,
-}
+    name: f"qmcbench bench {name} --out FOLDER"
+    for name in ("limits", "hotpath", "hotspots", "speedup", "growth", "device", "suite")
+} | {"peers": PEERS_COMMAND}
 """What makes each part."""
-GPU = "qmcbench bench limits hotpath --out reports/bench-gpu"
+ABSENT = {"device": "no GPU where the rest was measured: large on 10x10, 16x16 and 24x24"}
+"""Why a part is not there, if nobody could have run it."""
 Parts = dict[str, Result]
 
 
@@ -223,18 +219,11 @@ def not_run(parts: Parts) -> Table:
     rows: list[Row] = []
     for name, command in COMMANDS.items():
         if name not in parts:
-            rows.append([name, "not asked for yet", Cell(command, "code")])
+            rows.append([name, ABSENT.get(name, "not asked for yet"), Cell(command, "code")])
         elif parts[name]["quick"]:
             rows.append([name, "at quick sizes only", Cell(command, "code")])
     if "peers" in parts:
         for peer in PEERS:
             if peer not in parts["peers"]["results"]["programs"]:
                 rows.append([f"peers: {peer}", "left out of this comparison", Cell(PEERS_COMMAND, "code")])
-    on_gpu = [name for name in ("limits", "hotpath") if name in parts and _gpu(parts[name])]
-    if not on_gpu:
-        rows.append(["CUDA: 10x10, 16x16 and 24x24 `large`", "no GPU where this was measured", Cell(GPU, "code")])
     return Table("Not run", ["what", "why", "command that runs it"], rows)
-
-
-def _gpu(part: Result) -> bool:
-    return bool(part["provenance"]["machine"]["gpu"])

@@ -89,6 +89,17 @@ PARTS: dict[str, Form] = {
             | {"points": [{"x": float, "median": float, "min": float, "max": float, "repeats": int}]}
         ],
     },
+    "device": {
+        "device": str,
+        "name": str,
+        "repeats": int,
+        "sgemm_GFs": float,
+        "rows": [
+            {"network": str, "L": int, "batch": int, "chains": int, "forward_s": float, "GFs": float}
+            | {"fraction_of_sgemm": float, "samples_per_second": float, "iteration_s": float}
+            | {"peak_bytes": (int, type(None))}
+        ],
+    },
     "suite": [
         {"benchmark": str, "parameters": {str: str}, "unit": str}
         | {"median?": float, "q25?": float, "q75?": float, "not_run?": str}

@@ -267,6 +267,29 @@ def _points(curve: Result) -> str:
     return " to ".join(f"{one(point['median'])} at {number(point['x'], 6)}" for point in ends)
 
 
+def device(results: Result) -> list[Table]:
+    """The large network on one device."""
+    rows: list[Row] = [
+        [
+            lattice(row), count(row["batch"]), duration(row["forward_s"]), number(row["GFs"], 6),
+            fixed(row["fraction_of_sgemm"], 2), count(row["chains"]), number(row["samples_per_second"]),
+            duration(row["iteration_s"]),
+            DASH if row["peak_bytes"] is None else f"{number(row['peak_bytes'] / GIB)} GiB",
+        ]
+        for row in results["rows"]
+    ]  # fmt: skip
+    columns = [
+        "network", ">batch", ">forward", ">GF/s", ">of sgemm", ">chains", ">samples/s with C4", ">iteration",
+        ">peak memory",
+    ]  # fmt: skip
+    caption = (
+        f"{results['name']} ({results['device']}), float32 as PyTorch is set; sgemm "
+        f"{number(results['sgemm_GFs'], 6)} GF/s. Forward: no symmetry. Samples: a sweep of L x L proposals and a "
+        f"local energy each. Iteration: no symmetry, a sample of each chain. Medians of {results['repeats']} repeats."
+    )
+    return [Table("The large network", columns, rows, caption)]
+
+
 def suite(rows: list[Result]) -> list[Table]:
     """Medians and quartiles of each benchmark, one column for each value of its last parameter; what was not run."""
     tables = []

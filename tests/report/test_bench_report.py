@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benches import Store, bench, full, peers, times
 
 from qmcbench.errors import UserError
 from qmcbench.report.bench import refresh
-from qmcbench.report.bench_checks import PEERS_COMMAND, Check, checks, judge, not_run
+from qmcbench.report.bench_checks import ABSENT, PEERS_COMMAND, Check, checks, judge, not_run
 from qmcbench.report.bench_curves import spaced
 from qmcbench.report.bench_read import FORMAT, read
-from qmcbench.report.document import Cell, Row
+from qmcbench.report.document import Cell
 
-Store = dict[str, Any]
-MACHINE = {"cpu": "Synthetic <CPU>", "cores": 2, "memory_GiB": 8.0, "system": "Linux x86_64"}
-MACHINE |= {"gpu": None, "torch_threads": 2}
 MEETING = {
     "iteration, times as fast as netket": 6.25,
     "iteration, times as fast as quantax": 12.5,
@@ -28,210 +26,6 @@ MEETING = {
     "growth of seconds: exponent off the expected one": 0.25,
 }
 """Every check and what the invented measurements give it, all of which meet their bounds."""
-
-
-def origin(command: str, date: str = "2000-01-01T00:00:00+00:00") -> Store:
-    """Where an invented part comes from."""
-    versions = {"qmcbench": "0.1.0", "torch": "2.9.0", "mpi4py": None}
-    return {"command": command, "date": date, "python": "3.11.7", "versions": versions, "machine": dict(MACHINE)}
-
-
-def part(name: str, results: Any) -> Store:
-    """A part of full size."""
-    return {"quick": False, "provenance": origin(f"qmcbench bench {name} --out 'a|b'"), "results": results}
-
-
-def times(median: float) -> Store:
-    """A median with a range of 20 % either way."""
-    return {"median_s": median, "min_s": 0.8 * median, "max_s": 1.2 * median, "repeats": 5}
-
-
-def forward(form: str, seconds: float, fraction: float, batch: int = 256, cores: int = 2, L: int = 12) -> Store:
-    """A forward pass of the large network."""
-    row = {"network": "large", "L": L, "batch": batch, "form": form, "cores": cores}
-    return row | times(seconds) | {"GFs": 200 * fraction, "fraction_of_sgemm": fraction}
-
-
-def hotpath() -> Store:
-    """The fastest form reaches 0.625 of sgemm at the worse of two large batches, and is twice as fast as plain."""
-    return {
-        "threads": 2,
-        "sgemm_GFs": 200.0,
-        "forward": [
-            forward("plain", 1.0, 0.3125),
-            forward("fused", 0.8, 0.39),
-            forward("tiles", 0.5, 0.625),
-            forward("plain", 2.2, 0.3, batch=512),
-            forward("tiles", 1.0, 0.66, batch=512),
-            # None of these counts: a small batch, one core, another lattice.
-            forward("tiles", 0.2, 0.2, batch=64),
-            forward("scalar", 50.0, 0.01, cores=1),
-            forward("tiles", 0.9, 0.3, cores=1),
-            forward("tiles", 0.4, 0.5, L=6),
-        ],
-        "steps": [
-            {"step": "fused pooled grid", "workload": "forward, large, 12x12, batch 256", "before_s": 1.0}
-            | {"after_s": 0.8, "predicted": 1.4, "measured": 1.25, "remark": "fewer copies"},
-            {"step": "tiles in the cache", "workload": "forward, large, 12x12, batch 256", "before_s": 0.8}
-            | {"after_s": 0.5, "predicted": None, "measured": 1.6, "remark": "tried first"},
-        ],
-        "samples_per_second": [
-            {"network": "liang", "L": 12, "symmetry": "C4", "chains": 64, "proposals": 144, "per_second": 8.0}
-            | {"min": 7.5, "max": 8.25, "repeats": 5, "weights": "random", "acceptance": 0.5, "remark": "one sweep"},
-            {"network": "liang", "L": 10, "symmetry": "C4", "chains": 64, "proposals": 100, "per_second": 2.0}
-            | {"min": 1.5, "max": 2.25, "repeats": 5},
-        ],
-        "derivatives": {"network": "large", "L": 10, "samples": 1024, "derivatives_s": 12.5, "solve_s": 1.75}
-        | {"peak_bytes": 2 * 2**30, "before_bytes": 2**29, "repeats": 5},
-    }
-
-
-def limits() -> Store:
-    """Two phases in float32 and one in float64, close to each other in the plot."""
-    rates = {"sgemm_GFs": 200.0, "dgemm_GFs": 100.0, "bf16_GFs": 350.0, "copy_GBs": 25.0}
-    phases = []
-    for name, dtype, intensity, reached in (
-        ("forward", "float32", 4000.0, 120.0),
-        ("sweep", "float32", 4100.0, 110.0),
-        ("local_energy", "float32", 3900.0, 115.0),
-        ("log_derivatives", "float32", 2.0, 10.0),
-        ("solve", "float64", 300.0, 80.0),
-    ):
-        attainable = min(rates["sgemm_GFs" if dtype == "float32" else "dgemm_GFs"], 25 * intensity)
-        phases.append(
-            {"phase": name, "network": "medium", "L": 10, "samples": 1024, "dtype": dtype, "flops": 1e9 * reached}
-            | {"bytes": 1e9 * reached / intensity, "GFs": reached, "intensity": intensity}
-            | {"attainable_GFs": attainable, "fraction": reached / attainable}
-            | {"solver": "sample_space" if name == "solve" else None}
-            | {"bound": "arithmetic" if attainable < 25 * intensity else "memory"}
-            | times(1.0)
-        )
-    sizes = {"gemm": 4096, "bf16": 2048, "copy_bytes": 10**9}
-    return {"threads": 2, "rates": rates, "sizes": sizes, "phases": phases}
-
-
-def speedup() -> list[Store]:
-    """A speedup that grows with the batch, of two lattices of one network and one of another."""
-    operations = {"conv2d": 20.0, "max_pool": 5.0, "deconv": 3.0, "bias": 8.0, "pad": 2.0, "product": 0.5}
-    return [
-        {"network": network, "L": L, "batch": batch, "operation": name, "scalar_s": 1.0, "cores": 2}
-        | {"one_core_s": 1.8 / gain, "all_cores_s": 1 / gain, "speedup": gain}
-        for network, L in (("medium", 10), ("large", 10), ("large", 16))
-        for batch in (8, 32, 48, 64, 256)
-        for name, factor in (operations | {"forward": 40.0}).items()
-        for gain in [factor * batch / (batch + 16)]
-    ]
-
-
-def curve(quantity: str, what: str, variable: str, expected: float, exponent: float, xs: list[int]) -> Store:
-    """A power law with a flat start: the first point is not fitted to."""
-    points = [
-        {"x": x, "median": y, "min": 0.9 * y, "max": 1.2 * y, "repeats": 5}
-        for x in xs
-        for y in [1e-3 * max(x, xs[1]) ** exponent * (1 if quantity == "seconds" else 1e9)]
-    ]
-    error = None if quantity == "bytes" else 0.03125
-    return (
-        {"quantity": quantity, "what": what, "variable": variable, "fixed": {"network": "medium", "chains": 64}}
-        | {"expected": expected, "why": "N proposals of cost N each", "points": points, "exponent": exponent}
-        | {"exponent_error": error, "fitted_from": xs[1]}
-    )
-
-
-def growth() -> Store:
-    """Seconds within a quarter of what is expected; bytes are farther off, and decide nothing."""
-    return {
-        "threads": 2,
-        "curves": [
-            curve("seconds", "sweep", "L", 4.0, 3.875, [4, 6, 8, 12, 16, 24]),
-            curve("seconds", "local_energy", "L", 4.0, 4.25, [4, 6, 8, 12, 16, 24]),
-            curve("seconds", "log_derivatives", "parameters", 1.0, 0.9375, [3531, 16249, 106529]),
-            curve("bytes", "solve (sample_space)", "samples", 2.0, 1.0, [256, 512, 1024, 2048]),
-        ],
-    }
-
-
-def suite() -> list[Store]:
-    """One benchmark with quartiles, one in bytes, one that was skipped and one that failed."""
-    rows: list[Store] = [
-        {"benchmark": "b.Operation.time", "parameters": {"operation": "conv2d", "batch": str(batch)}}
-        | {"unit": "seconds", "median": 0.001 * batch, "q25": 0.0009 * batch, "q75": 0.0011 * batch}
-        for batch in (8, 32)
-    ]
-    rows.append({"benchmark": "b.Peak.mem", "parameters": {}, "unit": "bytes", "median": 300 * 2**20})
-    solves = (("dense", "skipped"), ("cg", "failed"))
-    return rows + [
-        {"benchmark": "b.Solve.time", "parameters": {"solver": s}, "unit": "seconds", "not_run": why}
-        for s, why in solves
-    ]
-
-
-def hotspots() -> Store:
-    """Shares that add up to 100."""
-    plain = {"conv2d": 70.0, "max_pool": 6.5, "deconv": 10.0, "bias": 4.0, "pad": 6.0, "product": 1.0, "other": 2.5}
-    return {
-        "network": "large",
-        "L": 10,
-        "batch": 256,
-        "repeats": 10,
-        "plain": {"seconds": 1.5, "share_percent": plain},
-        "fused": {"seconds": 0.75, "share_percent": {"fused": 97.5, "product": 1.5, "other": 1.0}},
-    }
-
-
-def program(name: str, iteration: float) -> Store:
-    """A program whose phases take a part of its iteration each; the last of three repeats is slower."""
-    shares = {"sweep": 0.5, "local_energy": 0.25, "sr_step": 0.125, "iteration": 1.0}
-    repeats = [{phase: factor * share * iteration for phase, share in shares.items()} for factor in (1, 1, 1.5)]
-    return {
-        "versions": {name: "1.2.3", "numpy": "2.0.0"},
-        "amplitude_difference": 8e-7,
-        "tau": 1.25,
-        "configuration": {"form": "conv", "x64": False},
-        "repeats": repeats,
-        "medians": repeats[0] | {"effective_sample": 0.75 * iteration * 1.25 / 1024},
-        "peak_MiB": 1234.5,
-    }
-
-
-def peers(**iterations: float) -> Store:
-    """peers.json of an iteration of a second and the peers' ``iterations``."""
-    programs = {name: program(name, seconds) for name, seconds in {"qmcbench": 1.0, **iterations}.items()}
-    ratios = {
-        name: {
-            phase: {"median": seconds, "min": 0.8 * seconds, "max": 1.25 * seconds}
-            for phase in ("sweep", "local_energy", "sr_step", "iteration")
-        }
-        for name, seconds in iterations.items()
-    }
-    trials: list[Store] = [
-        {"program": name, "configuration": each["configuration"], "iteration": 7.5, "peak_MiB": 1200.0}
-        for name, each in programs.items()
-    ]
-    trials.append(
-        {"program": "netket", "configuration": {"form": "im2col", "x64": True}, "failure": "exit status 137"}
-    )
-    job = {"L": 10, "J2": 0.5, "model": "medium", "samples": 1024, "threads": 2, "configuration": {}}
-    made = origin("python benchmarks/peers/run.py --peers-python PYTHON --out OUT", "2000-01-02T00:00:00+00:00")
-    return {"job": job, "repeats": 3, "trials": trials, "programs": programs, "ratios": ratios, "provenance": made}
-
-
-def bench() -> Store:
-    """bench.json with every part."""
-    works: dict[str, Callable[[], Any]] = {
-        "limits": limits,
-        "hotpath": hotpath,
-        "hotspots": hotspots,
-        "speedup": speedup,
-        "growth": growth,
-        "suite": suite,
-    }
-    return {"format": FORMAT} | {name: part(name, work()) for name, work in works.items()}
-
-
-def full() -> tuple[Store, Store]:
-    """Both files, complete."""
-    return bench(), peers(netket=6.25, quantax=12.5)
 
 
 @pytest.fixture(scope="module")
@@ -373,7 +167,7 @@ def test_quick_parts_decide_nothing(tmp_path: Path) -> None:
     assert "Quick: tiny sizes" not in section(text, "Limits of this machine")
 
 
-@pytest.mark.parametrize("name", ["limits", "hotpath", "hotspots", "speedup", "growth", "suite", "peers"])
+@pytest.mark.parametrize("name", ["limits", "hotpath", "hotspots", "speedup", "growth", "device", "suite", "peers"])
 def test_one_part_alone(tmp_path: Path, name: str) -> None:
     """Any part makes a report by itself: its checks are decided, the others are named as not measured."""
     own, other = full()
@@ -385,10 +179,12 @@ def test_one_part_alone(tmp_path: Path, name: str) -> None:
     missing = [check.title for check in found if check.part != name]
     assert f"- Not measured: {'; '.join(missing)}." in text
     commands = [
-        row(text, other, "not asked for yet")[2] for other in (*own, "peers") if other not in ("format", name)
+        row(text, other, ABSENT.get(other, "not asked for yet"))[2]
+        for other in (*own, "peers")
+        if other not in ("format", name)
     ]
     assert all("qmcbench bench" in command or PEERS_COMMAND in command for command in commands)
-    assert text.count("Nothing yet; ") == 6
+    assert text.count("Nothing yet; ") == 7
 
 
 def test_rows_that_decide_nothing_leave_a_check_open(tmp_path: Path) -> None:
@@ -413,6 +209,7 @@ def test_sections_and_their_numbers(whole: tuple[Path, list[Path]]) -> None:
         "Speedup over one scalar core (paper Fig. 8)",
         "Hotspots of the forward pass (paper Fig. 7)",
         "Growth of the cost",
+        "On a GPU",
         "Benchmark suite (asv)",
         "Provenance",
     ]
@@ -467,6 +264,8 @@ def test_sections_and_their_numbers(whole: tuple[Path, list[Path]]) -> None:
     own = section(text, "Growth of the cost")
     assert row(own, "seconds", "local energy", "L", "network medium, chains 64")[4:7] == ["4.25 ± 0.03", "4", "6"]
     assert row(own, "bytes", "solve (sample space)")[4] == "1.00"
+    own = section(text, "On a GPU")
+    assert row(own, "large, 16x16")[2:] == ["500 ms", "15000", "0.38", "256", "96", "2.5 s", "3 GiB"]
     own = section(text, "Benchmark suite (asv)")
     assert row(own, "operation", "batch 8", "batch 32")
     assert row(own, "conv2d") == ["conv2d", "8 ms (7.2 ms..8.8 ms)", "32 ms (28.8 ms..35.2 ms)"]
@@ -518,24 +317,13 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, whole: tuple[Path, 
 
 
 def test_a_gpu_is_asked_for_until_there_is_one(tmp_path: Path) -> None:
-    """The GPU's row goes only with a hot path or limits that were measured beside a GPU."""
+    """Without its part, the table of what was not run says why, and what runs it."""
     own = bench()
-
-    def asked() -> list[Row]:
-        return [row for row in not_run(parts_of(tmp_path, own)).rows if str(row[0]).startswith("CUDA")]
-
-    wanted: list[Row] = [
-        [
-            "CUDA: 10x10, 16x16 and 24x24 `large`",
-            "no GPU where this was measured",
-            Cell("qmcbench bench limits hotpath --out reports/bench-gpu", "code"),
-        ]
-    ]
-    assert asked() == wanted
-    own["suite"]["provenance"]["machine"]["gpu"] = "Synthetic GPU"
-    assert asked() == wanted
-    own["hotpath"]["provenance"]["machine"]["gpu"] = "Synthetic GPU"
-    assert asked() == []
+    assert "device" not in [row[0] for row in not_run(parts_of(tmp_path, own)).rows]
+    del own["device"]
+    (row,) = (row for row in not_run(parts_of(tmp_path, own)).rows if row[0] == "device")
+    assert row[1] == "no GPU where the rest was measured: large on 10x10, 16x16 and 24x24"
+    assert row[2] == Cell("qmcbench bench device --out FOLDER", "code")
 
 
 def test_a_peer_that_was_left_out(tmp_path: Path) -> None:

@@ -1,0 +1,155 @@
+"""The large network on one device: forward pass, sampling and iterations, against its matrix-product rate.
+
+Meant for a GPU, on which the network runs in PyTorch's own operations. On "cpu" it does the same, as a trial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from statistics import median
+from typing import Any, NamedTuple
+
+import torch
+
+from qmcbench.ansatz.cnn import CNN
+from qmcbench.bench.hotpath_steps import J2, in_turn
+from qmcbench.bench.timing import fused_multiply_adds, random_spins
+from qmcbench.bench.worker_weak import Weak
+from qmcbench.config import Sampling, Wavefunction
+from qmcbench.errors import UserError
+from qmcbench.hamiltonian import J1J2
+from qmcbench.vmc import Evaluator, Trainer, build_ansatz
+
+REPEATS = 5
+
+
+class Size(NamedTuple):
+    """What is measured."""
+
+    network: str
+    L: int
+    batch: int
+    """Configurations of the forward pass."""
+    chains: int
+    """Each gives a sample of an iteration, or of an evaluation."""
+
+
+class Sizes(NamedTuple):
+    """All of it."""
+
+    gemm: int
+    systems: tuple[Size, ...]
+
+
+FULL = Sizes(8192, (Size("large", 10, 4096, 1024), Size("large", 16, 2048, 256), Size("large", 24, 1024, 128)))
+QUICK = Sizes(256, (Size("small", 4, 16, 8),))
+
+
+def total(quick: bool) -> int:
+    """How many measurements :func:`measure` makes."""
+    return 3 * len((QUICK if quick else FULL).systems)
+
+
+def check(device: str) -> None:
+    """See that there is such a device.
+
+    Raises
+    ------
+    UserError
+        If not.
+    """
+    if device != "cpu" and not device.startswith("cuda"):
+        raise UserError(f"--device {device} is neither 'cuda' (or 'cuda:0' and so on) nor 'cpu'.")
+    if device != "cpu" and not torch.cuda.is_available():
+        raise UserError(
+            f"--device {device}: torch {torch.__version__} finds no CUDA device; run this where there is one, or try "
+            "it with --device cpu --quick."
+        )
+
+
+def measure(device: str, *, quick: bool = False, done: Callable[[int], None] = lambda count: None) -> dict[str, Any]:
+    """Time everything on ``device``, float32.
+
+    Parameters
+    ----------
+    device
+        Such as "cuda".
+    quick
+        Tiny sizes.
+    done
+        Called with the number of measurements so far.
+
+    Returns
+    -------
+    dict
+        ``device`` and its ``name``; ``sgemm_GFs``, of a large matrix product; ``rows``: of each system seconds of a
+        forward pass (no symmetry), its GF/s (fused multiply-adds count as two) and ``fraction_of_sgemm``; samples a
+        second with C4 (L * L proposals and a local energy each); seconds of an iteration without symmetry, of as many
+        samples as chains; ``peak_bytes`` on a GPU. Medians of REPEATS.
+
+    Raises
+    ------
+    UserError
+        If there is no such device.
+    """
+    check(device)
+    sizes = QUICK if quick else FULL
+    a, b = (torch.randn(sizes.gemm, sizes.gemm, device=device) for _ in range(2))
+    sgemm = 2 * sizes.gemm**3 / min(_seconds(device, lambda: torch.mm(a, b))) / 1e9
+    rows: list[dict[str, Any]] = []
+    for number, size in enumerate(sizes.systems):
+        if device != "cpu":
+            torch.cuda.reset_peak_memory_stats(device)
+        forward = median(_forward(device, size))
+        done(3 * number + 1)
+        sampling = median(_sampling(device, size))
+        done(3 * number + 2)
+        iteration = median(_iteration(device, size))
+        done(3 * number + 3)
+        rate = 2 * fused_multiply_adds(CNN(size.network), size.L) * size.batch / forward / 1e9
+        rows.append(
+            size._asdict()
+            | {
+                "forward_s": forward,
+                "GFs": rate,
+                "fraction_of_sgemm": rate / sgemm,
+                "samples_per_second": size.chains / sampling,
+                "iteration_s": iteration,
+                "peak_bytes": None if device == "cpu" else torch.cuda.max_memory_allocated(device),
+            }
+        )
+    name = "cpu" if device == "cpu" else torch.cuda.get_device_name(device)
+    return {"device": device, "name": name, "repeats": REPEATS, "sgemm_GFs": sgemm, "rows": rows}
+
+
+def _forward(device: str, size: Size) -> list[float]:
+    network, spins = CNN(size.network).to(device), random_spins(size.L, size.batch).to(device)
+    return _seconds(device, lambda: network(spins))
+
+
+def _sampling(device: str, size: Size) -> list[float]:
+    psi = build_ansatz(Wavefunction(network=size.network), seed=0).to(device)
+    sampling = Sampling(chains=size.chains, warm_up=1, gap=size.L**2, alpha=2.0)
+    evaluator = Evaluator(psi, J1J2(size.L, J2, device), sampling, seed=1)
+    evaluator.advance()  # the sweep of the warm-up
+    return _seconds(device, evaluator.advance)
+
+
+def _iteration(device: str, size: Size) -> list[float]:
+    config = Weak(size.L, size.network, solver="sample_space", chains=size.chains, J2=J2).config(ranks=1)
+    trainer = Trainer(
+        replace(config, run=replace(config.run, device=device)), build_ansatz(config.wavefunction, seed=0)
+    )
+    with torch.enable_grad():
+        return _seconds(device, trainer.advance)
+
+
+@torch.no_grad()
+def _seconds(device: str, work: Callable[[], object]) -> list[float]:
+    def complete() -> None:
+        work()
+        if device != "cpu":
+            torch.cuda.synchronize(device)
+
+    return in_turn({"work": complete}, REPEATS)["work"]
