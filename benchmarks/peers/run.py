@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import ours
 import summary
-from worker import Job
+from worker import ANSWERS, Job
 
 from qmcbench import provenance, strict_json
 from qmcbench.bench.launch import THREADS
@@ -72,7 +72,11 @@ WARM_UP = 2
 
 
 class Failed(Exception):
-    """A program ended, or did not answer in time."""
+    """A program ended."""
+
+
+class Slow(Failed):
+    """It did not answer in time."""
 
 
 class Running:
@@ -110,7 +114,7 @@ class Running:
         assert self.process.stdout is not None
         # One line a request, so that nothing is ever left in Python's own buffer when select looks.
         if not select.select([self.process.stdout], [], [], self.timeout)[0]:
-            raise Failed(f"no answer in {self.timeout:g} s")
+            raise Slow(f"no answer in {self.timeout:.0f} s")
         line = self.process.stdout.readline()
         if not line:
             raise Failed(self._last_words())
@@ -176,7 +180,7 @@ def try_all(jobs: dict[str, Job], pythons: dict[str, str], arguments: argparse.N
             else:
                 best = summary.best(trials, program)
                 found = trial(program, job, pythons, arguments, SLOW * best["iteration"] if best else math.inf)
-                if "failure" not in found or "stopped" in found:
+                if "failure" not in found or found["slow"]:
                     file.parent.mkdir(exist_ok=True)
                     file.write_text(strict_json.dumps(described | found, indent=1) + "\n")
             trials.append(found | {"program": program, "configuration": job.configuration})
@@ -202,18 +206,17 @@ def trial(
 ) -> dict[str, Any]:
     """The fastest iteration after uncounted ones, and the memory it took; or why there is none.
 
-    It ends with an uncounted iteration that takes more than ``most`` seconds.
+    It ends with an iteration that takes more than ``most`` seconds.
     """
     try:
         with Running(program, job, pythons[program], arguments.timeout) as running:
             running.ready()
+            running.timeout = min(running.timeout, most)
             for _ in range(WARM_UP):
-                seconds = running.ask("iteration")["iteration"]
-                if seconds > most:
-                    return {"failure": f"stopped: {seconds:.0f} s for a first iteration", "stopped": True}
+                running.ask("iteration")
             rows = [running.ask("iteration") for _ in range(arguments.trial_repeats)]
     except Failed as error:
-        return {"failure": str(error)}
+        return {"failure": str(error), "slow": isinstance(error, Slow)}
     return {"iteration": min(row["iteration"] for row in rows), "peak_MiB": rows[-1]["peak_MiB"]}
 
 
@@ -314,8 +317,9 @@ def main() -> None:
     command = shlex.join(["python", "benchmarks/peers/run.py", *_arguments(sys.argv[1:])])
     results = {"job": public(job), **results, "provenance": provenance.collect(command)}
     write_atomically(arguments.out / "peers.json", (strict_json.dumps(results, indent=1) + "\n").encode())
-    print(f"{job.model}, {job.L}x{job.L}, {job.samples} samples, {job.threads} threads")
-    print(summary.table(results), end="\n\n")
+    title = f"{job.model}, {job.L}x{job.L}, {job.samples} samples, {job.threads} threads"
+    # The programs' module takes standard output for their answers.
+    print(title, summary.table(results), sep="\n", end="\n\n", file=ANSWERS)
 
 
 def _arguments(given: list[str]) -> list[str]:

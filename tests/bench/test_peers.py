@@ -1,6 +1,10 @@
-"""The arithmetic and the table of the comparison with peers, on made-up times; no peer is needed."""
+"""The comparison with peers: arithmetic and table on made-up times, and all of it with programs that stand in."""
 
 import importlib.util
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -65,3 +69,57 @@ def test_table_has_times_and_ratios(summary: ModuleType) -> None:
     iteration = next(line for line in lines if line.startswith("whole iteration"))
     assert iteration.split() == ["whole", "iteration", "3", "15", "4.00", "(3.00", "to", "5.00)"]
     assert sum("to" in line for line in lines) == len(summary.PHASES)
+
+
+FAKE = """#!{python}
+import json, sys, time
+job = json.loads(sys.argv[2])
+form = job["configuration"]["form"]
+if form == "im2col":
+    sys.exit("out of memory")
+name = "quantax" if "solver" in job["configuration"] else "netket"
+answers = {{
+    "iteration": {{"iteration": 0.25, "peak_MiB": 2.0}},
+    "repeat": {{"sweep": 0.5, "local_energy": 0.25, "sr_step": 0.25, "iteration": 1.0, "peak_MiB": 3.0}},
+    "series": {{"series": [[(3 * sweep + chain) % 5 for sweep in range(8)] for chain in range(16)]}},
+}}
+print(json.dumps({{"versions": {{name: "0"}}, "amplitude_difference": 0.0}}), flush=True)
+for line in sys.stdin:
+    time.sleep(60 if form == "conv_nchw" else 0)
+    print(json.dumps(answers[line.split()[0]]), flush=True)
+"""
+
+
+def test_whole_comparison(tmp_path: Path) -> None:
+    """With peers that only answer: all configurations are tried, the slow and the failing are named, and kept."""
+    fake = tmp_path / "python"
+    fake.write_text(FAKE.format(python=sys.executable))
+    fake.chmod(0o755)
+    command = [sys.executable, "-P", str(FILE.with_name("run.py")), "--quiet"]
+    command += ["--peers-python", str(fake), "--out", str(tmp_path), "--L", "4", "--model", "small"]
+    command += ["--samples", "16", "--threads", "1", "--repeats", "2", "--tau-sweeps", "8"]
+    environment = os.environ | {"PYTHONPATH": str(FILE.parent)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "quantax / qmcbench" in done.stdout
+    found = json.loads((tmp_path / "peers.json").read_text())
+    outcomes = {
+        (trial["program"], trial["configuration"].get("form")): trial.get("failure", "ran")
+        for trial in found["trials"]
+    }
+    assert outcomes == {
+        ("qmcbench", None): "ran",
+        ("netket", "conv"): "ran",
+        ("netket", "conv_nchw"): "no answer in 1 s",
+        ("netket", "im2col"): "exit status 1: out of memory",
+        ("quantax", "conv"): "ran",
+        ("quantax", "conv_nchw"): "no answer in 1 s",
+        ("quantax", "im2col"): "exit status 1: out of memory",
+    }
+    own, peer = (found["programs"][name]["repeats"] for name in ("qmcbench", "netket"))
+    assert [len(own), len(peer)] == [2, 2]
+    assert found["ratios"]["netket"]["iteration"]["max"] == max(1 / row["iteration"] for row in own)
+    # Tried again next time: what failed for another reason than time.
+    kept = [json.loads(path.read_text()) for path in (tmp_path / "trials").iterdir()]
+    assert len(kept) == len(found["trials"]) - 2
+    assert str(tmp_path) not in (tmp_path / "peers.json").read_text()
