@@ -9,13 +9,14 @@ second of its pair. The places of the last class contain those of all others.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qmcbench.ansatz.tile_kernel import LANES
-from qmcbench.ansatz.tiles import TiledLayer, TiledNetwork
+from qmcbench.ansatz.tiles import TiledNetwork
 
 Integers = NDArray[np.int64]
 
@@ -58,62 +59,96 @@ Plan = list[list[Step]]
 """For each class, the steps of the first layers; of the others, all is computed."""
 
 
+class Shape(NamedTuple):
+    """What of a layer decides about plans."""
+
+    inputs: int
+    outputs: int
+    """Sums before the pooling, at each pair of sites."""
+    kernel: int
+    """Rows of the kernel."""
+    gaps: int
+
+    @property
+    def weights(self) -> int:
+        """Numbers of the kernel."""
+        return self.outputs * self.inputs * self.kernel * self.width
+
+    @property
+    def width(self) -> int:
+        """Columns of the kernel, in pairs of sites."""
+        return (self.kernel + 1) // 2
+
+
 def plan(network: TiledNetwork) -> Plan | None:
     """The cheapest plan for a network on its lattice, None if there is none that is worth it."""
-    itemsize = network.layers[0].bias.itemsize
-    found, least = None, (1 - WORTH) * sum(_whole(layer, network.L) for layer in network.layers)
-    for count in range(1, len(network.layers) + 1):
-        steps = [_steps(network.layers[:count], network.L, kind, itemsize) for kind in range(CLASSES)]
+    return _cheapest(network.L, _shapes(network), network.layers[0].bias.itemsize, WORTH)
+
+
+def multiply_adds(network: TiledNetwork, plan: Plan) -> list[float]:
+    """Multiply-adds of one exchange of each class, without the map to outputs; those of all layers, if no steps."""
+    return _multiply_adds(network.L, _shapes(network), plan)
+
+
+def _shapes(network: TiledNetwork) -> tuple[Shape, ...]:
+    return tuple(Shape(layer.inputs, len(layer.bias), layer.offsets.shape[1], layer.gaps) for layer in network.layers)
+
+
+# Training makes a new network of the same shape in every step.
+@cache
+def _cheapest(L: int, shapes: tuple[Shape, ...], itemsize: int, worth: float) -> Plan | None:
+    found, least = None, (1 - worth) * sum(_whole(shape, L) for shape in shapes)
+    for count in range(1, len(shapes) + 1):
+        steps = [_steps(shapes[:count], L, kind, itemsize) for kind in range(CLASSES)]
         fetched = sum(
-            step.window.rows * step.window.columns * len(layer.bias)
-            for layer, step in zip(network.layers[1:count], steps[-1][1:], strict=True)
+            step.window.rows * step.window.columns * shape.outputs
+            for shape, step in zip(shapes[1:count], steps[-1][1:], strict=True)
         )
-        cost = multiply_adds(network, steps)[-1] + FETCH * fetched
+        cost = _multiply_adds(L, shapes, steps)[-1] + FETCH * fetched
         if cost < least:
             found, least = steps, cost
     return found
 
 
-def multiply_adds(network: TiledNetwork, plan: Plan) -> list[float]:
-    """Multiply-adds of one exchange of each class, without the map to outputs; those of all layers, if no steps."""
+def _multiply_adds(L: int, shapes: tuple[Shape, ...], plan: Plan) -> list[float]:
     return [
         # The first layer's sums are not kept, but computed.
-        sum(step.window.rows * step.window.columns for step in steps[:1]) * network.layers[0].weights.size
+        sum(step.window.rows * step.window.columns for step in steps[:1]) * shapes[0].weights
         + sum(
-            float((step.calls[:, 3] * step.calls[:, 5]).sum()) * layer.inputs * len(layer.bias)
-            for layer, step in zip(network.layers, steps, strict=False)
+            float((step.calls[:, 3] * step.calls[:, 5]).sum()) * shape.inputs * shape.outputs
+            for shape, step in zip(shapes, steps, strict=False)
         )
-        + sum(_whole(layer, network.L) for layer in network.layers[len(steps) :])
+        + sum(_whole(shape, L) for shape in shapes[len(steps) :])
         for steps in plan
     ]
 
 
-def _whole(layer: TiledLayer, L: int) -> float:
-    return layer.weights.size * L * (L // 2)
+def _whole(shape: Shape, L: int) -> float:
+    return shape.weights * L * (L // 2)
 
 
-def _steps(layers: Sequence[TiledLayer], L: int, kind: int, itemsize: int) -> list[Step]:
+def _steps(shapes: Sequence[Shape], L: int, kind: int, itemsize: int) -> list[Step]:
     rows, second = divmod(kind, 2)
     window = Window(0, rows + 1, 0, second + 1)
     steps = []
-    for number, layer in enumerate(layers, start=1):
-        steps.append(_step(layer, window, L, itemsize, last=number == len(layers)))
+    for number, shape in enumerate(shapes, start=1):
+        steps.append(_step(shape, window, L, itemsize, last=number == len(shapes)))
         window = steps[-1].window._replace(columns=steps[-1].pooled)
     return steps
 
 
-def _step(layer: TiledLayer, changed: Window, L: int, itemsize: int, *, last: bool) -> Step:
+def _step(shape: Shape, changed: Window, L: int, itemsize: int, *, last: bool) -> Step:
     """The step from the window ``changed`` of a layer's input; the last one gives the whole lattice."""
     pairs = L // 2
-    k, width = layer.offsets.shape[1], (layer.offsets.shape[1] + 1) // 2
+    k, width = shape.kernel, shape.width
     half, left = k // 2, width // 2
     if last:
         row, rows, column, pooled = 0, L, 0, pairs
     else:
         row, rows = _clipped(changed.row - half, changed.rows + 2 * half, L)
-        first = changed.column + left - (width - 1) - layer.gaps
-        column, pooled = _clipped(first, changed.columns + width - 1 + layer.gaps, pairs)
-    columns = min(pairs, pooled + layer.gaps)
+        first = changed.column + left - (width - 1) - shape.gaps
+        column, pooled = _clipped(first, changed.columns + width - 1 + shape.gaps, pairs)
+    columns = min(pairs, pooled + shape.gaps)
     calls, starts = [], [0]
     for r in range(row, row + rows):
         down = _runs([(a, (r + a - half - changed.row) % L) for a in range(k)], changed.rows)
@@ -128,7 +163,7 @@ def _step(layer: TiledLayer, changed: Window, L: int, itemsize: int, *, last: bo
                 for m, column_in, m_count in across
             ]
         starts.append(len(calls))
-    row_bytes = changed.columns * layer.inputs * LANES * itemsize
+    row_bytes = changed.columns * shape.inputs * LANES * itemsize
     return Step(
         changed,
         Window(row, rows, column, columns),
