@@ -15,7 +15,6 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
@@ -299,12 +298,12 @@ def point(comm: Communicator, what: str, size: Mapping[str, Any]) -> dict[str, A
     """
     build(what, _tiny(size))
     gc.collect()
-    before, held = _peak(comm), psutil.Process().memory_info().rss
+    before, held = kernels.peak_memory(comm)[0], psutil.Process().memory_info().rss
     work = build(what, size)
     seconds: list[float] = []
     while len(seconds) < LEAST or (len(seconds) < timing.REPEATS and sum(seconds) < ENOUGH):
         seconds.append(kernels.timed(comm, work)[0])
-    peak = _peak(comm)
+    peak = kernels.peak_memory(comm)[0]
     return {"seconds": seconds, "bytes": peak - held if peak > before else 0}
 
 
@@ -320,15 +319,6 @@ def build(what: str, size: Mapping[str, Any]) -> suite.Work:
 
     work()
     return work
-
-
-def _peak(comm: Communicator) -> int:
-    # Linux hands the other measure on from the process that started this one, whose peak may be the greater.
-    try:
-        status = Path("/proc/self/status").read_text()
-        return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
-    except (OSError, StopIteration):
-        return kernels.peak_memory(comm)[0]
 
 
 def _tiny(size: Mapping[str, Any]) -> dict[str, Any]:
