@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -62,26 +64,20 @@ class Part(NamedTuple):
     """Options that are for this part alone."""
 
 
-def _limits(options: Options) -> Any:
+def _with_bar(name: str, options: Options, **more: Any) -> Any:
+    """What ``qmcbench.bench.NAME`` measures, under a progress bar, printed by its table's name."""
     from qmcbench import cli_bench_tables as tables
-    from qmcbench.bench import limits
     from qmcbench.progress import Bar
 
-    with Bar("limits", limits.total(options.quick), quiet=options.quiet) as bar:
-        found = limits.measure(quick=options.quick, done=bar.update)
-    print(tables.limits(found))
+    part = import_module(f"qmcbench.bench.{name}")
+    with Bar(name, part.total(options.quick), quiet=options.quiet) as bar:
+        found = part.measure(quick=options.quick, done=bar.update, **more)
+    print(getattr(tables, name)(found))
     return found
 
 
 def _hotpath(options: Options) -> Any:
-    from qmcbench import cli_bench_tables as tables
-    from qmcbench.bench import hotpath
-    from qmcbench.progress import Bar
-
-    with Bar("hotpath", hotpath.total(options.quick), quiet=options.quiet) as bar:
-        found = hotpath.measure(quick=options.quick, checkpoint=options.checkpoint, done=bar.update)
-    print(tables.hotpath(found))
-    return found
+    return _with_bar("hotpath", options, checkpoint=options.checkpoint)
 
 
 def _check_hotpath(options: Options) -> None:
@@ -115,26 +111,8 @@ def _speedup(options: Options) -> Any:
     return found
 
 
-def _growth(options: Options) -> Any:
-    from qmcbench import cli_bench_tables as tables
-    from qmcbench.bench import growth
-    from qmcbench.progress import Bar
-
-    with Bar("growth", growth.total(options.quick), quiet=options.quiet) as bar:
-        found = growth.measure(quick=options.quick, done=bar.update)
-    print(tables.growth(found))
-    return found
-
-
 def _device(options: Options) -> Any:
-    from qmcbench import cli_bench_tables as tables
-    from qmcbench.bench import device
-    from qmcbench.progress import Bar
-
-    with Bar("device", device.total(options.quick), quiet=options.quiet) as bar:
-        found = device.measure(options.device or DEVICE, quick=options.quick, done=bar.update)
-    print(tables.device(found))
-    return found
+    return _with_bar("device", options, device=options.device or DEVICE)
 
 
 def _check_device(options: Options) -> None:
@@ -203,7 +181,9 @@ def _check_peers(options: Options) -> None:
 
 
 PARTS = {
-    "limits": Part("matrix products, bandwidth, and how near each phase of a step comes to them", _limits),
+    "limits": Part(
+        "matrix products, bandwidth, and how near each phase of a step comes to them", partial(_with_bar, "limits")
+    ),
     "hotpath": Part(
         "what each rewriting of the hot path brought, sampling rate, memory of the derivatives",
         _hotpath,
@@ -212,7 +192,9 @@ PARTS = {
     ),
     "hotspots": Part("where one core spends a forward pass (the paper's Fig. 7)", _hotspots),
     "speedup": Part("all cores over one scalar core that does the plain network in loops (Fig. 8)", _speedup),
-    "growth": Part("how time and memory grow with lattice, network, samples and chains", _growth),
+    "growth": Part(
+        "how time and memory grow with lattice, network, samples and chains", partial(_with_bar, "growth")
+    ),
     "device": Part(
         "the large network on a GPU (not run unless named)",
         _device,

@@ -98,7 +98,7 @@ def exchange_ratios(
         offered = exchanges(psi, spins[part])
         if offered is None:
             return None
-        low, high = torch.searchsorted(row, torch.tensor([first, first + REMEMBERED])).tolist()
+        low, high = torch.searchsorted(row, row.new_tensor([first, first + REMEMBERED])).tolist()
         for begin in range(low, high, EXCHANGES):
             window = slice(begin, min(begin + EXCHANGES, high))
             new_log_psi, new_phase = offered(row[window] - first, pairs[window])

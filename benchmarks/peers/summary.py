@@ -6,16 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-PHASES = {
-    "sweep": "sweep of L x L steps",
-    "local_energy": "local energies",
-    "sr_step": "SR step",
-    "iteration": "whole iteration",
-}
-"""Timed phases, in seconds for all samples together."""
-EFFECTIVE = "effective_sample"
-"""Name of the time per effective sample."""
-OURS = "qmcbench"
+from qmcbench.report.bench_peers import EFFECTIVE, OURS, PHASES
 
 Repeats = Sequence[Mapping[str, float]]
 

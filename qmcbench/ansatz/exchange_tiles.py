@@ -125,7 +125,7 @@ class TiledExchanges:
                     kernels.sums_of(block, size)(source, sums, network.L, *layer[:4], *step.window)
                 kernels.change_of(block, size)(
                     change, target if whole else changed, sums, layer.weights, layer.inputs, layer.gaps,
-                    layer.margin, whole, *step.window, *step[2:],
+                    layer.margin, whole, step.window.rows, step.window.columns, *step[2:],
                 )  # fmt: skip
                 if number and pending.size:
                     pending[tile, number - 1] = sums

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import torch
 
 from qmcbench.ansatz.cnn import CNN
-from qmcbench.bench.hotpath_steps import J2, in_turn
-from qmcbench.bench.timing import fused_multiply_adds, random_spins
+from qmcbench.bench.suite import J2
+from qmcbench.bench.timing import clock, fused_multiply_adds, random_spins
 from qmcbench.bench.worker_weak import Weak
 from qmcbench.config import Sampling, Wavefunction
 from qmcbench.errors import UserError
@@ -152,4 +152,4 @@ def _seconds(device: str, work: Callable[[], object]) -> list[float]:
         if device != "cpu":
             torch.cuda.synchronize(device)
 
-    return in_turn({"work": complete}, REPEATS)["work"]
+    return clock(complete, REPEATS)

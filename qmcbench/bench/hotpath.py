@@ -16,7 +16,6 @@ from qmcbench.ansatz.base import log_product
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench import baseline, launch, operations, worker_derivatives
 from qmcbench.bench.hotpath_steps import (
-    J2,
     Exchanged,
     Row,
     derivatives_step,
@@ -26,7 +25,8 @@ from qmcbench.bench.hotpath_steps import (
     step_row,
     summary,
 )
-from qmcbench.bench.timing import REPEATS, fused_multiply_adds, gemm_rate, random_spins
+from qmcbench.bench.suite import J2
+from qmcbench.bench.timing import REPEATS, fused_multiply_adds, gemm_rate, plain_multiply_adds, random_spins
 from qmcbench.config import Sampling, Wavefunction
 from qmcbench.hamiltonian import J1J2
 from qmcbench.provenance import available_cores
@@ -175,12 +175,6 @@ def measure(
     }
 
 
-def multiply_adds(network: CNN, L: int) -> float:
-    """Multiply-adds of one forward pass in the plain form, for one configuration."""
-    # The transposed convolution makes two sites of every second one, each from one column of its kernel.
-    return sum(b.conv.weight.numel() + b.deconv.weight.numel() / 2 for b in network.blocks()) * L * L
-
-
 @torch.no_grad()
 def _forward(work: Forward, repeats: int, sgemm: float) -> tuple[list[Row], list[Row]]:
     """A row of each form, and the two steps between them."""
@@ -198,7 +192,7 @@ def _forward(work: Forward, repeats: int, sgemm: float) -> tuple[list[Row], list
             | summary(seconds)
             | {"GFs": rate, "fraction_of_sgemm": rate / sgemm}
         )
-    counted = multiply_adds(network, work.L) / fused_multiply_adds(network, work.L)
+    counted = plain_multiply_adds(network, work.L) / fused_multiply_adds(network, work.L)
     return rows, [
         step_row("fused pooled grid", str(work), times, "plain", "fused", "from the multiply-adds saved", counted),
         step_row(

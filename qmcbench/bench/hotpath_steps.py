@@ -18,6 +18,7 @@ from qmcbench.ansatz.base import Ansatz, log_product
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.bench import baseline, kernels, operations
+from qmcbench.bench.suite import J2
 from qmcbench.bench.timing import exchange_multiply_adds, fused_multiply_adds, random_spins
 from qmcbench.comm import Serial
 from qmcbench.hamiltonian import J1J2
@@ -40,7 +41,6 @@ PARTING = 1e-10
 """Largest relative difference between two forms in float64, in norm, for a time to count."""
 CHUNK = 256
 """Samples that torch.func differentiates at once; its memory is proportional, and more are no faster."""
-J2 = 0.5
 
 
 class Exchanged(NamedTuple):

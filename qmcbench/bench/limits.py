@@ -26,7 +26,14 @@ import torch
 
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench import kernels, suite
-from qmcbench.bench.timing import clock, exchange_multiply_adds, fused_multiply_adds, gemm_rate, random_spins
+from qmcbench.bench.timing import (
+    clock,
+    exchange_multiply_adds,
+    fused_multiply_adds,
+    gemm_rate,
+    plain_multiply_adds,
+    random_spins,
+)
 from qmcbench.comm import Serial
 from qmcbench.hamiltonian import J1J2
 from qmcbench.reference import model_spec
@@ -229,10 +236,8 @@ def derivative_products(network: CNN, L: int) -> int:
     Every matrix takes part in three products: forward, backward, and for its own gradient; but for the first one's
     backward.
     """
-    convolutions = [block.conv.weight.numel() * L * L for block in network.blocks()]
-    # Two columns from every pair: each number of the kernel is used once a pair.
-    transposed = [block.deconv.weight.numel() * L * L // 2 for block in network.blocks()]
-    return 3 * (sum(convolutions) + sum(transposed)) - convolutions[0]
+    first = network.blocks()[0].conv.weight.numel() * L * L
+    return round(3 * plain_multiply_adds(network, L)) - first
 
 
 def _phases(sizes: Sizes) -> Iterator[Phase]:

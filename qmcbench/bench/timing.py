@@ -61,6 +61,12 @@ def gemm_rate(dtype: torch.dtype = torch.float32, size: int = 4096, repeats: int
     return 2 * size**3 / clock(lambda: torch.mm(a, b, out=out), repeats)[0] / 1e9
 
 
+def plain_multiply_adds(network: CNN, L: int) -> float:
+    """Multiply-adds of one forward pass in the plain form, for one configuration."""
+    # The transposed convolution makes two sites of every second one, each from one column of its kernel.
+    return sum(b.conv.weight.numel() + b.deconv.weight.numel() / 2 for b in network.blocks()) * L * L
+
+
 def fused_multiply_adds(network: CNN, L: int) -> int:
     """Multiply-adds of one forward in the fused form (no structural zeros), for one configuration."""
     fused = network.network()
