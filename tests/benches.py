@@ -1,9 +1,11 @@
 """INVENTED benchmark results, which every check of the benchmark report accepts: the numbers mean nothing."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from qmcbench.report.bench_read import FORMAT
+from qmcbench.report.bench_read import FORMAT, read
 
 Store = dict[str, Any]
 MACHINE = {"cpu": "Synthetic <CPU>", "cores": 2, "memory_GiB": 8.0, "system": "Linux x86_64"}
@@ -220,3 +222,11 @@ def bench() -> Store:
 def full() -> tuple[Store, Store]:
     """Both files, complete."""
     return bench(), peers(netket=6.25, quantax=12.5)
+
+
+def parts_of(folder: Path, own: Store | None, other: Store | None = None) -> dict[str, Store]:
+    """The parts of these files as they are read."""
+    for name, found in (("bench.json", own), ("peers.json", other)):
+        if found is not None:
+            (folder / name).write_text(json.dumps(found))
+    return read(folder)
