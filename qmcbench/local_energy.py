@@ -5,16 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qmcbench.ansatz.base import Ansatz, exchanges
+from qmcbench.ansatz.base import Ansatz
 from qmcbench.hamiltonian import J1J2, exchange
 from qmcbench.lattice import nearest_bonds
 
 # Connected configurations evaluated at once. Each batch of configurations yields lists of varied lengths, packed
 # one behind another into buffers of this fixed size, as in the paper's Fig. 3.
 BUFFER = 1024
-# Exchanges evaluated at once, and configurations that a wave function may remember anything of.
-EXCHANGES = 4096
-REMEMBERED = 256
 # Entries of the (configurations, bonds) tables held at once.
 TABLE = 2_000_000
 
@@ -67,47 +64,12 @@ def _chunk_parts(
     antiparallel = hamiltonian.antiparallel(spins)
     row, bond = antiparallel.nonzero(as_tuple=True)
     pairs = hamiltonian.bonds[bond]
-    ratio = exchange_ratios(psi, spins, log_psi, phase, row, pairs)
-    if ratio is None:
-        ratio = amplitude_ratios(psi, spins, log_psi, phase, row, pairs[:, None], buffer=buffer)
+    ratio = amplitude_ratios(psi, spins, log_psi, phase, row, pairs[:, None], buffer=buffer)
     # A table of one row per configuration sums in a fixed order, whatever the number of threads.
     table = hamiltonian.diagonal(antiparallel).to(ratio.dtype)
     table[row, bond] += ratio * hamiltonian.off_diagonal(bond)
     nearest = len(nearest_bonds(hamiltonian.L))
     return torch.stack([table[:, :nearest].sum(1), table[:, nearest:].sum(1)], dim=1)
-
-
-@torch.no_grad()
-def exchange_ratios(
-    psi: Ansatz, spins: Tensor, log_psi: Tensor, phase: Tensor, row: Tensor, pairs: Tensor
-) -> Tensor | None:
-    """As :func:`amplitude_ratios` for one exchange of neighbours each, if ``psi`` offers exchanges; else None.
-
-    Parameters
-    ----------
-    psi, spins, log_psi, phase
-        As there.
-    row
-        As there, in ascending order.
-    pairs
-        Nearest or next-nearest neighbours, shape (n, 2).
-    """
-    ratios = []
-    for first in range(0, len(spins), REMEMBERED):
-        part = slice(first, first + REMEMBERED)
-        offered = exchanges(psi, spins[part])
-        if offered is None:
-            return None
-        low, high = torch.searchsorted(row, row.new_tensor([first, first + REMEMBERED])).tolist()
-        for begin in range(low, high, EXCHANGES):
-            window = slice(begin, min(begin + EXCHANGES, high))
-            new_log_psi, new_phase = offered(row[window] - first, pairs[window])
-            ratios.append(_ratio(new_log_psi, new_phase, log_psi[row[window]], phase[row[window]]))
-    return torch.cat(ratios) if ratios else None
-
-
-def _ratio(new_log_psi: Tensor, new_phase: Tensor, log_psi: Tensor, phase: Tensor) -> Tensor:
-    return new_phase * phase.conj() * (new_log_psi - log_psi).exp()
 
 
 @torch.no_grad()
@@ -145,6 +107,6 @@ def amplitude_ratios(
         for pair in pairs[window].unbind(1):
             connected, origin = exchange(connected, origin, pair), every
         new_log_psi, new_phase = psi(connected)
-        value = _ratio(new_log_psi, new_phase, log_psi[source], phase[source])
+        value = new_phase * phase[source].conj() * (new_log_psi - log_psi[source]).exp()
         ratio[start : start + buffer] = value[: len(row) - start]
     return ratio

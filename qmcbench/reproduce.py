@@ -161,7 +161,6 @@ def engine_checks(couplings: tuple[float, ...]) -> Iterator[Check]:
         yield checks.matrix_elements(J2)
         yield checks.full_sum(psi, J2)
     yield checks.derivatives(psi, 6)
-    yield checks.exchanged(psi, 10)
     yield checks.solvers(psi, 0.5)
     for alpha in (2.0, 1.0):
         yield checks.sampled_distribution(psi, alpha, seed=5)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qmcbench.ansatz.base import Ansatz, exchanges
+from qmcbench.ansatz.base import Ansatz
 from qmcbench.comm import Communicator, Serial
 from qmcbench.hamiltonian import antiparallel, exchange
 from qmcbench.lattice import nearest_bonds, neel
@@ -71,6 +71,9 @@ class Sampler:
         self.seed = seed
         self.hastings = hastings
         self.pairs = nearest_bonds(L).to(device)
+        # Bonds that share one site with a bond: an exchange on it turns them from parallel to antiparallel and back.
+        shared = self.pairs[:, None, :, None] == self.pairs[None, :, None, :]
+        self._touching = shared.sum((2, 3)) == 1
 
     @torch.no_grad()
     def advance(self, psi: Ansatz, chains: Chains, proposals: int, alpha: float) -> Sweep:
@@ -91,7 +94,6 @@ class Sampler:
         movable = antiparallel(chains.spins, self.pairs)
         count = movable.sum(1)
         rows = torch.arange(len(chains.spins), device=chains.spins.device)
-        offered = exchanges(psi, chains.spins)
         accepted = torch.zeros((), dtype=torch.int64, device=chains.spins.device)
         uniforms = chain_uniforms(self.seed, chains.numbers, chains.proposals, proposals)
         for choice, threshold in uniforms:
@@ -100,22 +102,20 @@ class Sampler:
             bond = torch.searchsorted(movable.cumsum(1, dtype=torch.int32), k[:, None], right=True).squeeze(1)
             pairs = self.pairs[bond]
             proposed = exchange(chains.spins, rows, pairs)
-            new_log_psi, new_phase = psi(proposed) if offered is None else offered(rows, pairs, remember=True)
-            new_movable = antiparallel(proposed, self.pairs)
-            new_count = new_movable.sum(1)
+            new_log_psi, new_phase = psi(proposed)
+            turned = self._touching[bond]
+            new_count = (movable ^ turned).sum(1)
             log_ratio = alpha * (new_log_psi - log_psi)
             if self.hastings:
                 log_ratio = log_ratio + (count / new_count).log()
             # A non-finite current weight (an abnormal chain) compares false for ever: let it move instead.
             accept = (threshold.log() < log_ratio) | (~log_psi.isfinite() & new_log_psi.isfinite())
             chains.spins = torch.where(accept[:, None, None], proposed, chains.spins)
-            movable = torch.where(accept[:, None], new_movable, movable)
+            movable ^= turned & accept[:, None]
             count = torch.where(accept, new_count, count)
             log_psi = torch.where(accept, new_log_psi, log_psi)
             phase = torch.where(accept, new_phase, phase)
             accepted += accept.sum()
-            if offered is not None:
-                offered.accept(accept)
         chains.proposals += proposals
         return Sweep(log_psi, phase, accepted.item() / max(1, proposals * len(rows)))
 

@@ -42,19 +42,19 @@ def hotpath() -> Store:
         "forward": [
             forward("plain", 1.0, 0.3125),
             forward("fused", 0.8, 0.39),
-            forward("tiles", 0.5, 0.625),
+            forward("fourier", 0.5, 0.625),
             forward("plain", 2.2, 0.3, batch=512),
-            forward("tiles", 1.0, 0.66, batch=512),
+            forward("fourier", 1.0, 0.66, batch=512),
             # None of these counts: a small batch, one core, another lattice.
-            forward("tiles", 0.2, 0.2, batch=64),
+            forward("fourier", 0.2, 0.2, batch=64),
             forward("scalar", 50.0, 0.01, cores=1),
-            forward("tiles", 0.9, 0.3, cores=1),
-            forward("tiles", 0.4, 0.5, L=6),
+            forward("fourier", 0.9, 0.3, cores=1),
+            forward("fourier", 0.4, 0.5, L=6),
         ],
         "steps": [
             {"step": "fused pooled grid", "workload": "forward, large, 12x12, batch 256", "before_s": 1.0}
             | {"after_s": 0.8, "predicted": 1.4, "measured": 1.25, "remark": "fewer copies"},
-            {"step": "tiles in the cache", "workload": "forward, large, 12x12, batch 256", "before_s": 0.8}
+            {"step": "Fourier space, compiled", "workload": "forward, large, 12x12, batch 256", "before_s": 0.8}
             | {"after_s": 0.5, "predicted": None, "measured": 1.6, "remark": "tried first"},
         ],
         "samples_per_second": [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -19,35 +18,6 @@ class Ansatz(Protocol):
     """
 
     def __call__(self, spins: Tensor, /) -> tuple[Tensor, Tensor]: ...
-
-
-class Exchanges(Protocol):
-    """psi after exchanges in a number of configurations, of which a wave function may remember what it likes."""
-
-    def __call__(self, rows: Tensor, pairs: Tensor, *, remember: bool = False) -> tuple[Tensor, Tensor]:
-        """(log|psi|, phase), each of shape (n,).
-
-        Parameters
-        ----------
-        rows
-            Which configuration each exchange is made in, shape (n,), int64.
-        pairs
-            Sites that are nearest or next-nearest neighbours, with antiparallel spins, shape (n, 2).
-        remember
-            Whether :meth:`accept` may follow; then at most one exchange in each configuration.
-        """
-
-    def accept(self, accepted: Tensor) -> None:
-        """Make those of the last exchanges that ``accepted`` (n,), bool, says."""
-
-
-def exchanges(psi: Ansatz, spins: Tensor) -> Exchanges | None:
-    """What ``psi`` offers (as a method of this name) for exchanges in ``spins`` (batch, L, L); None if nothing.
-
-    Without it, psi of the configurations after the exchange is the same, only slower.
-    """
-    own: Callable[[Tensor], Exchanges | None] | None = getattr(psi, "exchanges", None)
-    return None if own is None else own(spins)
 
 
 def log_sum(log_psi: Tensor, phase: Tensor, dim: int) -> tuple[Tensor, Tensor]:

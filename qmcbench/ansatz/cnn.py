@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from qmcbench.ansatz import fused, layerwise
 from qmcbench.ansatz.base import log_product
-from qmcbench.ansatz.exchange_tiles import TiledExchanges
 from qmcbench.errors import UserError
 from qmcbench.reference import ModelSpec, model_spec
 
@@ -68,12 +67,6 @@ class CNN(nn.Module):
         return log_product(self.network().outputs(spins))
 
     @torch.no_grad()
-    def exchanges(self, spins: Tensor) -> CNNExchanges | None:
-        """psi after exchanges in ``spins`` (batch, L, L), where that is less work than the whole network."""
-        found = self.network().exchanges(spins)
-        return None if found is None else CNNExchanges(found)
-
-    @torch.no_grad()
     def log_derivatives(self, spins: Tensor, shares: Tensor | None = None) -> Tensor:
         """O_k = d log|psi| / d theta_k (paper Eq. 5), shape (batch, parameters), in the order of ``parameters()``.
 
@@ -100,19 +93,6 @@ class CNN(nn.Module):
         if self._fused is None or not same:
             self._fused, self._fused_values = fused.fuse(self), values
         return self._fused
-
-
-class CNNExchanges:
-    """:class:`~qmcbench.ansatz.base.Exchanges` of a network, its parameters as they were at the beginning."""
-
-    def __init__(self, tiled: TiledExchanges) -> None:
-        self.accept = tiled.accept
-        self._outputs = tiled.outputs
-
-    def __call__(self, rows: Tensor, pairs: Tensor, *, remember: bool = False) -> tuple[Tensor, Tensor]:
-        outputs, places = self._outputs(rows, pairs, remember)
-        log_psi, sign = log_product(outputs)
-        return log_psi[places], sign[places]
 
 
 class Convolution(nn.Module):

@@ -20,14 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qmcbench.ansatz.exchange_plan import Plan, plan
-from qmcbench.ansatz.exchange_tiles import TiledExchanges
-from qmcbench.ansatz.tiles import TiledNetwork
+from qmcbench.ansatz.fourier import FourierNetwork
 
 if TYPE_CHECKING:
     from qmcbench.ansatz.cnn import CNN
 
-TILED = (torch.float32, torch.float64)
+COMPILED = (torch.float32, torch.float64)
 
 
 class Layer(NamedTuple):
@@ -43,33 +41,20 @@ class FusedNetwork:
     def __init__(self, layers: list[Layer], head: Layer) -> None:
         self.layers = layers
         self.head = head
-        self._tiled: dict[int, tuple[TiledNetwork, Plan | None]] = {}
+        self._compiled: dict[int, FourierNetwork] = {}
 
     def outputs(self, spins: Tensor) -> Tensor:
         """All v_i of each configuration, shape (batch, L * L), in no particular order of sites."""
-        weight, tiled = self.head.weight, self._on(spins.shape[-1])
-        if tiled is not None:
-            return tiled[0].outputs(spins)
+        weight, L = self.head.weight, spins.shape[-1]
+        if not torch.is_grad_enabled() and weight.device.type == "cpu" and weight.dtype in COMPILED:
+            if L not in self._compiled:
+                self._compiled[L] = FourierNetwork(self, L)
+            return self._compiled[L].outputs(spins)
         # The two spins of a pair are the channels of the first grid.
         x = spins.to(weight.dtype).unflatten(-1, (-1, 2))
         for layer in self.layers:
             x = torch.maximum(*_parities(periodic_convolution(x, *layer)[1]))
         return F.linear(x, weight, self.head.bias).flatten(1)
-
-    def exchanges(self, spins: Tensor) -> TiledExchanges | None:
-        """What gives the outputs after exchanges in ``spins`` with less work, if that is to be had."""
-        network, plan = self._on(spins.shape[-1]) or (None, None)
-        return None if network is None or plan is None else TiledExchanges(network, plan, spins)
-
-    def _on(self, L: int) -> tuple[TiledNetwork, Plan | None] | None:
-        """The network in tiles on an L x L lattice, and the plan for exchanges; None where there are no tiles."""
-        weight = self.head.weight
-        if torch.is_grad_enabled() or weight.device.type != "cpu" or weight.dtype not in TILED:
-            return None
-        if L not in self._tiled:
-            network = TiledNetwork(self, L)
-            self._tiled[L] = network, plan(network)
-        return self._tiled[L]
 
 
 def periodic_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from qmcbench.ansatz.base import Ansatz, Exchanges, exchanges
+from qmcbench.ansatz.base import Ansatz
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.lattice import sublattice_a
 
@@ -30,33 +30,6 @@ class MarshallSign(nn.Module):
         return log_psi, phase * marshall_sign(spins)
 
     @torch.no_grad()
-    def exchanges(self, spins: Tensor) -> Exchanges | None:
-        """Those of the base, with the sign."""
-        found = exchanges(self.base, spins)
-        return None if found is None else _Signed(found, spins)
-
-    @torch.no_grad()
     def log_derivatives(self, spins: Tensor) -> Tensor:
         """Those of the base: a fixed sign does not change d log|psi|."""
         return log_derivatives(self.base, spins)
-
-
-class _Signed:
-    """Exchanges in configurations whose signs are known: one between the sublattices turns the sign over."""
-
-    def __init__(self, base: Exchanges, spins: Tensor) -> None:
-        self.base = base
-        self.sign = marshall_sign(spins)
-        self.on_a = sublattice_a(spins.shape[-1]).flatten().to(spins.device)
-
-    def __call__(self, rows: Tensor, pairs: Tensor, *, remember: bool = False) -> tuple[Tensor, Tensor]:
-        log_psi, phase = self.base(rows, pairs, remember=remember)
-        within = self.on_a[pairs[:, 0]] == self.on_a[pairs[:, 1]]
-        sign = torch.where(within, self.sign[rows], -self.sign[rows])
-        self.last = rows, sign
-        return log_psi, phase * sign
-
-    def accept(self, accepted: Tensor) -> None:
-        self.base.accept(accepted)
-        rows, sign = self.last
-        self.sign[rows[accepted]] = sign[accepted]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from qmcbench.ansatz.base import Ansatz, Exchanges, exchanges, log_sum
+from qmcbench.ansatz.base import Ansatz, log_sum
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
 
@@ -20,12 +20,6 @@ class C4(nn.Module):
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """(log|psi|, phase), each of shape (batch,)."""
         return log_sum(*self._terms(spins), dim=0)
-
-    @torch.no_grad()
-    def exchanges(self, spins: Tensor) -> Exchanges | None:
-        """Those of the base, for all rotations."""
-        found = exchanges(self.base, torch.cat(rotations(spins)))
-        return None if found is None else _Rotated(found, *spins.shape[:2])
 
     @torch.no_grad()
     def log_derivatives(self, spins: Tensor) -> Tensor:
@@ -49,22 +43,3 @@ class C4(nn.Module):
 def rotations(spins: Tensor) -> list[Tensor]:
     """The configurations (batch, L, L) rotated by 0, 90, 180 and 270 degrees."""
     return [spins.rot90(turns, (-2, -1)) for turns in range(4)]
-
-
-class _Rotated:
-    """Exchanges in all rotations of ``count`` configurations, which stand one behind another."""
-
-    def __init__(self, base: Exchanges, count: int, L: int) -> None:
-        self.base = base
-        self.first = count * torch.arange(4)[:, None]
-        # Where each site goes: the argsort of a permutation is its inverse.
-        sites = torch.arange(L * L).view(1, L, L)
-        self.site = torch.cat([rotated.flatten().argsort()[None] for rotated in rotations(sites)])
-
-    def __call__(self, rows: Tensor, pairs: Tensor, *, remember: bool = False) -> tuple[Tensor, Tensor]:
-        images, sites = (self.first + rows).flatten(), self.site[:, pairs].flatten(0, 1)
-        log_psi, phase = self.base(images, sites, remember=remember)
-        return log_sum(log_psi.view(4, -1), phase.view(4, -1), dim=0)
-
-    def accept(self, accepted: Tensor) -> None:
-        self.base.accept(accepted.repeat(4))

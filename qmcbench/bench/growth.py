@@ -75,14 +75,8 @@ def fit(points: Mapping[int, float]) -> Fit:
 
 @cache
 def forward_operations(network: str, L: int) -> int:
-    """Floating-point operations of the fused network for one configuration."""
-    return 2 * timing.fused_multiply_adds(CNN(network), L)
-
-
-@cache
-def exchange_operations(network: str, L: int) -> float:
-    """Those of psi after an exchange of neighbours in a configuration whose psi is known."""
-    return 2 * timing.exchange_multiply_adds(CNN(network), L)
+    """Floating-point operations of psi of one configuration, without transforms."""
+    return 2 * timing.fourier_multiply_adds(CNN(network), L)
 
 
 @cache
@@ -92,13 +86,13 @@ def derivatives_operations(network: str, L: int) -> int:
 
 
 def sweep_operations(network: str, L: int, samples: int) -> float:
-    """Those of a forward pass where the chains are, and of one exchange for each of L^2 proposals."""
-    return samples * (forward_operations(network, L) + L * L * exchange_operations(network, L))
+    """Those of a forward pass where the chains are, and of one for each of L^2 proposals."""
+    return samples * (1 + L * L) * forward_operations(network, L)
 
 
 def local_energy_operations(network: str, L: int, samples: int) -> float:
     """Those of the connected configurations: about half of the 4 L^2 bonds join antiparallel spins."""
-    return samples * 2 * L * L * exchange_operations(network, L)
+    return samples * 2 * L * L * forward_operations(network, L)
 
 
 def iteration_operations(network: str, L: int, samples: int) -> float:
@@ -192,13 +186,12 @@ class Curve:
         return size
 
 
-_FORWARD = "every output reads the same number of inputs: L^2 each; L^2 outputs of each configuration are kept"
-_EXCHANGE = "L^2 sites each, less what the first layers save on larger lattices"
-_SWEEP = f"L^2 proposals of {_EXCHANGE}"
-_LOCAL_ENERGY = f"about 2 L^2 connected configurations of {_EXCHANGE}"
+_FORWARD = "the same products for each of L^2 / 4 frequencies; L^2 outputs of each configuration are kept"
+_SWEEP = "L^2 proposals of L^2 sites each"
+_LOCAL_ENERGY = "about 2 L^2 connected configurations of L^2 sites each"
 _DERIVATIVES = "one pass over L^2 sites forward and one back; memory is N_p numbers a sample, and chunks of one size"
-_ITERATION = f"L^2 proposals and 2 L^2 connected configurations of {_EXCHANGE}; memory grows until a chunk is full"
-_CHAINS = "each chain costs the same, once the tiles of 16 chains are enough for every core"
+_ITERATION = "L^2 proposals and 2 L^2 connected configurations of L^2 sites each; memory grows until a chunk is full"
+_CHAINS = "each chain costs the same, once there are enough tiles of 16 chains for every core"
 _ITERATION_CHAINS = f"{_CHAINS}; the Gram matrix, quadratic in the chains, is a small part"
 _SAMPLES = "each sample costs the same; memory is N_p numbers a sample and the windows of one chunk"
 _LAYOUTS = "the multiply-adds of the three layouts, which are no power of N_p; memory is N_p numbers a sample"

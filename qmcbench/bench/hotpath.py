@@ -16,17 +16,22 @@ from qmcbench.ansatz.base import log_product
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench import baseline, launch, operations, worker_derivatives
 from qmcbench.bench.hotpath_steps import (
-    Exchanged,
     Row,
     derivatives_step,
-    exchange_steps,
     gram_step,
     in_turn,
     step_row,
     summary,
 )
 from qmcbench.bench.suite import J2
-from qmcbench.bench.timing import REPEATS, fused_multiply_adds, gemm_rate, plain_multiply_adds, random_spins
+from qmcbench.bench.timing import (
+    REPEATS,
+    fourier_multiply_adds,
+    fused_multiply_adds,
+    gemm_rate,
+    plain_multiply_adds,
+    random_spins,
+)
 from qmcbench.config import Sampling, Wavefunction
 from qmcbench.hamiltonian import J1J2
 from qmcbench.provenance import available_cores
@@ -56,7 +61,6 @@ class Sizes:
 
     gemm: int
     forward: tuple[Forward, ...]
-    exchanged: tuple[Exchanged, ...]
     derivatives: tuple[str, int, int]
     """Network, L and samples."""
     gram: tuple[int, int]
@@ -78,11 +82,6 @@ FULL = Sizes(
         Forward("small", 10, 1024),
         Forward("large", 24, 64),
     ),
-    exchanged=(
-        Exchanged("medium", 10, chains=256, samples=64),
-        Exchanged("large", 12, chains=64, samples=16),
-        Exchanged("large", 24, chains=16, samples=2),
-    ),
     derivatives=("medium", 10, 256),
     gram=(1024, 16249),
     sampling=("large", 12, 64),
@@ -92,7 +91,6 @@ FULL = Sizes(
 QUICK = Sizes(
     gemm=256,
     forward=(Forward("small", 4, 32, scalar=True), Forward("medium", 4, 32)),
-    exchanged=(Exchanged("small", 10, chains=16, samples=1),),
     derivatives=("small", 4, 32),
     gram=(256, 3531),
     sampling=("small", 4, 8),
@@ -104,7 +102,7 @@ QUICK = Sizes(
 def total(quick: bool) -> int:
     """How many measurements :func:`measure` makes."""
     sizes = QUICK if quick else FULL
-    return len(sizes.forward) + len(sizes.exchanged) + 4
+    return len(sizes.forward) + 4
 
 
 def measure(
@@ -152,9 +150,6 @@ def measure(
             forward += rows
             steps += found
             finished()
-        for exchanged in sizes.exchanged:
-            steps += exchange_steps(exchanged, sizes.repeats)
-            finished()
         steps.append(derivatives_step(*sizes.derivatives, sizes.repeats))
         finished()
         steps.append(gram_step(*sizes.gram, sizes.repeats))
@@ -192,16 +187,20 @@ def _forward(work: Forward, repeats: int, sgemm: float) -> tuple[list[Row], list
             | summary(seconds)
             | {"GFs": rate, "fraction_of_sgemm": rate / sgemm}
         )
-    counted = plain_multiply_adds(network, work.L) / fused_multiply_adds(network, work.L)
+    plain, pooled, fourier = (
+        count(network, work.L) for count in (plain_multiply_adds, fused_multiply_adds, fourier_multiply_adds)
+    )
+    saved = "from the multiply-adds saved"
     return rows, [
-        step_row("fused pooled grid", str(work), times, "plain", "fused", "from the multiply-adds saved", counted),
+        step_row("fused pooled grid", str(work), times, "plain", "fused", saved, plain / pooled),
         step_row(
-            "tiles in the cache",
+            "Fourier space, compiled",
             str(work),
             times,
             "fused",
-            "tiles",
-            "predicted for medium alone, before it was written: from 0.28 of sgemm to 0.6",
+            "fourier",
+            f"{saved}, without the transforms; the fused form is PyTorch's convolution",
+            pooled / fourier,
         ),
     ]
 
@@ -211,14 +210,14 @@ def _forms(network: CNN, spins: Tensor, scalar: bool) -> dict[str, Callable[[], 
     plain, pooled = operations.steps(network, operations.Torch()), fused.fuse(network)
 
     def by_torch() -> Tensor:
-        # With gradients on it leaves the tiles; none is recorded, since no parameter asks for one.
+        # With gradients on it is PyTorch's convolution; none is recorded, since no parameter asks for one.
         with torch.enable_grad():
             return torch.stack(log_product(pooled.outputs(spins)))
 
     forms: dict[str, Callable[[], Tensor]] = {
         "plain": lambda: operations.run(plain, operations.grid(network, spins)),
         "fused": by_torch,
-        "tiles": lambda: torch.stack(network(spins)),
+        "fourier": lambda: torch.stack(network(spins)),
     }
     if scalar:
         loops = operations.steps(network, baseline.Loops())
@@ -231,7 +230,7 @@ def _agree_in_psi(forms: Mapping[str, Callable[[], Tensor]], work: Forward) -> N
     """See that log|psi| is the same in every form, of as many configurations as it takes."""
     found = {form: call() for form, call in forms.items()}
     for form, values in found.items():
-        difference = (values[0] - found["tiles"][0, : values.shape[1]]).abs().max().item()
+        difference = (values[0] - found["fourier"][0, : values.shape[1]]).abs().max().item()
         if values.requires_grad or not difference <= baseline.TOLERANCE * work.L**2:
             raise ArithmeticError(f"{work}: log|psi| of the form {form} differs by {difference:.1e}")
 

@@ -9,21 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from qmcbench.ansatz.base import Ansatz, log_product
+from qmcbench.ansatz.base import log_product
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
-from qmcbench.bench import baseline, kernels, operations
-from qmcbench.bench.suite import J2
-from qmcbench.bench.timing import exchange_multiply_adds, fused_multiply_adds, random_spins
+from qmcbench.bench import kernels, operations
+from qmcbench.bench.timing import random_spins
 from qmcbench.comm import Serial
-from qmcbench.hamiltonian import J1J2
-from qmcbench.local_energy import local_energies
-from qmcbench.sampler import Chains, Sampler
 from qmcbench.sr.solvers import COLUMNS, add_lower
 
 Work = Callable[[], object]
@@ -32,8 +28,6 @@ Times = Mapping[str, Sequence[float]]
 Row = dict[str, Any]
 
 STATED = {
-    # As fractions of sgemm.
-    ("tiles in the cache", "forward, medium, 10x10, batch 1024"): 0.6 / 0.28,
     ("one triangle of the Gram matrix", "1024 x 16249, float64"): 1.75,
 }
 """Predictions written down before the step was: times as fast, by step and workload. Others are counted, or none."""
@@ -41,16 +35,6 @@ PARTING = 1e-10
 """Largest relative difference between two forms in float64, in norm, for a time to count."""
 CHUNK = 256
 """Samples that torch.func differentiates at once; its memory is proportional, and more are no faster."""
-
-
-class Exchanged(NamedTuple):
-    """A sweep, and local energies, with exchanges and without."""
-
-    network: str
-    L: int
-    chains: int
-    samples: int
-    """Whose local energies are computed."""
 
 
 def in_turn(works: Mapping[str, Work], repeats: int) -> dict[str, list[float]]:
@@ -62,42 +46,6 @@ def in_turn(works: Mapping[str, Work], repeats: int) -> dict[str, list[float]]:
         for name, work in works.items():
             times[name].append(kernels.timed(Serial(), work)[0])
     return times
-
-
-@torch.no_grad()
-def exchange_steps(work: Exchanged, repeats: int) -> list[Row]:
-    """Sampling and local energies: psi of the whole configuration, against what an exchange changes in it."""
-    network, L = CNN(work.network), work.L
-    spins, sampler, hamiltonian = random_spins(L, work.chains), Sampler(L, seed=0), J1J2(L, J2)
-    few = spins[: work.samples]
-    log_psi, sign = network(few)
-
-    def sweep(psi: Ansatz) -> Tensor:
-        chains = Chains(spins.clone(), torch.arange(work.chains))
-        return sampler.advance(psi, chains, L * L, 2.0).log_psi
-
-    # A plain function offers nothing but psi.
-    forms: dict[str, Ansatz] = {"whole": lambda spins: network(spins), "change": network}
-    counted = fused_multiply_adds(network, L) / exchange_multiply_adds(network, L)
-    rows = []
-    for name, call in (
-        (f"a sweep of {work.chains} chains", sweep),
-        (
-            f"local energies of {work.samples} configurations",
-            lambda psi: local_energies(psi, hamiltonian, few, log_psi, sign),
-        ),
-    ):
-        works = {form: partial(call, psi) for form, psi in forms.items()}
-        workload = f"{name}, {work.network}, {L}x{L}"
-        # One chain in a hundred may decide otherwise at the last digit.
-        difference = torch.quantile((works["change"]() - works["whole"]()).abs(), 0.99).item()
-        if not difference <= baseline.TOLERANCE * L**2:
-            raise ArithmeticError(f"{workload}: the forms differ by {difference:.1e}")
-        times = in_turn(works, repeats)
-        rows.append(
-            step_row("exchanges", workload, times, "whole", "change", "from the multiply-adds saved", counted)
-        )
-    return rows
 
 
 class _Plain(nn.Module):

@@ -28,8 +28,7 @@ from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench import kernels, suite
 from qmcbench.bench.timing import (
     clock,
-    exchange_multiply_adds,
-    fused_multiply_adds,
+    fourier_multiply_adds,
     gemm_rate,
     plain_multiply_adds,
     random_spins,
@@ -197,22 +196,22 @@ def cost(phase: str, model: str, L: int, samples: int) -> Cost:
     """Operations and bytes of a phase of :func:`qmcbench.bench.suite.phase`, on the configurations it runs on.
 
     forward: spins in, amplitudes out. sweep: L * L proposals, all evaluated, and the amplitudes to start from; spins
-    in and out. local_energy: psi of every connected configuration, those with an antiparallel pair exchanged. What an
-    exchange leaves as it was is not counted, nor what is remembered for it; spins and amplitudes in, energies out.
-    log_derivatives: spins in, derivatives out. All read the parameters.
+    in and out. local_energy: psi of every connected configuration, those with an antiparallel pair exchanged; spins
+    and amplitudes in, energies out. log_derivatives: spins in, derivatives out. All read the parameters. The
+    transforms of psi's evaluation in Fourier space are not counted.
     """
     with torch.no_grad():
         network = CNN(model)
-        forward, exchange = 2 * fused_multiply_adds(network, L), 2 * exchange_multiply_adds(network, L)
+        forward = 2 * fourier_multiply_adds(network, L)
     spins, parameters = samples * L * L, FLOAT * network.spec.parameters
     match phase:
         case "forward":
             return Cost(forward * samples, spins + parameters + AMPLITUDE * samples)
         case "sweep":
-            return Cost(round(forward + L * L * exchange) * samples, 2 * spins + parameters + AMPLITUDE * samples)
+            return Cost(forward * (1 + L * L) * samples, 2 * spins + parameters + AMPLITUDE * samples)
         case "local_energy":
             connected = int(J1J2(L, suite.J2).antiparallel(random_spins(L, samples)).sum())
-            return Cost(round(exchange * connected), spins + parameters + (AMPLITUDE + DOUBLE) * samples)
+            return Cost(forward * connected, spins + parameters + (AMPLITUDE + DOUBLE) * samples)
         case "log_derivatives":
             return Cost(2 * samples * derivative_products(network, L), spins + parameters + parameters * samples)
     raise ValueError(phase)

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
-from qmcbench.ansatz.exchange_plan import multiply_adds, plan
-from qmcbench.ansatz.tiles import TiledNetwork
+from qmcbench.ansatz.fourier import multiply_adds
 from qmcbench.comm import Serial
 from qmcbench.config import Scalapack, Wavefunction
 from qmcbench.hamiltonian import J1J2
@@ -80,14 +79,9 @@ def fused_multiply_adds(network: CNN, L: int) -> int:
 
 
 @torch.no_grad()
-def exchange_multiply_adds(network: CNN, L: int) -> float:
-    """Multiply-adds of psi after one exchange of neighbours (the mean of their classes), as the package does it."""
-    whole = fused_multiply_adds(network, L)
-    tiled = TiledNetwork(network.network(), L)
-    found = plan(tiled)
-    if found is None:
-        return whole
-    return whole * statistics.fmean(multiply_adds(tiled, found)) / sum(multiply_adds(tiled, [[]]))
+def fourier_multiply_adds(network: CNN, L: int) -> int:
+    """Multiply-adds of one forward as the package does it, in Fourier space, without those of the transforms."""
+    return multiply_adds(network.network(), L)
 
 
 @torch.no_grad()

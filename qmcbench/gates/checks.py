@@ -7,7 +7,6 @@ against the full sum at fixed parameters, two-sided), *variational* (E + z sigma
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from qmcbench import reference
-from qmcbench.ansatz.base import Ansatz, Exchanges, exchanges
+from qmcbench.ansatz.base import Ansatz
 from qmcbench.ansatz.derivatives import log_derivatives
-from qmcbench.hamiltonian import J1J2, antiparallel, exchange
+from qmcbench.hamiltonian import J1J2, antiparallel
 from qmcbench.lattice import all_configurations, nearest_bonds
 from qmcbench.local_energy import local_energies
 from qmcbench.sampler import Chains, Sampler
@@ -140,47 +139,6 @@ def derivatives(psi: nn.Module, L: int, seed: int = 0) -> Check:
         1e-8,
         "Per-sample log-derivatives along random directions equal central finite differences (relative to |O| |d|).",
     )
-
-
-@torch.no_grad()
-def exchanged(psi: Ansatz, L: int, seed: int = 0) -> Check:
-    """What a wave function offers for exchanges (:func:`qmcbench.ansatz.base.exchanges`) against psi itself.
-
-    All exchanges of neighbours in random configurations, before and after some were accepted. A wave function that
-    offers nothing passes: it is then always asked for psi.
-    """
-    chains, hamiltonian = Chains.neel(L, 8), J1J2(L, 0.5)
-    Sampler(L, seed).advance(psi, chains, 2 * L * L, 0.0)
-    offered, worst = exchanges(psi, chains.spins), 0.0
-    offers = "before and after some are accepted" if offered is not None else "it offers none"
-    if offered is not None:
-        # Tensor's max, unlike Python's, does not pass over a nan.
-        worst = float(torch.stack(list(_exchange_differences(psi, offered, hamiltonian, chains.spins))).max())
-    return Check(
-        f"exchanges, {L}x{L}",
-        "exact",
-        worst,
-        1e-9,
-        f"psi after every exchange of neighbours equals psi of the configuration ({offers}; relative difference).",
-    )
-
-
-def _exchange_differences(psi: Ansatz, offered: Exchanges, hamiltonian: J1J2, spins: Tensor) -> Iterator[Tensor]:
-    for _ in range(3):
-        rows, bond = hamiltonian.antiparallel(spins).nonzero(as_tuple=True)
-        pairs = hamiltonian.bonds[bond]
-        log_psi, phase = offered(rows, pairs)
-        expected_log_psi, expected_phase = psi(exchange(spins, rows, pairs))
-        difference = phase * (log_psi - expected_log_psi).exp() - expected_phase
-        yield difference.abs().max()
-        # The middle one of each configuration's exchanges is proposed; every other configuration accepts it.
-        middle = torch.searchsorted(rows, torch.arange(len(spins))) + rows.bincount() // 2
-        offered(rows[middle], pairs[middle], remember=True)
-        accepted = torch.arange(len(spins)) % 2 == 0
-        offered.accept(accepted)
-        made = middle[accepted]
-        spins = spins.clone()
-        spins[rows[made]] = exchange(spins, rows[made], pairs[made])
 
 
 def solvers(psi: nn.Module, J2: float, seed: int = 0) -> Check:

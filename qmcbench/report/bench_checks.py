@@ -12,7 +12,7 @@ from qmcbench.report.plots import Result
 
 PEERS = ("netket", "quantax")
 """Those that an iteration is to be compared with."""
-FORMS = ("fused", "tiles")
+FORMS = ("fused", "fourier")
 """The package's own ways of a forward pass, the fastest of which counts."""
 PEER_BOUND, PEER_AIM = 3.0, 10.0
 GIB = 2**30

@@ -30,7 +30,7 @@ from qmcbench.report.plots import (
 from qmcbench.report.scaling_plots import log_axis
 
 Numbers = Sequence[float] | NDArray[np.float64]
-FORM_COLOURS = {"scalar": GREY, "plain": ORANGE, "fused": SKY, "tiles": BLUE}
+FORM_COLOURS = {"scalar": GREY, "plain": ORANGE, "fused": SKY, "fourier": BLUE}
 OPERATION_COLOURS = {
     "conv2d": BLUE,
     "max_pool": VERMILION,
@@ -94,8 +94,8 @@ def _forwards(rows: list[Result], sgemm: float, origin: str) -> Plot:
     caption = (
         "Rate of a forward pass (fused multiply-adds) over that of a single-precision matrix product, "
         f"{number(sgemm)} GF/s in the same session. Colours tell the forms apart: the scalar loops, PyTorch's plain "
-        "operations, and this package's fused network and tiles. Medians; whiskers: fastest and slowest repeat. "
-        f"{origin}"
+        "operations, and this package's fused network and its form in Fourier space, which needs fewer multiply-adds "
+        f"than are counted. Medians; whiskers: fastest and slowest repeat. {origin}"
     )
     size = (WIDTH, 0.9 + 0.24 * len(rows))
     return Plot("forward", "Forward pass against sgemm", caption, render("forward", size, draw))

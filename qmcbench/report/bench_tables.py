@@ -56,7 +56,8 @@ def hotpath(results: Result) -> list[Table]:
     ]  # fmt: skip
     caption = (
         "One forward pass of a batch, float32. Plain: PyTorch's own operations, one after another; scalar: plain "
-        "loops on one core; fused and tiles: this package's. GF/s: the network's fused multiply-adds, counted as two "
+        "loops on one core; fused and fourier: this package's. GF/s: the network's fused multiply-adds, of which "
+        "Fourier space needs a fraction (so rates above sgemm's are no mistake), counted as two "
         f"operations each, over the median time; sgemm, by the same library: {number(results['sgemm_GFs'])} GF/s on "
         f"{results['threads']} threads."
     )

@@ -54,7 +54,7 @@ def test_parameters_have_the_names_of_the_authors_checkpoint() -> None:
 @pytest.mark.parametrize("L", SIZES)
 @pytest.mark.parametrize("model", MODELS)
 def test_fused_is_plain(model: str, L: int) -> None:
-    """The tiled form is the paper's network: same outputs, log|psi| and sign in float64, signs mixed."""
+    """The form in Fourier space is the paper's network: same outputs, log|psi| and sign in float64, signs mixed."""
     network, spins = lively(model), random_spins(L, 6)
     assert_same_function(network, spins)
     with torch.no_grad():

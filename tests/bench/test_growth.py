@@ -85,7 +85,7 @@ def test_operations_of_the_covariance_are_those_that_are_done() -> None:
 def test_half_of_the_bonds_connect() -> None:
     """As the count of local energies says."""
     found = J1J2(10, 0.5).antiparallel(random_spins(10, 200)).sum() / 200
-    forwards = growth.local_energy_operations("small", 10, 1) / growth.exchange_operations("small", 10)
+    forwards = growth.local_energy_operations("small", 10, 1) / growth.forward_operations("small", 10)
     assert float(found) == pytest.approx(forwards, rel=0.02)
 
 
@@ -98,14 +98,14 @@ def expected(what: str, variable: str, quantity: str = "operations") -> float:
 
 def test_expected_exponents() -> None:
     """Powers are powers; sums lie where their terms say."""
-    assert expected("forward", "L") == pytest.approx(2)
+    # Frequencies that are real cost less, and are fewer on larger lattices.
+    assert expected("forward", "L") == pytest.approx(2, abs=0.03)
     assert expected("forward", "L", "bytes") == pytest.approx(2)
     assert expected("log_derivatives", "L") == pytest.approx(2)
     assert expected("log_derivatives", "L", "bytes") == pytest.approx(0, abs=0.05)
-    # 4 without what exchanges leave as it was, which is the more the larger the lattice.
-    assert 2.5 < expected("local_energy", "L") < 3
-    assert 2.5 < expected("sweep", "L") < 3
-    assert 2.5 < expected("iteration", "L") < 3
+    assert expected("local_energy", "L") == pytest.approx(4, abs=0.03)
+    assert expected("sweep", "L") == pytest.approx(4, abs=0.03)
+    assert 3.9 < expected("iteration", "L") < 4
     assert expected("sweep", "chains") == pytest.approx(1)
     assert expected("local_energy", "chains") == pytest.approx(1)
     assert 1 < expected("iteration", "chains") < 1.1

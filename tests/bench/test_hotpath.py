@@ -10,7 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from qmcbench import checkpoint
-from qmcbench.ansatz import cnn, layerwise, tiles
+from qmcbench.ansatz import fourier, layerwise
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench import hotpath, hotpath_steps, kernels, launch, operations, timing, worker_derivatives
 from qmcbench.checkpoint import Checkpoint
@@ -57,20 +57,20 @@ def test_plain_multiply_adds(model: str, saved: float) -> None:
 
 
 def test_forms_are_what_they_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the tiles run tiled, none records gradients, and all are the network of the paper's Sec. 3.1."""
+    """Only one runs in Fourier space, none records gradients, and all are the network of the paper's Sec. 3.1."""
     network, spins = plain.lively("small", dtype=torch.float32).requires_grad_(False), timing.random_spins(4, 8)
-    tiled: list[int] = []
-    real = tiles.TiledNetwork.outputs
+    calls: list[int] = []
+    real = fourier.FourierNetwork.outputs
     monkeypatch.setattr(
-        tiles.TiledNetwork, "outputs", lambda self, spins: tiled.append(len(spins)) or real(self, spins)
+        fourier.FourierNetwork, "outputs", lambda self, spins: calls.append(len(spins)) or real(self, spins)
     )
     with torch.no_grad():
         expected = torch.stack(plain.log_psi(network.spec, plain.parameters_of(network), spins))
         for name, form in hotpath._forms(network, spins, scalar=True).items():
             found = form()
             assert not found.requires_grad
-            assert bool(tiled) == (name == "tiles"), name
-            tiled.clear()
+            assert bool(calls) == (name == "fourier"), name
+            calls.clear()
             torch.testing.assert_close(found.float(), expected[:, : found.shape[1]], atol=1e-4, rtol=1e-4)
 
 
@@ -90,13 +90,6 @@ def _broken_triangle(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def _broken_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = cnn.CNNExchanges.__call__
-    monkeypatch.setattr(
-        cnn.CNNExchanges, "__call__", lambda self, *asked, **how: (real(self, *asked, **how)[0] + 1, torch.ones(1))
-    )
-
-
 def _broken_pooling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations.Torch, "max_pool", lambda self, x: x.flatten(2)[..., ::2].unflatten(2, (4, -1)))
 
@@ -106,14 +99,13 @@ def _broken_pooling(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (_broken_gradient, lambda: hotpath_steps.derivatives_step(*hotpath.QUICK.derivatives, 1)),
         (_broken_triangle, lambda: hotpath_steps.gram_step(*hotpath.QUICK.gram, 1)),
-        (_broken_exchange, lambda: hotpath_steps.exchange_steps(hotpath.QUICK.exchanged[0], 1)),
         (_broken_pooling, lambda: hotpath._forward(hotpath.QUICK.forward[0], 1, 1.0)),
     ],
 )
 def test_forms_that_differ_are_not_timed(
     break_it: Callable[[pytest.MonkeyPatch], None], work: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One wrong gradient, exchanges off by a factor, a scaled triangle, a pooling of the wrong site: no time."""
+    """One wrong gradient, a scaled triangle, a pooling of the wrong site: no time."""
     break_it(monkeypatch)
     for module in (hotpath, hotpath_steps):
         monkeypatch.setattr(module, "in_turn", lambda works, repeats: pytest.fail("timed"))
@@ -189,8 +181,8 @@ def test_measure(in_process: list[dict[str, Any]], monkeypatch: pytest.MonkeyPat
     assert torch.get_num_threads() == before
     assert steps == list(range(1, hotpath.total(True) + 1))
     assert [(row["network"], row["form"]) for row in found["forward"]] == [
-        *(("small", form) for form in ("plain", "fused", "tiles", "scalar")),
-        *(("medium", form) for form in ("plain", "fused", "tiles")),
+        *(("small", form) for form in ("plain", "fused", "fourier", "scalar")),
+        *(("medium", form) for form in ("plain", "fused", "fourier")),
     ]
     for row in found["forward"]:
         flops = 2 * timing.fused_multiply_adds(CNN(row["network"]), row["L"]) * row["batch"]

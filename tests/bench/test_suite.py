@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from qmcbench.ansatz.tiles import TiledNetwork
+from qmcbench.ansatz.fourier import FourierNetwork
 from qmcbench.bench import asv_run, launch, suite
 from qmcbench.errors import UserError
 
@@ -114,17 +114,17 @@ def test_a_workload_is_made_once() -> None:
     assert suite.operation("bias", "small-4", 8) is not suite.operation("bias", "small-4", 32)
 
 
-def test_fused_is_the_tiled_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fused_is_what_sampling_uses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is timed as "fused", and as the forward pass, is the form that sampling uses, whoever calls it."""
     calls: list[int] = []
-    outputs = TiledNetwork.outputs
+    outputs = FourierNetwork.outputs
 
-    def record(self: TiledNetwork, spins: Tensor) -> Tensor:
+    def record(self: FourierNetwork, spins: Tensor) -> Tensor:
         calls.append(len(spins))
         return outputs(self, spins)
 
     fused, forward = suite.operation("fused", "small-4", 24), suite.phase("forward", "small-4", 12)
-    monkeypatch.setattr(TiledNetwork, "outputs", record)
+    monkeypatch.setattr(FourierNetwork, "outputs", record)
     fused()
     forward()
     assert calls == [24, 12]

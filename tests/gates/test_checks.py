@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qmcbench.ansatz.base import Exchanges
 from qmcbench.config import Wavefunction
 from qmcbench.gates import checks
 from qmcbench.gates.checks import Check
@@ -76,33 +75,6 @@ def test_derivatives(psi: nn.Module, mutate: Callable[[Tensor], Tensor]) -> None
     assert checks.derivatives(psi, 4).passed
     assert not checks.derivatives(Wrapped(psi, mutate), 4).passed
     assert torch.equal(nn.utils.parameters_to_vector(psi.parameters()), before)
-
-
-@pytest.mark.parametrize("broken", ["amplitude", "phase", "accept"])
-def test_exchanges(psi: nn.Module, broken: str) -> None:
-    """Passes as it is and for a plain function; a wrong amplitude, sign or a forgotten acceptance fails."""
-    assert 0 < checks.exchanged(psi, 10).value < 1e-9
-    assert checks.exchanged(lambda spins: psi(spins), 10).value == 0
-
-    class Broken:
-        def __init__(self, own: Exchanges) -> None:
-            self.own = own
-
-        def __call__(self, rows: Tensor, pairs: Tensor, *, remember: bool = False) -> tuple[Tensor, Tensor]:
-            log_psi, phase = self.own(rows, pairs, remember=remember)
-            return log_psi + 1e-7 * (broken == "amplitude"), phase * (1 - 2 * (broken == "phase"))
-
-        def accept(self, accepted: Tensor) -> None:
-            self.own.accept(accepted & (broken != "accept"))
-
-    class Offering(nn.Module):
-        def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
-            return psi(spins)
-
-        def exchanges(self, spins: Tensor) -> Broken:
-            return Broken(psi.exchanges(spins))
-
-    assert not checks.exchanged(Offering(), 10).passed
 
 
 def test_solvers(psi: nn.Module) -> None:

@@ -222,7 +222,7 @@ def test_sections_and_their_numbers(whole: tuple[Path, list[Path]]) -> None:
     ]
     assert row(own, "netket", "form im2col, x64 True")[-1] == "**exit status 137**"
     own = section(text, "Hot path")
-    assert row(own, "large, 12x12", "256", "tiles", "2")[4:] == [
+    assert row(own, "large, 12x12", "256", "fourier", "2")[4:] == [
         "500 ms",
         "400 ms..600 ms",
         "5",
@@ -230,9 +230,9 @@ def test_sections_and_their_numbers(whole: tuple[Path, list[Path]]) -> None:
         "0.62",
         "2.00",
     ]
-    assert row(own, "large, 12x12", "256", "tiles", "1")[-1] == "–"
+    assert row(own, "large, 12x12", "256", "fourier", "1")[-1] == "–"
     assert row(own, "fused pooled grid")[2:] == ["1 s", "800 ms", "1.40", "1.25", "fewer copies"]
-    assert row(own, "tiles in the cache")[4:6] == ["–", "1.60"]
+    assert row(own, "Fourier space, compiled")[4:6] == ["–", "1.60"]
     assert row(own, "liang, 12x12")[1:] == [
         "C4", "random", "64", "144", "8", "7.5..8.25", "5", "50 %", "one sweep"
     ]  # fmt: skip

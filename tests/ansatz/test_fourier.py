@@ -1,0 +1,126 @@
+"""Fourier transforms and the network in Fourier space, against NumPy and the fused form."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from numba import njit
+from plain import lively, random_spins
+
+from qmcbench.ansatz import fourier
+from qmcbench.ansatz.fourier import FourierNetwork
+from qmcbench.ansatz.fourier_codelets import frequencies, transformed, transposed
+from qmcbench.ansatz.vector_code import Vectors, routine, vectors
+from qmcbench.bench.timing import fourier_multiply_adds
+
+NARROW = {4: Vectors(4, 32, 16), 8: Vectors(8, 32, 16)}
+"""A processor with half as many and half as long registers as the best."""
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 18, 36])
+def test_transforms(n: int) -> None:
+    """The sums of cosines and sines as they are defined, and the transposed map, for lengths of every kind."""
+    own = vectors(8)
+
+    def forth(code, x, z):
+        for place, value in enumerate(transformed(code, [code.load(code.behind(x, j)) for j in range(n)])):
+            code.store(value, code.behind(z, place))
+
+    def back(code, x, z):
+        for place, value in enumerate(transposed(code, [code.load(code.behind(x, j)) for j in range(n)])):
+            code.store(value, code.behind(z, place))
+
+    both = routine(own, forth), routine(own, back)
+    angles = 2 * np.pi * np.outer(np.arange(n), np.arange(n)) / n
+    parts = [np.cos(angles[0])]
+    for k in range(1, n // 2 + 1):
+        parts += [np.cos(angles[k]), np.sin(angles[k])] if 2 * k < n else [np.cos(angles[k])]
+    matrix = np.array(parts)
+    memory = np.zeros((2 * n + 1) * own.lanes)
+    skip = -memory.ctypes.data % own.size // 8
+    x, z = memory[skip : skip + 2 * n * own.lanes].reshape(2, n, own.lanes)
+    for call, expected in zip(both, (matrix, matrix.T), strict=True):
+        x[:] = np.random.default_rng(n).normal(size=x.shape)
+
+        @njit
+        def run(source: int, target: int, call=call) -> None:
+            call((source, target))
+
+        run(x.ctypes.data, z.ctypes.data)
+        np.testing.assert_allclose(z, expected @ x, atol=1e-13 * n)
+
+
+@pytest.mark.parametrize("L", [4, 6, 10, 12, 18])
+def test_frequencies_are_complete(L: int) -> None:
+    """Each of the L^2 / 2 frequencies stands there once, a complex one for its conjugate too."""
+    P, found = L // 2, []
+    for each in frequencies(L, P):
+        for row, column in each if each.real else {each.cosine}:
+            found.append((row % L, column % P))
+            if not each.real:
+                found.append((-row % L, -column % P))
+    assert sorted(found) == [(row, column) for row in range(L) for column in range(P)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("model", "L"), [("small", 12), ("medium", 14), ("large", 8), ("small", 18)])
+def test_narrow_vectors(model: str, L: int, dtype: torch.dtype) -> None:
+    """Short and few registers give the same function as this processor's, and both that of the fused form."""
+    network, spins = lively(model, dtype=dtype), random_spins(L, 21)
+    bound = 1e-12 if dtype == torch.float64 else 1e-5
+    with torch.no_grad():
+        fused = network.network()
+        own = FourierNetwork(fused, L).outputs(spins)
+        narrow = FourierNetwork(fused, L, NARROW[own.element_size()]).outputs(spins)
+    expected = fused.outputs(spins)
+    torch.testing.assert_close(own, expected, rtol=0, atol=bound)
+    torch.testing.assert_close(narrow, expected, rtol=0, atol=bound)
+
+
+def test_rounding_in_float32() -> None:
+    """The largest error on the largest published lattice is that of a direct convolution, within a factor of two."""
+    spins = random_spins(24, 16)
+    with torch.no_grad():
+        exact = lively("large").network().outputs(spins)
+        single = lively("large", dtype=torch.float32).network()
+        own = (single.outputs(spins) - exact).abs().max()
+        with torch.enable_grad():
+            direct = (single.outputs(spins) - exact).abs().max()
+    assert 0 < own < 2 * direct
+
+
+def test_a_result_does_not_depend_on_its_neighbours() -> None:
+    """The same bits, whatever else is in the batch, in whichever lane and on whichever thread."""
+    network, spins = lively("small", dtype=torch.float32), random_spins(6, 133)
+    with torch.no_grad():
+        together = network(spins)[0]
+        for part in (slice(0, 1), slice(5, 22), slice(60, 133)):
+            assert torch.equal(network(spins[part])[0], together[part])
+
+
+def test_a_copied_network_has_memory_of_its_own() -> None:
+    """Vectors want aligned memory, which a copy of the buffers is not."""
+    network, spins = lively("small"), random_spins(4, 9)
+    with torch.no_grad():
+        expected = network(spins)[0]
+        for _ in range(20):
+            network = copy.deepcopy(network)
+            assert torch.equal(network(spins)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("channels", "registers", "block"),
+    [([32, 8, 16], 32, 4), ([16, 6], 32, 2), ([6, 6], 32, 3), ([3, 2], 32, 1), ([8], 16, 2)],
+)
+def test_block_size(channels: list[int], registers: int, block: int) -> None:
+    """It divides every layer's channels, and its sums, three factors and a weight fit into the registers."""
+    assert fourier.block_size(channels, Vectors(4, 64, registers)) == block
+    assert 6 * block + 4 <= registers
+
+
+def test_multiply_adds() -> None:
+    """4x4 by hand: columns 0 and 1 (half a turn) have two real frequencies each, and one complex one."""
+    network = lively("small")
+    products = sum(layer.weight.shape[0] * layer.weight.shape[1] for layer in network.network().layers)
+    assert fourier_multiply_adds(network, 4) == (2 * 2 + 2 * 3) * products + 4 * 2 * 2 * 6
