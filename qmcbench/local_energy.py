@@ -11,7 +11,7 @@ from qmcbench.lattice import nearest_bonds
 
 # Connected configurations evaluated at once. Each batch of configurations yields lists of varied lengths, packed
 # one behind another into buffers of this fixed size, as in the paper's Fig. 3.
-BUFFER = 1024
+BUFFER = 2048
 # Entries of the (configurations, bonds) tables held at once.
 TABLE = 2_000_000
 
