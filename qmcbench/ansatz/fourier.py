@@ -63,7 +63,10 @@ class FourierNetwork:
 
         def work(first: int, last: int) -> None:
             # Kept, since fresh memory costs more than it looks: the system clears each page.
-            memory = self._memory.pop() if self._memory else np.empty(self._size, dtype=out.dtype)
+            try:
+                memory = self._memory.pop()
+            except IndexError:
+                memory = np.empty(self._size, dtype=out.dtype)
             run(array, out, first, last, self._layers, *self._parameters, self._aligned(memory), self._grid)
             self._memory.append(memory)
 
