@@ -246,7 +246,7 @@ def full_sum(psi: Ansatz, L: int = 4, *, dimers: bool = True) -> Observables:
         return log_psi[found], phase[found]
 
     # Looking up is cheap, so that large buffers pay.
-    local = local_estimators(table, spins, log_psi, phase, origins="all", dimers=dimers, buffer=64 * BUFFER)
+    local = local_estimators(table, spins, log_psi, phase, origins="all", dimers=dimers, buffer=32 * BUFFER)
     weights = (2 * (log_psi - log_psi.max())).exp().double().numpy()
 
     def average(series: Array) -> Measured:

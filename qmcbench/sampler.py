@@ -71,7 +71,7 @@ class Sampler:
         self.seed = seed
         self.hastings = hastings
         self.pairs = nearest_bonds(L).to(device)
-        # Bonds that share one site with a bond: an exchange on it turns them from parallel to antiparallel and back.
+        # Which bonds share just one site with each bond: its exchange turns them parallel or antiparallel.
         shared = self.pairs[:, None, :, None] == self.pairs[None, :, None, :]
         self._touching = shared.sum((2, 3)) == 1
 

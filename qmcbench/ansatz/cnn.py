@@ -25,7 +25,7 @@ class CNN(nn.Module):
     Parameters
     ----------
     model
-        ``"small"``, ``"medium"``, ``"large"`` or a layout of one's own. The network fits every even L.
+        ``"small"``, ``"medium"``, ``"large"`` or a layout of one's own. The network fits every even L from 4 to 36.
     seed
         Seeds the initial parameters: Xavier-uniform weights, biases uniform in +-5e-3 but for the last, which is 1
         (with 0 the signs of psi start out random and training never recovers).

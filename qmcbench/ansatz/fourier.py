@@ -22,6 +22,8 @@ from torch import Tensor
 from qmcbench.ansatz import fourier_codelets as codelets
 from qmcbench.ansatz.threads import in_shares
 from qmcbench.ansatz.vector_code import Vectors, vectors
+from qmcbench.errors import UserError
+from qmcbench.lattice import check_size
 
 if TYPE_CHECKING:
     from qmcbench.ansatz.fused import FusedNetwork, Layer
@@ -32,12 +34,13 @@ Array = NDArray[Any]
 class FourierNetwork:
     """A :class:`~qmcbench.ansatz.fused.FusedNetwork` on an L x L lattice, without gradients.
 
-    ``machine`` says which vectors there are; those of this processor if it is None.
+    Its first call for a lattice compiles, for one to two seconds. ``machine`` says which vectors there are; those of
+    this processor if it is None.
     """
 
     def __init__(self, fused: FusedNetwork, L: int, machine: Vectors | None = None) -> None:
         weight, bias = fused.head.weight.numpy(), fused.head.bias.numpy()
-        self.L = L
+        self.L = check_size(L)
         self._vectors = machine or vectors(weight.itemsize)
         channels = [len(layer.bias) // 2 for layer in fused.layers]
         inputs = [layer.weight.shape[1] for layer in fused.layers]
@@ -49,14 +52,16 @@ class FourierNetwork:
         # The same for both columns of a pair.
         biases = [layer.bias.numpy()[:count] for layer, count in zip(fused.layers, channels, strict=True)]
         self._parameters = np.concatenate([each.ravel() for each in weights]), np.concatenate(biases), weight, bias
-        # Two transformed grids; sums of a block; two rows of columns; outputs; room to begin where a vector may.
         places, lanes = L * (L // 2), self._vectors.lanes
-        self._grid = places // 2 * (2 * max(2, *channels) + 1) * lanes
-        self._size = 2 * self._grid + (4 * self._block + 4) * places * lanes + lanes
+        # Of two transformed grids; a block's sums; an even and an odd output on the lattice; the network's outputs.
+        parts = [places // 2 * (2 * max(2, *channels) + 1)] * 2 + [2 * self._block * places, 2 * places, 2 * places]
+        self._starts = np.cumsum([0, *parts]) * lanes
         self._memory: list[Array] = []
 
     def outputs(self, spins: Tensor) -> Tensor:
-        """All v_i of each configuration, shape (batch, L * L), in no particular order of sites."""
+        """All v_i of each configuration (batch, L, L), shape (batch, L * L), in no particular order of sites."""
+        if spins.shape[1:] != (self.L, self.L):
+            raise UserError(f"Configurations have the shape (batch, L, L), not {tuple(spins.shape)}.")
         array = spins.flatten(1).contiguous().numpy()
         out = np.empty((len(spins), self.L**2), dtype=self._parameters[-1].dtype)
         run = _network(self.L, self._block, self._vectors)
@@ -66,8 +71,8 @@ class FourierNetwork:
             try:
                 memory = self._memory.pop()
             except IndexError:
-                memory = np.empty(self._size, dtype=out.dtype)
-            run(array, out, first, last, self._layers, *self._parameters, self._aligned(memory), self._grid)
+                memory = np.empty(self._starts[-1] + self._vectors.lanes, dtype=out.dtype)
+            run(array, out, first, last, self._layers, *self._parameters, self._aligned(memory), self._starts)
             self._memory.append(memory)
 
         in_shares(-(-len(spins) // self._vectors.lanes), work)
@@ -76,13 +81,6 @@ class FourierNetwork:
     def _aligned(self, memory: Array) -> Array:
         """All of it from where a vector may begin."""
         return memory[-memory.ctypes.data % self._vectors.size // memory.itemsize :]
-
-
-def multiply_adds(fused: FusedNetwork, L: int) -> int:
-    """Multiply-adds of one configuration: products in Fourier space and the map to outputs, without transforms."""
-    numbers = sum(2 if each.real else 3 for each in codelets.frequencies(L, L // 2))
-    products = sum(layer.weight.shape[0] * layer.weight.shape[1] for layer in fused.layers)
-    return numbers * products + L * (L // 2) * fused.head.weight.numel()
 
 
 def block_size(channels: list[int], vectors: Vectors) -> int:
@@ -110,15 +108,16 @@ def in_fourier_space(layer: Layer, L: int, block: int) -> NDArray[np.float64]:
         row, column = 2 * np.pi * frequency.T / [[L], [pairs]]
         phase = row[:, None, None] * (np.arange(rows)[:, None] - rows // 2)
         phase = (phase + column[:, None, None] * (np.arange(width) - width // 2)).reshape(len(row), -1)
-        # Real products: a complex one would make kernel and result twice as large.
+        # Two real products: a complex one would need a complex kernel.
         value = (np.cos(phase) @ kernel + 1j * (np.sin(phase) @ kernel)).reshape(len(row), inputs, outputs)
-        return np.asarray(value * np.exp(1j * column[:, None, None] * ahead))
+        return np.asarray(value * np.exp(1j * column[:, None, None] * ahead)) / (L * pairs)
 
     found = codelets.frequencies(L, pairs)
-    real = np.array([each.real for each in found])[:, None, None]
-    first, second = (transformed(np.array(each)) for each in zip(*found, strict=True))
-    a = first.real * np.where(real, 1, 2) / (L * pairs)
-    b = np.where(real, second.real, 2 * first.imag) / (L * pairs)
+    value = 2 * transformed(np.array([each.cosine for each in found]))
+    a, b = value.real, value.imag
+    real = [number for number, each in enumerate(found) if each.real]
+    a[real] /= 2
+    b[real] = transformed(np.array([found[number].sine for number in real])).real
     weights = np.stack([a, b, a - b], axis=-1).reshape(len(found), inputs, 2, -1, block, 3)
     return np.ascontiguousarray(weights.transpose(3, 0, 1, 2, 4, 5))
 
@@ -127,10 +126,9 @@ def in_fourier_space(layer: Layer, L: int, block: int) -> NDArray[np.float64]:
 def _network(L: int, block: int, vectors: Vectors) -> Any:
     """The whole network, for tiles ``first`` to ``last``."""
     P, lanes, size, itemsize = L // 2, vectors.lanes, vectors.size, vectors.itemsize
-    grid, row = L * P * lanes, P * size
-    sums_step, sums_size = 4 * block * size, 2 * block * grid
+    grid, row, sums_step = L * P * lanes, P * size, 4 * block * size
     rows_in = codelets.rows_in(P, vectors)
-    pooled, pooled_back = (codelets.rows_pooled(P, vectors, back=back) for back in (False, True))
+    pooled, pooled_forth = (codelets.rows_pooled(P, vectors, forth=forth) for forth in (False, True))
     forth, back = (codelets.columns(L, P, vectors, back=back) for back in (False, True))
     products = codelets.products(L, P, 2 * block, vectors)
 
@@ -148,13 +146,14 @@ def _network(L: int, block: int, vectors: Vectors) -> Any:
         head: Array,
         head_bias: Array,
         buffer: Array,
-        grid_size: int,
+        starts: NDArray[np.int64],
     ) -> None:
-        sums = buffer[2 * grid_size : 2 * grid_size + sums_size]
-        even = buffer[2 * grid_size + sums_size :]
-        totals = even[2 * grid :]
-        source, target = buffer.ctypes.data, buffer.ctypes.data + grid_size * itemsize
-        even_at, odd_at, sums_at = even.ctypes.data, even.ctypes.data + grid * itemsize, sums.ctypes.data
+        # Signed, since the sum of an unsigned and a signed integer is a floating-point number here as in NumPy.
+        at = np.intp(buffer.ctypes.data)
+        source, target = at, at + starts[1] * itemsize
+        sums_at, even_at = at + starts[2] * itemsize, at + starts[3] * itemsize
+        odd_at = even_at + grid * itemsize
+        sums, even, totals = buffer[starts[2] :], buffer[starts[3] :], buffer[starts[4] :]
         for start in range(first * lanes, last * lanes, lanes):
             count = min(lanes, len(spins) - start)
             for column in range(2):
@@ -175,7 +174,7 @@ def _network(L: int, block: int, vectors: Vectors) -> Any:
                 for channel in range(channels):
                     within = channel % block
                     if within == 0:
-                        own = weights.ctypes.data + (weights_start + channel * L * P * inputs * 3) * itemsize
+                        own = np.intp(weights.ctypes.data) + (weights_start + channel * L * P * inputs * 3) * itemsize
                         products((source, (2 * inputs + 1) * size, own, inputs, sums_at))
                     for column in range(2):
                         output = 2 * (column * block + within)
@@ -185,7 +184,7 @@ def _network(L: int, block: int, vectors: Vectors) -> Any:
                         back((even_at + column * grid * itemsize, sums_at + output * size, sums_step))
                     if number < len(layers) - 1:
                         for y in range(L):
-                            pooled_back((even_at + y * row, odd_at + y * row))
+                            pooled_forth((even_at + y * row, odd_at + y * row))
                         forth((even_at, target + 2 * channel * size, (2 * channels + 1) * size))
                         continue
                     for y in range(L):

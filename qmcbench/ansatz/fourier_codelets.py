@@ -49,26 +49,26 @@ def rows_in(P: int, vectors: Vectors) -> Any:
     """``rows_in(x)``: P numbers at ``x`` become their transform."""
 
     def body(code: VectorCode, x: Any) -> None:
-        places = [code.behind(x, column) for column in range(P)]
+        places = [code.offset(x, column) for column in range(P)]
         _store(code, transformed(code, [code.load(place) for place in places]), places)
 
     return routine(vectors, body)
 
 
 @cache
-def rows_pooled(P: int, vectors: Vectors, *, back: bool) -> Any:
-    """``rows_pooled(even, odd)``: two transforms become the larger of what they stand for; ``back`` transforms it.
+def rows_pooled(P: int, vectors: Vectors, *, forth: bool) -> Any:
+    """``rows_pooled(even, odd)``: two rows are transformed back, and their maximum goes to ``even``.
 
-    The result goes to ``even``.
+    ``forth`` transforms that again.
     """
 
     def body(code: VectorCode, even: Any, odd: Any) -> None:
-        places = [code.behind(even, column) for column in range(P)]
+        places = [code.offset(even, column) for column in range(P)]
         both = [
-            transposed(code, [code.load(code.behind(start, column)) for column in range(P)]) for start in (even, odd)
+            transposed(code, [code.load(code.offset(start, column)) for column in range(P)]) for start in (even, odd)
         ]
-        larger = [code.larger(*pair) for pair in zip(*both, strict=True)]
-        _store(code, transformed(code, larger) if back else larger, places)
+        maximum = [code.maximum(*pair) for pair in zip(*both, strict=True)]
+        _store(code, transformed(code, maximum) if forth else maximum, places)
 
     return routine(vectors, body)
 
@@ -77,6 +77,7 @@ def rows_pooled(P: int, vectors: Vectors, *, back: bool) -> Any:
 def columns(L: int, P: int, vectors: Vectors, *, back: bool) -> Any:
     """``columns(rows, x, step)``: L transformed rows, at ``rows``, become frequencies ``step`` bytes apart, at ``x``.
 
+    A frequency is two vectors, one behind the other.
     ``back`` goes from ``x`` to ``rows`` by the transposed map.
     """
 
@@ -84,10 +85,10 @@ def columns(L: int, P: int, vectors: Vectors, *, back: bool) -> Any:
         def next_pair(carried: list[Any]) -> list[Any]:
             rows, x = carried
             _columns(code, L, P, rows, x, step, pair=True, back=back)
-            return [code.behind(rows, 2), code.behind(x, L, step)]
+            return [code.offset(rows, 2), code.offset(x, L, step)]
 
         _columns(code, L, P, rows, x, step, pair=False, back=back)
-        rows, x = code.behind(rows, 1), code.behind(x, P, step)
+        rows, x = code.offset(rows, 1), code.offset(x, P, step)
         if P > 2:
             rows, x = code.loop(INTEGER((P - 1) // 2), [rows, x], next_pair)
         if P % 2 == 0:
@@ -99,9 +100,9 @@ def columns(L: int, P: int, vectors: Vectors, *, back: bool) -> Any:
 def _columns(code: VectorCode, L: int, P: int, rows: Any, x: Any, step: Any, *, pair: bool, back: bool) -> None:
     """The column of a real frequency along the row, or the cosine column of a complex one and its sine column."""
     half, parts = L // 2, 2 if pair else 1
-    places = [[code.behind(rows, row * P + part) for row in range(L)] for part in range(parts)]
-    starts = [code.behind(x, number, step) for number in range(parts * half)]
-    targets = [code.behind(start, part) for start in starts for part in range(2)]
+    places = [[code.offset(rows, row * P + part) for row in range(L)] for part in range(parts)]
+    starts = [code.offset(x, number, step) for number in range(parts * half)]
+    targets = [code.offset(start, part) for start in starts for part in range(2)]
     if back:
         found = _columns_of(code, [code.load(target) for target in targets], half, pair=pair)
         for column, its_places in zip(found, places, strict=True):
@@ -153,7 +154,7 @@ def products(L: int, P: int, outputs: int, vectors: Vectors) -> Any:
             def multiply(carried: list[Any]) -> list[Any]:
                 x, weights, z = carried
                 _product(code, outputs, x, weights, inputs, z, real=real)
-                return [code.behind(x, 1, step), code.behind(weights, 1, weights_step), code.behind(z, 2 * outputs)]
+                return [code.offset(x, 1, step), code.offset(weights, 1, weights_step), code.offset(z, 2 * outputs)]
 
             return multiply
 
@@ -170,14 +171,14 @@ def _product(code: VectorCode, outputs: int, x: Any, weights: Any, inputs: Any, 
 
     def add(carried: list[Any]) -> list[Any]:
         at, own, *sums = carried
-        c, s = code.load(at), code.load(code.behind(at, 1))
+        c, s = code.load(at), code.load(code.offset(at, 1))
         factors = (c, s) if real else (c, s, code.add(c, s))
         new = [
-            code.multiply_add(code.everywhere(own, 3 * output + part), factor, sums[each * output + part])
+            code.multiply_add(code.broadcast(own, 3 * output + part), factor, sums[each * output + part])
             for output in range(outputs)
             for part, factor in enumerate(factors)
         ]
-        return [code.behind(at, 2), code.builder.add(own, INTEGER(code.vectors.itemsize * 3 * outputs)), *new]
+        return [code.offset(at, 2), code.builder.add(own, INTEGER(code.vectors.itemsize * 3 * outputs)), *new]
 
     zeros = [code.constant(0.0)] * (each * outputs)
     _, _, *sums = code.loop(inputs, [x, weights, *zeros], add)
@@ -185,8 +186,8 @@ def _product(code: VectorCode, outputs: int, x: Any, weights: Any, inputs: Any, 
         c, s, *rest = sums[each * output : each * (output + 1)]
         for both in rest:
             c, s = code.add(c, s), code.add(both, code.sub(s, c))
-        code.store(c, code.behind(z, 2 * output))
-        code.store(s, code.behind(z, 2 * output + 1))
+        code.store(c, code.offset(z, 2 * output))
+        code.store(s, code.offset(z, 2 * output + 1))
 
 
 def _store(code: VectorCode, values: Sequence[Any], places: Sequence[Any]) -> None:

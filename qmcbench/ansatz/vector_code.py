@@ -51,7 +51,7 @@ class VectorCode:
         name = f"llvm.fma.v{vectors.lanes}f{8 * vectors.itemsize}"
         self._fma = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
 
-    def behind(self, address: Any, count: int, step: Any = None) -> Any:
+    def offset(self, address: Any, count: int, step: Any = None) -> Any:
         """``address`` + ``count`` vectors, or ``count`` times ``step`` bytes."""
         if step is None:
             return self.builder.add(address, INTEGER(count * self.vectors.size))
@@ -66,7 +66,7 @@ class VectorCode:
         place = self.builder.inttoptr(address, self._vector.as_pointer())
         self.builder.store(vector, place, align=self.vectors.size)
 
-    def everywhere(self, address: Any, place: int) -> Any:
+    def broadcast(self, address: Any, place: int) -> Any:
         """The number ``place`` places behind an address, in all lanes."""
         behind = self.builder.add(address, INTEGER(place * self.vectors.itemsize))
         pointer = self.builder.inttoptr(behind, self._scalar.as_pointer())
@@ -89,7 +89,7 @@ class VectorCode:
         """a b + c."""
         return self.builder.call(self._fma, [a, b, c])
 
-    def larger(self, a: Any, b: Any) -> Any:
+    def maximum(self, a: Any, b: Any) -> Any:
         return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
 
     def sum(self, terms: Iterable[tuple[float, Any]]) -> Any:

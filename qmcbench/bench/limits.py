@@ -5,14 +5,13 @@ and the intensity of the phase (operations per byte) times the bandwidth of copy
 measured rate over that roof. The counts, of every phase:
 
 - Operations are floating-point ones, a fused multiply-add being two; additions, comparisons, random numbers and
-  logarithms beside the products are not counted. What is counted is the least that the algorithm needs: the fused
-  network without its structural zeros; both products of the log-derivatives (with the outputs' and with the weights'
-  gradients) but no gradient of the spins; one triangle of a symmetric matrix, whether or not the code computes both.
+  logarithms beside the products are not counted. Of psi they are its products in Fourier space, without the
+  transforms; of the log-derivatives both products (with the outputs' and with the weights' gradients), but no
+  gradient of the spins; of a symmetric matrix one triangle, whether or not the code computes both.
 - Bytes are compulsory traffic: every input read once, every output written once. What is made and used on the way (a
   covariance, the activations) is not counted, so the roof over memory is the most that any cache could give.
 
-The fraction can pass 1 where a phase beats the library's own matrix product of that size (the network's kernel in
-cache does); where the code does work that the count leaves out, it cannot reach 1 (half, for both triangles).
+Where the code does work that the count leaves out, the fraction cannot reach 1 (half, for both triangles).
 """
 
 from __future__ import annotations
@@ -197,8 +196,7 @@ def cost(phase: str, model: str, L: int, samples: int) -> Cost:
 
     forward: spins in, amplitudes out. sweep: L * L proposals, all evaluated, and the amplitudes to start from; spins
     in and out. local_energy: psi of every connected configuration, those with an antiparallel pair exchanged; spins
-    and amplitudes in, energies out. log_derivatives: spins in, derivatives out. All read the parameters. The
-    transforms of psi's evaluation in Fourier space are not counted.
+    and amplitudes in, energies out. log_derivatives: spins in, derivatives out. All read the parameters.
     """
     with torch.no_grad():
         network = CNN(model)

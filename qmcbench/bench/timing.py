@@ -12,7 +12,7 @@ from torch import Tensor
 
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
-from qmcbench.ansatz.fourier import multiply_adds
+from qmcbench.ansatz.fourier_codelets import frequencies
 from qmcbench.comm import Serial
 from qmcbench.config import Scalapack, Wavefunction
 from qmcbench.hamiltonian import J1J2
@@ -81,7 +81,10 @@ def fused_multiply_adds(network: CNN, L: int) -> int:
 @torch.no_grad()
 def fourier_multiply_adds(network: CNN, L: int) -> int:
     """Multiply-adds of one forward as the package does it, in Fourier space, without those of the transforms."""
-    return multiply_adds(network.network(), L)
+    fused = network.network()
+    numbers = sum(2 if each.real else 3 for each in frequencies(L, L // 2))
+    products = sum(layer.weight.shape[0] * layer.weight.shape[1] for layer in fused.layers)
+    return numbers * products + L * (L // 2) * fused.head.weight.numel()
 
 
 @torch.no_grad()

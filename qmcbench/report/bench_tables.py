@@ -153,8 +153,9 @@ def limits(results: Result) -> list[Table]:
     ]  # fmt: skip
     fastest = f"The fastest of several repeats on all cores (threads: {results['threads']})."
     caption = (
-        "GF: billions of floating-point operations of the algorithm, fused multiply-adds counted as two, in its "
-        "least form that the code does. MB: compulsory traffic, every input read once and every output written once; "
+        "GF: billions of floating-point operations of the algorithm, fused multiply-adds counted as two; of psi its "
+        "products in Fourier space, without the transforms. MB: compulsory traffic, every input read once and every "
+        "output written once; "
         "intermediate results are not counted. Attainable: the smaller of the matrix product's rate and of the "
         "copy's times flop/byte. Times are medians."
     )

@@ -13,9 +13,7 @@ from qmcbench.ansatz.fourier import FourierNetwork
 from qmcbench.ansatz.fourier_codelets import frequencies, transformed, transposed
 from qmcbench.ansatz.vector_code import Vectors, routine, vectors
 from qmcbench.bench.timing import fourier_multiply_adds
-
-NARROW = {4: Vectors(4, 32, 16), 8: Vectors(8, 32, 16)}
-"""A processor with half as many and half as long registers as the best."""
+from qmcbench.errors import UserError
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 18, 36])
@@ -24,12 +22,12 @@ def test_transforms(n: int) -> None:
     own = vectors(8)
 
     def forth(code, x, z):
-        for place, value in enumerate(transformed(code, [code.load(code.behind(x, j)) for j in range(n)])):
-            code.store(value, code.behind(z, place))
+        for place, value in enumerate(transformed(code, [code.load(code.offset(x, j)) for j in range(n)])):
+            code.store(value, code.offset(z, place))
 
     def back(code, x, z):
-        for place, value in enumerate(transposed(code, [code.load(code.behind(x, j)) for j in range(n)])):
-            code.store(value, code.behind(z, place))
+        for place, value in enumerate(transposed(code, [code.load(code.offset(x, j)) for j in range(n)])):
+            code.store(value, code.offset(z, place))
 
     both = routine(own, forth), routine(own, back)
     angles = 2 * np.pi * np.outer(np.arange(n), np.arange(n)) / n
@@ -65,17 +63,37 @@ def test_frequencies_are_complete(L: int) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("model", "L"), [("small", 12), ("medium", 14), ("large", 8), ("small", 18)])
-def test_narrow_vectors(model: str, L: int, dtype: torch.dtype) -> None:
-    """Short and few registers give the same function as this processor's, and both that of the fused form."""
+@pytest.mark.parametrize(("size", "registers"), [(32, 16), (64, 32)])
+def test_any_processor(model: str, L: int, dtype: torch.dtype, size: int, registers: int) -> None:
+    """Short and few registers, or long and many, give the function of the fused form, whatever this processor has."""
     network, spins = lively(model, dtype=dtype), random_spins(L, 21)
-    bound = 1e-12 if dtype == torch.float64 else 1e-5
     with torch.no_grad():
         fused = network.network()
-        own = FourierNetwork(fused, L).outputs(spins)
-        narrow = FourierNetwork(fused, L, NARROW[own.element_size()]).outputs(spins)
-    expected = fused.outputs(spins)
-    torch.testing.assert_close(own, expected, rtol=0, atol=bound)
-    torch.testing.assert_close(narrow, expected, rtol=0, atol=bound)
+        found = FourierNetwork(fused, L, Vectors(dtype.itemsize, size, registers)).outputs(spins)
+    bound = 1e-12 if dtype == torch.float64 else 1e-5
+    torch.testing.assert_close(found, fused.outputs(spins), rtol=0, atol=bound)
+
+
+def test_any_configurations() -> None:
+    """None at all, in another order of memory, or of another type."""
+    network, spins = lively("small"), random_spins(6, 20)
+    with torch.no_grad():
+        assert network(spins[:0])[0].shape == (0,)
+        turned = spins.rot90(1, (1, 2))
+        assert not turned.is_contiguous()
+        assert torch.equal(network(turned)[0], network(turned.contiguous())[0])
+        assert torch.equal(network(spins.long())[0], network(spins)[0])
+
+
+def test_configurations_that_do_not_fit() -> None:
+    """One sentence instead of memory that is not ours."""
+    network = lively("small")
+    with torch.no_grad():
+        with pytest.raises(UserError, match=r"\(batch, L, L\), not \(3, 4, 6\)"):
+            network(torch.ones(3, 4, 6, dtype=torch.int8))
+        for L in (2, 5, 38):
+            with pytest.raises(UserError, match=f"L = {L}"):
+                network(torch.ones(3, L, L, dtype=torch.int8))
 
 
 def test_rounding_in_float32() -> None:
@@ -99,8 +117,8 @@ def test_a_result_does_not_depend_on_its_neighbours() -> None:
             assert torch.equal(network(spins[part])[0], together[part])
 
 
-def test_a_copied_network_has_memory_of_its_own() -> None:
-    """Vectors want aligned memory, which a copy of the buffers is not."""
+def test_memory_of_a_copied_network_is_aligned() -> None:
+    """Vectors want aligned memory, which a copy of an aligned array need not be."""
     network, spins = lively("small"), random_spins(4, 9)
     with torch.no_grad():
         expected = network(spins)[0]

@@ -98,7 +98,7 @@ def expected(what: str, variable: str, quantity: str = "operations") -> float:
 
 def test_expected_exponents() -> None:
     """Powers are powers; sums lie where their terms say."""
-    # Frequencies that are real cost less, and are fewer on larger lattices.
+    # Real frequencies cost less, and are a smaller part on larger lattices.
     assert expected("forward", "L") == pytest.approx(2, abs=0.03)
     assert expected("forward", "L", "bytes") == pytest.approx(2)
     assert expected("log_derivatives", "L") == pytest.approx(2)

@@ -12,15 +12,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from qmcbench.ansatz import CNN
 from qmcbench.bench import limits, suite
-from qmcbench.bench.timing import random_spins
+from qmcbench.bench.timing import fourier_multiply_adds, random_spins
 from qmcbench.hamiltonian import J1J2
 from qmcbench.local_energy import local_energies
 from qmcbench.reference import model_spec
 from qmcbench.sampler import Chains, Sampler
 
-SMALL = 2710
-"""Fused multiply-adds of the small network for each site; see test_timing."""
 PARAMETERS = 3531
+
+
+def forward(L: int) -> int:
+    """Operations of one forward pass of the small network; they are counted by hand in test_fourier."""
+    return 2 * fourier_multiply_adds(CNN("small"), L)
 
 
 class Recorder:
@@ -36,15 +39,15 @@ class Recorder:
 
 def test_a_forward_pass_reads_spins_and_weights_once() -> None:
     """int8 spins and float32 parameters in, log|psi| and phase in float64 out."""
-    assert limits.cost("forward", "small", 6, 3) == (2 * SMALL * 36 * 3, 3 * 36 + 4 * PARAMETERS + 3 * 16)
+    assert limits.cost("forward", "small", 6, 3) == (forward(6) * 3, 3 * 36 + 4 * PARAMETERS + 3 * 16)
 
 
 def test_every_proposal_of_a_sweep_is_counted() -> None:
     """As many forward passes as the sampler asks for in L * L proposals; spins in and out."""
     psi = Recorder()
     Sampler(6, 0).advance(psi, Chains.neel(6, 5), 36, 1.0)
-    counted, forward = limits.cost("sweep", "small", 6, 5), 2 * SMALL * 36
-    assert counted.flops == forward * sum(map(len, psi.seen))
+    counted = limits.cost("sweep", "small", 6, 5)
+    assert counted.flops == forward(6) * sum(map(len, psi.seen))
     assert counted.bytes == 2 * 5 * 36 + 4 * PARAMETERS + 5 * 16
 
 
@@ -56,7 +59,7 @@ def test_connected_configurations(
     own = position(random_spins(4, 20)).numpy()
     connected = int(((rows.col != own[rows.row]) & (rows.data != 0)).sum())
     counted = limits.cost("local_energy", "small", 4, 20)
-    assert counted.flops == 2 * SMALL * 16 * connected
+    assert counted.flops == forward(4) * connected
     assert counted.bytes == 20 * 16 + 4 * PARAMETERS + 20 * (16 + 8)
 
 
@@ -64,7 +67,7 @@ def test_local_energies_evaluate_what_is_counted() -> None:
     """Every evaluated configuration counts but those that fill up the last buffer."""
     psi, spins = Recorder(), random_spins(6, 7)
     local_energies(psi, J1J2(6, suite.J2), spins, *Recorder()(spins), buffer=1)
-    assert limits.cost("local_energy", "small", 6, 7).flops == 2 * SMALL * 36 * len(psi.seen)
+    assert limits.cost("local_energy", "small", 6, 7).flops == forward(6) * len(psi.seen)
 
 
 @pytest.mark.parametrize(("model", "L"), [("small", 4), ("medium", 6)])
