@@ -192,22 +192,22 @@ _LOCAL_ENERGY = "about 2 L^2 connected configurations of L^2 sites each"
 _DERIVATIVES = "one pass over L^2 sites forward and one back; memory is N_p numbers a sample, and chunks of one size"
 _ITERATION = "L^2 proposals and 2 L^2 connected configurations of L^2 sites each; memory grows until a chunk is full"
 _CHAINS = "each chain costs the same, once there are enough vectors of chains for every core"
-_ITERATION_CHAINS = f"{_CHAINS}; the Gram matrix, quadratic in the chains, is a small part"
+_ITERATION_CHAINS = f"{_CHAINS}; the Gram matrix is quadratic in the chains"
 _SAMPLES = "each sample costs the same; memory is N_p numbers a sample and the windows of one chunk"
 _LAYOUTS = "the multiply-adds of the three layouts, which are no power of N_p; memory is N_p numbers a sample"
 _GRAM = "N_s^2 N_p for half the Gram matrix and N_s^3 / 3 to factorise it; N_s N_p and N_s^2 numbers"
 _COVARIANCE = "2 N_s N_p^2 for the covariance and N_p^3 / 3 to factorise it; N_s N_p and N_p^2 numbers"
 _L = (6, 8, 10, 12, 16, 20, 24)
-_MANY = (16, 32, 64, 128, 256, 512, 1024)
+_MANY = (64, 128, 256, 512, 1024, 2048, 4096)
 _ROWS = (256, 512, 1024, 2048, 4096)
 _MEDIUM = {"network": "medium"}
 
 CURVES = (
     Curve("forward", "L", _L, _MEDIUM | {"samples": 4096}, _FORWARD),
-    Curve("sweep", "L", _L, _MEDIUM | {"chains": 32}, _SWEEP),
-    Curve("local_energy", "L", _L, _MEDIUM | {"chains": 32}, _LOCAL_ENERGY),
+    Curve("sweep", "L", _L, _MEDIUM | {"chains": 512}, _SWEEP),
+    Curve("local_energy", "L", _L, _MEDIUM | {"chains": 64}, _LOCAL_ENERGY),
     Curve("log_derivatives", "L", _L, _MEDIUM | {"samples": 512}, _DERIVATIVES),
-    Curve("iteration", "L", _L, _MEDIUM | {"chains": 32}, _ITERATION),
+    Curve("iteration", "L", _L, _MEDIUM | {"chains": 512}, _ITERATION),
     Curve("sweep", "chains", _MANY, _MEDIUM | {"L": 10}, _CHAINS),
     Curve("local_energy", "chains", _MANY, _MEDIUM | {"L": 10}, _CHAINS),
     Curve("iteration", "chains", _MANY, _MEDIUM | {"L": 10}, _ITERATION_CHAINS),
