@@ -42,16 +42,15 @@ class FourierNetwork:
         weight, bias = fused.head.weight.numpy(), fused.head.bias.numpy()
         self.L = check_size(L)
         self._vectors = machine or vectors(weight.itemsize)
-        channels = [len(layer.bias) // 2 for layer in fused.layers]
+        channels = [len(layer.bias) for layer in fused.layers]
         inputs = [layer.weight.shape[1] for layer in fused.layers]
         self._block = block_size(channels, self._vectors)
         weights = [in_fourier_space(layer, L, self._block).astype(weight.dtype) for layer in fused.layers]
         # Inputs, channels, and where the weights and the bias of each layer begin.
         starts = [np.cumsum([0, *sizes[:-1]]) for sizes in ([each.size for each in weights], channels)]
         self._layers = np.stack([inputs, channels, *starts], axis=1)
-        # The same for both columns of a pair.
-        biases = [layer.bias.numpy()[:count] for layer, count in zip(fused.layers, channels, strict=True)]
-        self._parameters = np.concatenate([each.ravel() for each in weights]), np.concatenate(biases), weight, bias
+        biases = np.concatenate([layer.bias.numpy() for layer in fused.layers])
+        self._parameters = np.concatenate([each.ravel() for each in weights]), biases, weight, bias
         places, lanes = L * (L // 2), self._vectors.lanes
         # Of two transformed grids; a block's sums; an even and an odd output on the lattice; the network's outputs.
         parts = [places // 2 * (2 * max(2, *channels) + 1)] * 2 + [2 * self._block * places, 2 * places, 2 * places]
@@ -165,10 +164,8 @@ def _network(L: int, block: int, vectors: Vectors) -> Any:
                 for y in range(L):
                     rows_in((even_at + y * row,))
                 forth((even_at, source + 2 * column * size, (2 * 2 + 1) * size))
-            for place in range(L * P):
-                for column in range(2):
-                    for lane in range(lanes):
-                        totals[(2 * place + column) * lanes + lane] = head_bias[column]
+            for place in range(2 * grid):
+                totals[place] = head_bias[0]
             for number in range(len(layers)):
                 inputs, channels, weights_start, bias_start = layers[number]
                 for channel in range(channels):

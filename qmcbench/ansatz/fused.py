@@ -29,7 +29,7 @@ COMPILED = (torch.float32, torch.float64)
 
 
 class Layer(NamedTuple):
-    """One fused convolution: ``weight`` (2 C_out, C_in, k, (k+1)/2), ``bias`` (2 C_out,); even columns come first."""
+    """One fused convolution: ``weight`` (2 C_out, C_in, k, (k+1)/2), even columns first; ``bias`` (C_out,)."""
 
     weight: Tensor
     bias: Tensor
@@ -53,8 +53,8 @@ class FusedNetwork:
         # The two spins of a pair are the channels of the first grid.
         x = spins.to(weight.dtype).unflatten(-1, (-1, 2))
         for layer in self.layers:
-            x = torch.maximum(*_parities(periodic_convolution(x, *layer)[1]))
-        return F.linear(x, weight, self.head.bias).flatten(1)
+            x = torch.maximum(*_parities(periodic_convolution(x, layer.weight, None)[1])) + layer.bias
+        return (F.linear(x, weight) + self.head.bias).flatten(1)
 
 
 def periodic_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -90,9 +90,9 @@ def fuse(network: CNN) -> FusedNetwork:
         placed = torch.einsum("oqab,sbmr->soqamr", weight, _columns(kernel).to(weight))
         fused = torch.einsum("soqamr,cqr->socam", placed, spread).flatten(0, 1)
         constant = bias + torch.einsum("oqab,q->o", weight, offset)
-        layers.append(Layer(fused.contiguous(memory_format=torch.channels_last), constant.repeat(2)))
+        layers.append(Layer(fused.contiguous(memory_format=torch.channels_last), constant))
         spread, offset = block.deconv.weight, block.deconv.bias
-    return FusedNetwork(layers, Layer(spread.squeeze(1).T, offset.repeat(2)))
+    return FusedNetwork(layers, Layer(spread.squeeze(1).T, offset))
 
 
 @cache
