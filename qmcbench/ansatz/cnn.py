@@ -87,7 +87,8 @@ class CNN(nn.Module):
         if torch.is_grad_enabled():
             return fused.fuse(self)
         # Compared by value: torch's version counters miss changes through ``.data`` and shared storage.
-        values = nn.utils.parameters_to_vector(self.parameters())
+        layers = [layer for block in self.blocks() for layer in (block.conv, block.deconv)]
+        values = torch.cat([each.flatten() for layer in layers for each in (layer.weight, layer.bias)])
         known = self._fused_values
         same = (values.dtype, values.device) == (known.dtype, known.device) and torch.equal(values, known)
         if self._fused is None or not same:

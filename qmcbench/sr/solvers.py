@@ -20,8 +20,8 @@ from torch import Tensor
 from qmcbench.comm import Communicator, Serial, on_root, share
 
 SERIAL = Serial()
-# Columns of O promoted to float64 at once: never the whole matrix.
-COLUMNS = 8192
+# Columns of O promoted to float64 at once: few enough that they are still in the cache when they are used.
+COLUMNS = 1024
 # Rows of the Gram matrix computed at once, up to the diagonal: the rest is its mirror image.
 STRIP = 128
 RETRIES = 8
