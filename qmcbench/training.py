@@ -18,7 +18,7 @@ from torch import nn
 
 from qmcbench import checkpoint, provenance, strict_json
 from qmcbench.checkpoint import Checkpoint
-from qmcbench.comm import Communicator, Serial, on_root
+from qmcbench.comm import Communicator, Serial, on_root, share
 from qmcbench.config import SCALAPACK, Config, parse
 from qmcbench.errors import UserError
 from qmcbench.progress import Bar
@@ -152,7 +152,7 @@ def configure_torch(config: Config, comm: Communicator) -> None:
 
 
 def check_memory(config: Config, psi: nn.Module, comm: Communicator) -> None:
-    """See that what the solver needs on this node fits.
+    """See that the log-derivatives and what the solver needs on this node fit.
 
     Raises
     ------
@@ -161,21 +161,23 @@ def check_memory(config: Config, psi: nn.Module, comm: Communicator) -> None:
     """
     name, samples = config.optimizer.solver, config.sampling.chains
     size = sum(p.numel() for p in psi.parameters())
+    numbers = size * len(share(samples, 0, comm.size))
     if name in SCALAPACK:
         from qmcbench.sr.scalapack import memory
 
         rank = memory(size, samples, comm.size, config.scalapack, SCALAPACK[name]).total
         advice = "use more nodes" if SCALAPACK[name] == "samples" else "use more nodes, or 'scalapack_samples'"
     elif name == "dense":
-        rank, advice = 2 * 8 * size**2, "use 'sample_space', whose step is the same"
+        rank, advice = 8 * (2 * size**2 + numbers), "use 'sample_space', whose step is the same"
     else:
         rank, advice = 2 * 8 * samples**2, "use fewer chains, or 'scalapack_samples' on several nodes"
+    rank += numbers * (8 if config.wavefunction.dtype == "float64" else 4)
     need, free = comm.neighbours * rank / 2**30, psutil.virtual_memory().available / 2**30
     if need > free:
         ranks = f"the {comm.neighbours} ranks of this node need" if comm.neighbours > 1 else "this process needs"
         raise UserError(
-            f"optimizer.solver = {name!r}: {ranks} {need:.1f} GiB for {size} parameters and {samples} samples, "
-            f"but {free:.1f} GiB are free; {advice}."
+            f"optimizer.solver = {name!r}: {ranks} {need:.3g} GiB for {size} parameters and {samples} samples, "
+            f"but {free:.3g} GiB are free; {advice}."
         )
 
 

@@ -181,12 +181,22 @@ def test_nan_in_the_log_is_valid_json(tmp_path: Path) -> None:
 
 
 def test_dense_solver_that_cannot_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The covariance of `small` needs 2 x 8 x 3531^2 bytes = 0.19 GiB; with 0.1 GiB free the run is refused."""
+    """The covariance of `small` needs 2 x 8 x 3531^2 bytes = 0.186 GiB; with 0.1 GiB free the run is refused."""
     memory = psutil.virtual_memory()
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=0.1 * 2**30))
-    with pytest.raises(UserError, match=r"needs 0.2 GiB for 3531 parameters .*sample_space"):
+    with pytest.raises(UserError, match=r"needs 0\.186 GiB for 3531 parameters .*sample_space"):
         train(config(1, optimizer={"solver": "dense"}), tmp_path, quiet=True)
     train(config(1, optimizer={"solver": "sample_space"}), tmp_path, quiet=True)
     with pytest.raises(UserError, match="sample_space"):
         train(config(1, optimizer={"solver": "dense"}), tmp_path, quiet=True, restart=True)
     assert checkpoint.read(tmp_path / CHECKPOINT).state["step"] == 1, "a refused restart must lose nothing"
+
+
+def test_log_derivatives_count_as_needed_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1 024 samples of `small`: 14 MiB of log-derivatives beside 16 MiB for the Gram matrix; 20 MiB are too few."""
+    memory = psutil.virtual_memory()
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=20 * 2**20))
+    with pytest.raises(UserError, match=r"needs 0\.0291 GiB for 3531 parameters and 1024 samples"):
+        train(config(1, sampling={"chains": 1024}), tmp_path, quiet=True)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=32 * 2**20))
+    train(config(1, sampling={"chains": 1024}), tmp_path, quiet=True)
