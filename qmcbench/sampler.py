@@ -15,7 +15,7 @@ from torch import Tensor
 
 from qmcbench.ansatz.base import Ansatz
 from qmcbench.comm import Communicator, Serial
-from qmcbench.hamiltonian import antiparallel, exchange
+from qmcbench.hamiltonian import antiparallel
 from qmcbench.lattice import nearest_bonds, neel
 from qmcbench.rng import chain_uniforms
 
@@ -71,9 +71,9 @@ class Sampler:
         self.seed = seed
         self.hastings = hastings
         self.pairs = nearest_bonds(L).to(device)
-        # Which bonds share just one site with each bond: its exchange turns them parallel or antiparallel.
+        # The bonds that share just one site with each bond: its exchange turns them parallel or antiparallel.
         shared = self.pairs[:, None, :, None] == self.pairs[None, :, None, :]
-        self._touching = shared.sum((2, 3)) == 1
+        self._touching = (shared.sum((2, 3)) == 1).nonzero()[:, 1].view(len(self.pairs), -1)
 
     @torch.no_grad()
     def advance(self, psi: Ansatz, chains: Chains, proposals: int, alpha: float) -> Sweep:
@@ -93,31 +93,32 @@ class Sampler:
         log_psi, phase = psi(chains.spins)
         movable = antiparallel(chains.spins, self.pairs)
         count = movable.sum(1)
-        rows = torch.arange(len(chains.spins), device=chains.spins.device)
-        accepted = torch.zeros((), dtype=torch.int64, device=chains.spins.device)
+        shape, spins = chains.spins.shape, chains.spins.flatten(1).clone()
+        accepted = torch.zeros((), dtype=torch.int64, device=spins.device)
         uniforms = chain_uniforms(self.seed, chains.numbers, chains.proposals, proposals)
         for choice, threshold in uniforms:
             # The k-th antiparallel pair, k uniform in 0..count-1.
             k = (choice * count).to(torch.int32)
             bond = torch.searchsorted(movable.cumsum(1, dtype=torch.int32), k[:, None], right=True).squeeze(1)
-            pairs = self.pairs[bond]
-            proposed = exchange(chains.spins, rows, pairs)
-            new_log_psi, new_phase = psi(proposed)
-            turned = self._touching[bond]
-            new_count = (movable ^ turned).sum(1)
+            pair, touching = self.pairs[bond], self._touching[bond]
+            before, touched = spins.gather(1, pair), movable.gather(1, touching)
+            # Exchanging opposite spins flips both.
+            new_log_psi, new_phase = psi(spins.scatter(1, pair, -before).view(shape))
+            new_count = count + touching.shape[1] - 2 * touched.sum(1)
             log_ratio = alpha * (new_log_psi - log_psi)
             if self.hastings:
                 log_ratio = log_ratio + (count / new_count).log()
             # A non-finite current weight (an abnormal chain) compares false for ever: let it move instead.
             accept = (threshold.log() < log_ratio) | (~log_psi.isfinite() & new_log_psi.isfinite())
-            chains.spins = torch.where(accept[:, None, None], proposed, chains.spins)
-            movable ^= turned & accept[:, None]
+            spins.scatter_(1, pair, torch.where(accept[:, None], -before, before))
+            movable.scatter_(1, touching, touched ^ accept[:, None])
             count = torch.where(accept, new_count, count)
             log_psi = torch.where(accept, new_log_psi, log_psi)
             phase = torch.where(accept, new_phase, phase)
             accepted += accept.sum()
+        chains.spins = spins.view(shape)
         chains.proposals += proposals
-        return Sweep(log_psi, phase, accepted.item() / max(1, proposals * len(rows)))
+        return Sweep(log_psi, phase, accepted.item() / max(1, proposals * len(spins)))
 
 
 def importance_weights(log_psi: Tensor, alpha: float) -> Tensor:

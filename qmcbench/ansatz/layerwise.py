@@ -19,14 +19,24 @@ from qmcbench.ansatz.fused import periodic_convolution
 if TYPE_CHECKING:
     from qmcbench.ansatz.cnn import Block
 
-# Samples are taken in chunks whose largest im2col matrix has about this many numbers, so that it stays in cache.
-WINDOW_NUMBERS = 4_000_000
+# Samples are taken in chunks that keep about this many numbers: few enough for caches, enough for long calls.
+CHUNK_NUMBERS = 10_000_000
+
+
+def kept_numbers(blocks: Sequence[Block], images: int, L: int) -> int:
+    """How many numbers are kept at once for one sample of ``images`` L x L configurations."""
+    kept, neighbours = 0, []
+    for block in blocks:
+        outputs, inputs, k, _ = block.conv.weight.shape
+        # Padded inputs; pooled outputs, and in bytes which of each pair they are.
+        kept += (L + k - 1) ** 2 * inputs + L * L // 2 * outputs * 5 // 4
+        neighbours.append((L + k - 1) * L * k * inputs)
+    return images * (kept + max(neighbours))
 
 
 def chunk_size(blocks: Sequence[Block], images: int, L: int) -> int:
     """How many samples of ``images`` L x L configurations each to take at once."""
-    largest = max(block.conv.weight[0].numel() for block in blocks) * images * L * L
-    return max(1, WINDOW_NUMBERS // largest)
+    return max(1, CHUNK_NUMBERS // kept_numbers(blocks, images, L))
 
 
 def log_derivatives(blocks: Sequence[Block], spins: Tensor, shares: Tensor, out: Tensor) -> None:
@@ -58,23 +68,43 @@ def log_derivatives(blocks: Sequence[Block], spins: Tensor, shares: Tensor, out:
         dpairs = dx.unflatten(2, (-1, 2)).flatten(3)
         dpooled = dpairs @ _pair_to_columns(block)
         dz = torch.stack([dpooled * even_wins, dpooled * ~even_wins], dim=3).flatten(2, 3)
-        dx_sites, dz_sites = dx.reshape(batch, -1, dx.shape[-1]), dz.reshape(batch, -1, dz.shape[-1])
-        k = block.conv.weight.shape[-1]
-        windows = padded.unfold(1, k, 1).unfold(2, k, 1).permute(0, 1, 2, 4, 5, 3)
-        conv = dz_sites.mT @ windows.reshape(batch, dz_sites.shape[1], -1)
         deconv = pooled.reshape(batch, -1, pooled.shape[-1]).mT @ dpairs.reshape(batch, -1, dpairs.shape[-1])
         for gradient in (
-            dx_sites.sum(1),
+            dx.reshape(batch, -1, dx.shape[-1]).sum(1),
             deconv.unflatten(-1, (2, -1)).mT,
-            dz_sites.sum(1),
-            conv.unflatten(-1, (k, k, -1)).permute(0, 1, 4, 2, 3),
+            dz.reshape(batch, -1, dz.shape[-1]).sum(1),
+            _convolution_gradient(*(each.unflatten(0, (batch, -1)) for each in (padded, dz))),
         ):
             start = stop - gradient[0].numel()
-            out[:, start:stop] = gradient.reshape(batch, -1)
+            out[:, start:stop].unflatten(1, gradient.shape[1:]).copy_(gradient)
             stop = start
         if start:  # nobody asks how psi changes with the first block's spins
             # The transpose of a periodic convolution is the one with the mirrored kernel.
             _, dx = periodic_convolution(dz, block.conv.weight.flip(2, 3).transpose(0, 1), None)
+
+
+def _convolution_gradient(padded: Tensor, dz: Tensor) -> Tensor:
+    """Gradients of a convolution's weight, shape (batch, channels_out, channels_in, k, k).
+
+    A product for each row of the kernel. What lies under that row is a part of one matrix, which holds each k
+    neighbouring columns of the input: k copies of it and not k * k.
+
+    Parameters
+    ----------
+    padded
+        Inputs, shape (batch, images, L + k - 1, L + k - 1, channels_in).
+    dz
+        Gradients at the outputs, shape (batch, images, L, L, channels_out).
+    """
+    images, L = dz.shape[1:3]
+    k = padded.shape[2] - L + 1
+    # Rows before images, so that neighbouring rows of all images lie side by side.
+    neighbours = padded.unfold(3, k, 1).permute(0, 2, 1, 3, 5, 4).flatten(4).flatten(1, 3)
+    dz = dz.transpose(1, 2).flatten(1, 3).mT
+    step = images * L
+    rows = [dz @ neighbours[:, y * step : (y + L) * step] for y in range(k)]
+    gradient: Tensor = torch.stack(rows, dim=2).unflatten(3, (k, -1)).permute(0, 1, 4, 2, 3)
+    return gradient
 
 
 def _pair_to_columns(block: Block) -> Tensor:

@@ -22,7 +22,7 @@ from scipy.stats import linregress
 
 from qmcbench import provenance
 from qmcbench.ansatz.cnn import CNN
-from qmcbench.ansatz.layerwise import chunk_size
+from qmcbench.ansatz.layerwise import chunk_size, kept_numbers
 from qmcbench.bench import kernels, launch, suite, timing, worker_strong
 from qmcbench.bench.limits import derivative_products
 from qmcbench.comm import Communicator, Serial
@@ -114,10 +114,10 @@ def covariance_operations(parameters: int, samples: int) -> float:
 
 @cache
 def derivatives_bytes(network: str, L: int, samples: int) -> int:
-    """The result in float32, and the widest layer's windows of one chunk of samples."""
+    """The result in float32, and what is kept of one chunk of samples."""
     blocks = CNN(network).blocks()
-    window = max(block.conv.weight[0].numel() for block in blocks) * L * L
-    return 4 * samples * model_spec(network).parameters + 4 * window * min(samples, chunk_size(blocks, 1, L))
+    kept = kept_numbers(blocks, 1, L) * min(samples, chunk_size(blocks, 1, L))
+    return 4 * (samples * model_spec(network).parameters + kept)
 
 
 def gram_bytes(parameters: int, samples: int) -> int:
@@ -193,7 +193,7 @@ _DERIVATIVES = "one pass over L^2 sites forward and one back; memory is N_p numb
 _ITERATION = "L^2 proposals and 2 L^2 connected configurations of L^2 sites each; memory grows until a chunk is full"
 _CHAINS = "each chain costs the same, once there are enough vectors of chains for every core"
 _ITERATION_CHAINS = f"{_CHAINS}; the Gram matrix is quadratic in the chains"
-_SAMPLES = "each sample costs the same; memory is N_p numbers a sample and the windows of one chunk"
+_SAMPLES = "each sample costs the same; memory is N_p numbers a sample, and one chunk"
 _LAYOUTS = "the multiply-adds of the three layouts, which are no power of N_p; memory is N_p numbers a sample"
 _GRAM = "N_s^2 N_p for half the Gram matrix and N_s^3 / 3 to factorise it; N_s N_p and N_s^2 numbers"
 _COVARIANCE = "2 N_s N_p^2 for the covariance and N_p^3 / 3 to factorise it; N_s N_p and N_p^2 numbers"

@@ -146,8 +146,8 @@ def test_chunks_do_not_matter(wrap: Callable[[CNN], CNN | C4], monkeypatch: pyte
         whole(*arguments)
 
     monkeypatch.setattr(layerwise, "log_derivatives", counted)
-    # im2col of the second layer of one 4x4 configuration: 8 channels x 25 taps x 16 sites.
-    monkeypatch.setattr(layerwise, "WINDOW_NUMBERS", 3 * 3200)
+    kept = layerwise.kept_numbers(lively("small").blocks(), images=1, L=4)
+    monkeypatch.setattr(layerwise, "CHUNK_NUMBERS", 3 * kept)
     assert_equal_rows(psi.log_derivatives(spins), expected, 1e-12)
     assert len(calls) > 2
 
