@@ -182,7 +182,7 @@ def _check(config: Config, source: str) -> None:
         ("wavefunction.sign", w.sign, ("marshall", "none")),
         ("wavefunction.symmetry", w.symmetry, ("C4", "none")),
         ("wavefunction.dtype", w.dtype, ("float32", "float64")),
-        ("optimizer.solver", o.solver, ("dense", "sample_space", *SCALAPACK)),
+        ("optimizer.solver", o.solver, ("dense", "sample_space", "sample_space_float32", *SCALAPACK)),
         ("scalapack.product", p.product, ("pdsyrk", "pdgemm")),
         ("scalapack.redistribution", p.redistribution, ("pdgemr2d", "alltoall")),
     ]

@@ -162,6 +162,7 @@ def engine_checks(couplings: tuple[float, ...]) -> Iterator[Check]:
         yield checks.full_sum(psi, J2)
     yield checks.derivatives(psi, 6)
     yield checks.solvers(psi, 0.5)
+    yield checks.solver_precision(psi, 0.5)
     for alpha in (2.0, 1.0):
         yield checks.sampled_distribution(psi, alpha, seed=5)
 

@@ -28,7 +28,7 @@ from qmcbench.statistics import integrated_autocorrelation_time
 HERE = Path(__file__).parent
 SCRIPTS = {summary.OURS: "ours.py", "netket": "twin_netket.py", "quantax": "twin_quantax.py"}
 CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
-    summary.OURS: [{"solver": "sample_space"}],
+    summary.OURS: [{"solver": "sample_space"}, {"solver": "sample_space_float32"}],
     "netket": [
         {
             "form": form,

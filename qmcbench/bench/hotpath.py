@@ -18,7 +18,7 @@ from qmcbench.bench import baseline, launch, operations, worker_derivatives
 from qmcbench.bench.hotpath_steps import (
     Row,
     derivatives_step,
-    gram_step,
+    gram_steps,
     in_turn,
     step_row,
     summary,
@@ -152,7 +152,7 @@ def measure(
             finished()
         steps.append(derivatives_step(*sizes.derivatives, sizes.repeats))
         finished()
-        steps.append(gram_step(*sizes.gram, sizes.repeats))
+        steps += gram_steps(*sizes.gram, sizes.repeats)
         finished()
         sampling = _samples_per_second(sizes, checkpoint)
         finished()

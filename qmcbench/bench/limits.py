@@ -57,7 +57,9 @@ class Sizes:
     rate_repeats: int
     """The best of so many is the rate."""
     repeats: int
-    """Of every phase, after a call that is not counted."""
+    """Of every phase at the least, after a call that is not counted."""
+    enough: float
+    """Seconds of timed calls of every phase at the least, so that no short disturbance meets all of them."""
     phases: tuple[tuple[str, str, int, int], ...]
     """Phase, network, L and samples; see :func:`qmcbench.bench.suite.phase`."""
     solves: tuple[tuple[str, str, int, int], ...]
@@ -73,6 +75,7 @@ FULL = Sizes(
     copy_bytes=2**29,
     rate_repeats=5,
     repeats=5,
+    enough=1.0,
     phases=(
         ("forward", "large", 12, 256),
         ("forward", "medium", 10, 1024),
@@ -91,6 +94,7 @@ QUICK = Sizes(
     copy_bytes=2**22,
     rate_repeats=2,
     repeats=2,
+    enough=0.0,
     phases=tuple((phase, "small", 4, 16) for phase in ("forward", "sweep", "local_energy", "log_derivatives")),
     solves=(("sample_space", "small", 4, 64), ("dense", "small", 4, 64)),
 )
@@ -160,7 +164,7 @@ def measure(*, quick: bool = False, done: Callable[[int], object] = lambda n: No
         done(step)
     rows = []
     for step, phase in enumerate(_phases(sizes), start=len(rates) + 1):
-        rows.append(_measured(phase, sizes.repeats, rates))
+        rows.append(_measured(phase, sizes, rates))
         done(step)
     return {
         "threads": torch.get_num_threads(),
@@ -246,9 +250,12 @@ def _phases(sizes: Sizes) -> Iterator[Phase]:
         yield Phase("solve", model, L, samples, solver, "float64", solve_cost(solver, model, samples), ready)
 
 
-def _measured(phase: Phase, repeats: int, rates: dict[str, float]) -> dict[str, Any]:
+def _measured(phase: Phase, sizes: Sizes, rates: dict[str, float]) -> dict[str, Any]:
     work = phase.ready()
-    times = kernels.summary([kernels.timed(Serial(), work)[0] for _ in range(repeats)])
+    seconds: list[float] = []
+    while len(seconds) < sizes.repeats or sum(seconds) < sizes.enough:
+        seconds.append(kernels.timed(Serial(), work)[0])
+    times = kernels.summary(seconds)
     flops, traffic = phase.cost
     rate, intensity = flops / times["median_s"] / 1e9, flops / traffic
     roof = attainable(intensity, rates[RATES[phase.dtype]], rates["copy_GBs"])
@@ -260,7 +267,7 @@ def _measured(phase: Phase, repeats: int, rates: dict[str, float]) -> dict[str, 
         "solver": phase.solver,
         "dtype": phase.dtype,
         **{name: times[name] for name in ("median_s", "min_s", "max_s")},
-        "repeats": repeats,
+        "repeats": len(seconds),
         "flops": float(flops),
         "bytes": float(traffic),
         "GFs": rate,

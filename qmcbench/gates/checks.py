@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from qmcbench import reference
 from qmcbench.ansatz.base import Ansatz
 from qmcbench.ansatz.derivatives import log_derivatives
+from qmcbench.comm import Serial
 from qmcbench.hamiltonian import J1J2, antiparallel
 from qmcbench.lattice import all_configurations, nearest_bonds
 from qmcbench.local_energy import local_energies
 from qmcbench.sampler import Chains, Sampler
-from qmcbench.sr import centre, dense, sample_space
+from qmcbench.sr import SOLVERS, Centred, centre, dense, sample_space
 from qmcbench.statistics import Estimate
 
 # Two-sided false-alarm rate of an unbiased check, and of the chi-square test.
@@ -143,19 +144,39 @@ def derivatives(psi: nn.Module, L: int, seed: int = 0) -> Check:
 
 def solvers(psi: nn.Module, J2: float, seed: int = 0) -> Check:
     """The parameter-space and sample-space solvers give the same step."""
-    hamiltonian, chains = J1J2(4, J2), Chains.neel(4, 96)
-    sweep = Sampler(4, seed).advance(psi, chains, 160, 1.0)
-    energies = local_energies(psi, hamiltonian, chains.spins, sweep.log_psi, sweep.phase).real
-    weights = torch.softmax(sweep.log_psi, 0)
-    samples = centre(log_derivatives(psi, chains.spins).double(), energies, weights)
+    samples = _centred(psi, J2, seed)
     one, other = dense(samples, 1e-3).step, sample_space(samples, 1e-3).step
     return Check(
         "dense = sample-space solver",
         "exact",
         float((one - other).norm() / one.norm()),
         1e-8,
-        f"{len(one)} parameters, {len(weights)} samples, shift 1e-3: relative difference of the two steps.",
+        f"{len(one)} parameters, {len(samples.rows)} samples, shift 1e-3: relative difference of the two steps.",
     )
+
+
+def solver_precision(psi: nn.Module, J2: float, seed: int = 0) -> Check:
+    """A Gram matrix in float32 changes the step by far less than the statistical error of the step."""
+    samples = _centred(psi, J2, seed)
+    samples = samples._replace(rows=samples.rows.float())
+    one, other = (SOLVERS[name](samples, 1e-3, Serial()).step for name in ("sample_space", "sample_space_float32"))
+    return Check(
+        "Gram matrix in float32",
+        "exact",
+        float((one - other).norm() / one.norm()),
+        1e-3,
+        f"{len(one)} parameters, {len(samples.rows)} samples, shift 1e-3: relative difference of the step from that "
+        "of a Gram matrix in float64.",
+    )
+
+
+def _centred(psi: nn.Module, J2: float, seed: int) -> Centred:
+    """96 samples of |psi| on 4x4, float64."""
+    hamiltonian, chains = J1J2(4, J2), Chains.neel(4, 96)
+    sweep = Sampler(4, seed).advance(psi, chains, 160, 1.0)
+    energies = local_energies(psi, hamiltonian, chains.spins, sweep.log_psi, sweep.phase).real
+    weights = torch.softmax(sweep.log_psi, 0)
+    return centre(log_derivatives(psi, chains.spins).double(), energies, weights)
 
 
 def sampled_distribution(psi: Ansatz, alpha: float, seed: int, *, hastings: bool = True, chains: int = 8192) -> Check:

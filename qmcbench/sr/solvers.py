@@ -12,6 +12,7 @@ holds all of it and rank 0 alone factorises it; :mod:`qmcbench.sr.scalapack` dis
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -89,18 +90,21 @@ def dense(samples: Centred, shift: float, comm: Communicator = SERIAL) -> Soluti
     return Solution(step, used, retries)
 
 
-def sample_space(samples: Centred, shift: float, comm: Communicator = SERIAL) -> Solution:
+def sample_space(
+    samples: Centred, shift: float, comm: Communicator = SERIAL, *, precision: torch.dtype = torch.float64
+) -> Solution:
     """Solve with the Gram matrix (samples x samples), built from blocks of columns; each rank computes its rows.
 
-    Only its lower triangle is, in strips of rows.
+    Only its lower triangle is, in strips of rows, and in the given ``precision``; all else is in float64. In float32
+    it is off by some 1e-7 of its largest eigenvalue: a shift below that may have to be raised.
     """
     energies = comm.gather(samples.energies)
     mine = share(len(energies), comm.rank, comm.size)
-    own = torch.zeros(len(samples.rows), len(energies), dtype=torch.float64, device=samples.rows.device)
+    own = torch.zeros(len(samples.rows), len(energies), dtype=precision, device=samples.rows.device)
     for columns in samples.rows.split(COLUMNS, dim=1):
-        block = columns.double()
+        block = columns.to(precision)
         add_lower(own, block, comm.gather(block), mine.start)
-    gram = comm.gather(own)
+    gram = comm.gather(own).double()
     dual, used, retries = on_root(comm, lambda: _solve(gram, energies, shift))
     step = torch.cat(
         [columns.double().T @ dual[mine.start : mine.stop] for columns in samples.rows.split(COLUMNS, dim=1)]
@@ -148,4 +152,5 @@ def _solve(matrix: Tensor, right: Tensor, shift: float) -> tuple[Tensor, float, 
 SOLVERS: dict[str, Callable[[Centred, float, Communicator], Solution]] = {
     "dense": dense,
     "sample_space": sample_space,
+    "sample_space_float32": partial(sample_space, precision=torch.float32),
 }

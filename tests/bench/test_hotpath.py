@@ -37,10 +37,10 @@ def test_gain_is_taken_turn_by_turn() -> None:
 def test_stated_predictions_are_of_full_workloads() -> None:
     """Each belongs to a step and workload of the full sizes, so that none is silently lost; quick ones have none."""
     steps = {name for name, _ in hotpath_steps.STATED}
-    full = {str(work) for work in hotpath.FULL.forward} | {"{} x {}, float64".format(*hotpath.FULL.gram)}
+    full = {str(work) for work in hotpath.FULL.forward} | {"Gram matrix, {} x {}".format(*hotpath.FULL.gram)}
     assert {workload for _, workload in hotpath_steps.STATED} <= full
     assert not any(str(work) in full for work in hotpath.QUICK.forward)
-    rows = [*hotpath._forward(hotpath.QUICK.forward[1], 1, 1.0)[1], hotpath_steps.gram_step(*hotpath.QUICK.gram, 1)]
+    rows = [*hotpath._forward(hotpath.QUICK.forward[1], 1, 1.0)[1], *hotpath_steps.gram_steps(*hotpath.QUICK.gram, 1)]
     assert steps <= {row["step"] for row in rows}
 
 
@@ -98,7 +98,7 @@ def _broken_pooling(monkeypatch: pytest.MonkeyPatch) -> None:
     ("break_it", "work"),
     [
         (_broken_gradient, lambda: hotpath_steps.derivatives_step(*hotpath.QUICK.derivatives, 1)),
-        (_broken_triangle, lambda: hotpath_steps.gram_step(*hotpath.QUICK.gram, 1)),
+        (_broken_triangle, lambda: hotpath_steps.gram_steps(*hotpath.QUICK.gram, 1)),
         (_broken_pooling, lambda: hotpath._forward(hotpath.QUICK.forward[0], 1, 1.0)),
     ],
 )
@@ -189,6 +189,6 @@ def test_measure(in_process: list[dict[str, Any]], monkeypatch: pytest.MonkeyPat
         assert row["GFs"] == pytest.approx(flops / row["median_s"] / 1e9)
         assert row["fraction_of_sgemm"] == pytest.approx(row["GFs"] / found["sgemm_GFs"])
         assert (row["batch"], row["cores"]) == ((1, 1) if row["form"] == "scalar" else (32, found["threads"]))
-    assert len(found["steps"]) == 2 * 2 + 2
+    assert len(found["steps"]) == 2 * 2 + 3
     assert in_process == [{"kind": "derivatives", "network": "small", "L": 4, "samples": 32}]
     assert set(found["derivatives"]) == set(worker_derivatives.ANSWER)

@@ -53,7 +53,7 @@ EXPECTED = {
     "operations.Operation.time_operation": 14,
     "phases.Phase.time_phase": 6,
     "phases.PeakMemory.peakmem_phase": 3,
-    "phases.Solve.time_solve": 2,
+    "phases.Solve.time_solve": 3,
     "ranks.StrongScaling.track_solve": 2,
     "ranks.WeakScaling.track_monte_carlo": 1,
 }

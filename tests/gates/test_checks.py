@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from qmcbench.config import Wavefunction
 from qmcbench.gates import checks
 from qmcbench.gates.checks import Check
 from qmcbench.hamiltonian import J1J2
+from qmcbench.sr import SOLVERS, Solution, sample_space
 from qmcbench.statistics import Estimate
 from qmcbench.vmc import build_ansatz
 
@@ -77,9 +79,18 @@ def test_derivatives(psi: nn.Module, mutate: Callable[[Tensor], Tensor]) -> None
     assert torch.equal(nn.utils.parameters_to_vector(psi.parameters()), before)
 
 
-def test_solvers(psi: nn.Module) -> None:
-    """Both solvers give one step; if one is given other samples they do not."""
+def test_solvers(psi: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes as it is; a sample-space step that is 1e-7 too long fails."""
     assert checks.solvers(psi, 0.5).passed
+    monkeypatch.setattr(checks, "sample_space", lambda *of: Solution(sample_space(*of).step * (1 + 1e-7), 1e-3, 0))
+    assert not checks.solvers(psi, 0.5).passed
+
+
+def test_solver_precision(psi: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Gram matrix in float32 passes, one in bfloat16 does not."""
+    assert 0 < checks.solver_precision(psi, 0.5).value < 1e-3
+    monkeypatch.setitem(SOLVERS, "sample_space_float32", partial(sample_space, precision=torch.bfloat16))
+    assert not checks.solver_precision(psi, 0.5).passed
 
 
 @pytest.mark.parametrize("alpha", [1.0, 2.0])
