@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -127,8 +128,10 @@ def reproduce(profile: Profile, out: Path, *, command: str, quiet: bool = False)
 def _fill(results: dict[str, Any], profile: Profile, out: Path, command: str, quiet: bool) -> None:
     results["exact"] = [exact_row(run.config.model.J2) for run in profile.runs if run.config.model.L == 4]
     found_checks: list[dict[str, Any]] = results["checks"]
-    with Bar("exact and sampling checks", 2 * len(profile.checks_J2) + 4, quiet=quiet) as bar:
-        for number, check in enumerate(engine_checks(profile.checks_J2), start=1):
+    engine = engine_checks(profile.checks_J2)
+    with Bar("exact and sampling checks", len(engine), quiet=quiet) as bar:
+        for number, work in enumerate(engine, start=1):
+            check = work()
             found_checks.append(_plain(check))
             bar.update(number, check.name)
     for run in profile.runs:
@@ -154,17 +157,18 @@ def exact_row(J2: float) -> dict[str, Any]:
     return {**row, "source": f"QuSpin {found.provenance['versions']['quspin']}, this run"}
 
 
-def engine_checks(couplings: tuple[float, ...]) -> Iterator[Check]:
-    """Checks that need no training, on a small random network in float64, one after the other."""
+def engine_checks(couplings: tuple[float, ...]) -> list[Callable[[], Check]]:
+    """Checks that need no training, on a small random network in float64."""
     psi = build_ansatz(Wavefunction(dtype="float64"), seed=3)
+    works: list[Callable[[], Check]] = []
     for J2 in couplings:
-        yield checks.matrix_elements(J2)
-        yield checks.full_sum(psi, J2)
-    yield checks.derivatives(psi, 6)
-    yield checks.solvers(psi, 0.5)
-    yield checks.solver_precision(psi, 0.5)
-    for alpha in (2.0, 1.0):
-        yield checks.sampled_distribution(psi, alpha, seed=5)
+        works += [partial(checks.matrix_elements, J2), partial(checks.full_sum, psi, J2)]
+    works += [
+        partial(checks.derivatives, psi, 6),
+        partial(checks.solvers, psi, 0.5),
+        partial(checks.solver_precision, psi, 0.5),
+    ]
+    return works + [partial(checks.sampled_distribution, psi, alpha, seed=5) for alpha in (2.0, 1.0)]
 
 
 def finish_run(run: PlannedRun, out: Path, command: str, quiet: bool) -> tuple[dict[str, Any], list[Check]]:

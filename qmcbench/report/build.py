@@ -8,7 +8,7 @@ from pathlib import Path
 from qmcbench.report.common import check_tables, failed_checks, provenance_table
 from qmcbench.report.document import Cell, Row, Section, Table, Verdict, write
 from qmcbench.report.numbers import DASH, count, duration, fixed, format_value_error, number, percent
-from qmcbench.report.plots import Result, figures, provenance
+from qmcbench.report.plots import COUNTED, Result, figures, provenance
 
 PARTS = {"exact energies": "exact", "training runs": "runs", "timings": "timings"}
 """What a complete report holds, and its key in the results: an interrupted one lacks the last of them."""
@@ -186,8 +186,9 @@ def _timings(results: Result) -> Table:
         for t in results["timings"]
     ]  # fmt: skip
     caption = (
-        f"Wall times: the median and range of repeats in one session. sgemm: a large single-precision matrix product "
-        f"in the same session, {number(results['rates'].get('sgemm_GFs'))} GF/s. {provenance(results)}"
+        f"Wall times: the median and range of repeats in one session. GF/s: {COUNTED}. sgemm: a large "
+        f"single-precision matrix product in the same session, {number(results['rates'].get('sgemm_GFs'))} GF/s. "
+        f"{provenance(results)}"
     )
     return Table("Times of single operations", columns, rows, caption)
 

@@ -27,6 +27,8 @@ WIDTH = 5.2
 """Width of a figure in inches: small, so that its text is still readable on a phone."""
 WINDOW = 10
 """Steps in a running mean."""
+COUNTED = "counting the fused network's multiply-adds (Fourier space needs fewer, so 1 is no bound)"
+"""How rates of a forward pass are meant."""
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, GREY = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#767676",
@@ -277,8 +279,8 @@ def _throughput(timings: list[Result], rates: Result, origin: str) -> Plot:
 
     repeats = sorted({t["repeats"] for t in timings})
     caption = (
-        f"Arithmetic rate of the forward pass over that of a single-precision matrix product (sgemm), measured "
-        f"in the same session at {number(rates.get('sgemm_GFs'))} GF/s. Bars: medians of "
+        f"Arithmetic rate of the forward pass, {COUNTED}, over that of a single-precision matrix product (sgemm), "
+        f"measured in the same session at {number(rates.get('sgemm_GFs'))} GF/s. Bars: medians of "
         f"{' or '.join(map(str, repeats))} repeats; whiskers: fastest and slowest repeat. {origin}"
     )
     size = (WIDTH, 0.9 + 0.36 * len(timings))
