@@ -206,7 +206,7 @@ def peers_python(tmp_path: Path) -> Path:
 
 
 def test_peers_that_do_not_run(peers_python: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The comparison says why in one sentence, and so does the command; the comparison takes the quick sizes."""
+    """It says why in one sentence, and so does the command; it takes the quick sizes, and tries both our solvers."""
     out = tmp_path / "out"
     with pytest.raises(UserError, match="comparison with peers ended with exit status 1"):
         run("peers", "--quick", "--checkout", CHECKOUT, "--peers-python", peers_python, "--out", out)
@@ -214,9 +214,11 @@ def test_peers_that_do_not_run(peers_python: Path, tmp_path: Path, capfd: pytest
     assert "error: no configuration of netket ran: exit status 3: no jax here\n" in said.err
     assert "Traceback" not in said.err
     assert not (out / "bench.json").exists()
-    (own,) = (json.loads(path.read_text()) for path in (out / "trials").iterdir())
-    assert (own["job"]["model"], own["job"]["L"], own["job"]["samples"]) == ("small", 4, 64)
-    assert own["job"]["threads"] == len(os.sched_getaffinity(0))
+    jobs = [json.loads(path.read_text())["job"] for path in (out / "trials").iterdir()]
+    assert {job["configuration"]["solver"] for job in jobs} == {"sample_space", "sample_space_float32"}
+    for job in jobs:
+        assert (job["model"], job["L"], job["samples"]) == ("small", 4, 64)
+        assert job["threads"] == len(os.sched_getaffinity(0))
 
 
 def test_peers_are_reported(
