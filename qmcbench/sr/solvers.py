@@ -106,9 +106,10 @@ def sample_space(
         add_lower(own, block, comm.gather(block), mine.start)
     gram = comm.gather(own).double()
     dual, used, retries = on_root(comm, lambda: _solve(gram, energies, shift))
-    step = torch.cat(
-        [columns.double().T @ dual[mine.start : mine.stop] for columns in samples.rows.split(COLUMNS, dim=1)]
-    )
+    # Into place: a small result kept after each block would keep the heap from using that block's memory again.
+    step = dual.new_empty(samples.rows.shape[1])
+    for columns, part in zip(samples.rows.split(COLUMNS, dim=1), step.split(COLUMNS), strict=True):
+        torch.mv(columns.double().T, dual[mine.start : mine.stop], out=part)
     return Solution(comm.sum(step), used, retries)
 
 
