@@ -78,12 +78,19 @@ class Job:
 
 
 def _start_witness(comm: Mpi, consequences: str) -> int:
-    """Start the node's witness and return its process number."""
+    """Start the node's witness and return its process number; no rank goes on before the witness watches it."""
     ranks = comm.node.allgather(f"{comm.rank}:{os.getpid()}")
     started = None
     if comm.node.rank == 0:
         # In a session of its own: the launcher must not end it together with the ranks.
         command = [sys.executable, "-IS", str(Path(witness.__file__)), consequences, *ranks]
-        started = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True).pid
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        # Until it watches, the other ranks are kept from going on to what may kill them.
+        if process.stdout is not None:
+            with process.stdout as answer:
+                answer.readline()
+        started = process.pid
     pid: int = comm.node.bcast(started)
     return pid

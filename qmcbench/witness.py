@@ -1,8 +1,8 @@
 """Watches the ranks of one node from outside and says which of them died first.
 
 Started by :mod:`qmcbench.faults` as a process of its own, because a launcher that finds a rank dead kills all others
-before they could speak. Arguments: how its sentence ends, then ``rank:pid`` of each rank of the node. SIGTERM ends it
-silently.
+before they could speak. Arguments: how its sentence ends, then ``rank:pid`` of each rank of the node. A line on
+standard output says that it watches them all. SIGTERM ends it silently.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def main(arguments: list[str]) -> None:
         ranks[os.pidfd_open(int(pid))] = rank
     for descriptor in ranks:
         poll.register(descriptor, select.POLLIN)
+    print("watching", flush=True)
     dead = [ranks[descriptor] for descriptor, _ in poll.poll()]
     print(
         f"error: rank {' and '.join(dead)} died without a word (killed, out of memory or crashed), "

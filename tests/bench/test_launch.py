@@ -27,6 +27,16 @@ worker.main(sys.argv[1])
 """
 
 
+# Put before FAILING: the witness takes a second to start, as on a busy machine.
+SLOW_WITNESS = """
+import pathlib
+from qmcbench import witness
+slow = pathlib.Path(__file__).with_name("slow.py")
+slow.write_text(f"import runpy, time; time.sleep(1); runpy.run_path({witness.__file__!r}, run_name='__main__')")
+witness.__file__ = str(slow)
+"""
+
+
 @pytest.fixture
 def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Makes the text of a program the one that ranks run."""
@@ -88,6 +98,13 @@ def test_one_rank_that_fails_ends_the_job(worker, how: str, sentence: str) -> No
     assert str(caught.value).startswith(sentence)
     assert "\n" not in str(caught.value)
     assert "Traceback" not in str(caught.value)
+
+
+def test_rank_that_dies_at_once_is_named(worker) -> None:
+    """Ranks wait for their witness: none can be dead, or be ended by the launcher, before it watches them."""
+    worker(SLOW_WITNESS + FAILING)
+    with pytest.raises(launch.JobError, match=r"^A job of 2 ranks failed: rank 1 died without a word"):
+        launch.run(2, {"kind": "fail", "how": "killed"}, 100)
 
 
 def test_mistake_that_all_ranks_see_is_said_once() -> None:
