@@ -3,8 +3,9 @@
 Every point is measured in a process of its own, so that its peak of memory is its own. An exponent is the slope of an
 ordinary least-squares line through log y against log x over the upper part of a curve: the points from the geometric
 middle of the smallest and the largest x on, or the last three if that leaves fewer, since calls and not arithmetic
-take the time at small sizes. What to expect is the slope of the same line through the counted operations, or bytes,
-of the same points: a power where they are one, and the right number in between where they are a sum.
+take the time at small sizes. What to expect is the slope of the same line through the counted work, or bytes, of the
+same points: a power where they are one, and the right number in between where they are a sum. Work is floating-point
+operations; of log-derivatives it is numbers moved, since their products run at a quarter of sgemm's rate.
 """
 
 from __future__ import annotations
@@ -102,6 +103,12 @@ def iteration_operations(network: str, L: int, samples: int) -> float:
     return monte_carlo + derivatives + gram_operations(model_spec(network).parameters, samples)
 
 
+@cache
+def derivatives_numbers(network: str, L: int) -> int:
+    """Numbers that the log-derivatives of one sample move: those kept on the way, and the result."""
+    return kept_numbers(CNN(network).blocks(), 1, L) + model_spec(network).parameters
+
+
 def gram_operations(parameters: int, samples: int) -> float:
     """Those of the Gram matrix up to its diagonal, in strips of rows, and of its Cholesky factor."""
     return samples * (samples + min(samples, STRIP)) * parameters + samples**3 / 3
@@ -134,7 +141,8 @@ def covariance_bytes(parameters: int, samples: int) -> int:
 class Count(NamedTuple):
     """How a workload's cost follows from its sizes; only the growth matters, so a common factor may be left out."""
 
-    operations: Callable[..., float]
+    work: Callable[..., float]
+    """What the time goes with."""
     bytes: Callable[..., float] | None
     """None where the memory is too little to be told from the process's own."""
 
@@ -147,7 +155,7 @@ COUNTS = {
     "sweep": Count(sweep_operations, None),
     "local_energy": Count(local_energy_operations, None),
     "log_derivatives": Count(
-        lambda network, L, samples: samples * derivatives_operations(network, L), derivatives_bytes
+        lambda network, L, samples: samples * derivatives_numbers(network, L), derivatives_bytes
     ),
     "iteration": Count(
         iteration_operations,
@@ -189,12 +197,12 @@ class Curve:
 _FORWARD = "the same products for each of L^2 / 4 frequencies; L^2 outputs of each configuration are kept"
 _SWEEP = "L^2 proposals of L^2 sites each"
 _LOCAL_ENERGY = "about 2 L^2 connected configurations of L^2 sites each"
-_DERIVATIVES = "one pass over L^2 sites forward and one back; memory is N_p numbers a sample, and chunks of one size"
+_DERIVATIVES = "numbers moved: about (L + k)^2 a layer and N_p a sample; memory is the latter, and chunks of one size"
 _ITERATION = "L^2 proposals and 2 L^2 connected configurations of L^2 sites each; memory grows until a chunk is full"
 _CHAINS = "each chain costs the same, once there are enough vectors of chains for every core"
 _ITERATION_CHAINS = f"{_CHAINS}; the Gram matrix is quadratic in the chains"
 _SAMPLES = "each sample costs the same; memory is N_p numbers a sample, and one chunk"
-_LAYOUTS = "the multiply-adds of the three layouts, which are no power of N_p; memory is N_p numbers a sample"
+_LAYOUTS = "numbers moved: channels times sites, and N_p, which the layouts make no power; memory is N_p a sample"
 _GRAM = "N_s^2 N_p for half the Gram matrix and N_s^3 / 3 to factorise it; N_s N_p and N_s^2 numbers"
 _COVARIANCE = "2 N_s N_p^2 for the covariance and N_p^3 / 3 to factorise it; N_s N_p and N_p^2 numbers"
 _L = (6, 8, 10, 12, 16, 20, 24)
@@ -270,7 +278,7 @@ def measure(*, quick: bool = False, done: Callable[[int], None] = lambda n: None
             behind += 1
             done(behind)
         count = COUNTS[curve.what]
-        curves.append(_described(curve, "seconds", seconds, count.operations))
+        curves.append(_described(curve, "seconds", seconds, count.work))
         if count.bytes is not None and len(rises) >= LEAST:
             curves.append(_described(curve, "bytes", rises, count.bytes))
     return {"threads": threads, "curves": curves}

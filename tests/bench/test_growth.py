@@ -89,7 +89,7 @@ def test_half_of_the_bonds_connect() -> None:
     assert float(found) == pytest.approx(forwards, rel=0.02)
 
 
-def expected(what: str, variable: str, quantity: str = "operations") -> float:
+def expected(what: str, variable: str, quantity: str = "work") -> float:
     """The slope of the count of a curve of the full measurement."""
     (curve,) = (each for each in growth.CURVES if (each.what, each.variable) == (what, variable))
     count = getattr(growth.COUNTS[what], quantity)
@@ -101,7 +101,10 @@ def test_expected_exponents() -> None:
     # Real frequencies cost less, and are a smaller part on larger lattices.
     assert expected("forward", "L") == pytest.approx(2, abs=0.03)
     assert expected("forward", "L", "bytes") == pytest.approx(2)
-    assert expected("log_derivatives", "L") == pytest.approx(2)
+    # Padding and the N_p results of a sample weigh less on larger lattices; channels grow like the root of N_p.
+    assert 1 < expected("log_derivatives", "L") < 2
+    assert expected("log_derivatives", "samples") == pytest.approx(1)
+    assert 0.5 < expected("log_derivatives", "parameters") < 1
     assert expected("log_derivatives", "L", "bytes") == pytest.approx(0, abs=0.05)
     assert expected("local_energy", "L") == pytest.approx(4, abs=0.03)
     assert expected("sweep", "L") == pytest.approx(4, abs=0.03)
@@ -123,7 +126,7 @@ def test_curves_are_complete() -> None:
         for curve in curves:
             assert list(curve.values) == sorted(set(curve.values))
             assert len(curve.values) >= growth.LEAST
-            assert all(growth.COUNTS[curve.what].operations(**curve.size(x)) > 0 for x in curve.values)
+            assert all(growth.COUNTS[curve.what].work(**curve.size(x)) > 0 for x in curve.values)
     (layouts,) = (each for each in growth.CURVES if (each.what, each.variable) == ("log_derivatives", "parameters"))
     assert [layouts.size(x)["network"] for x in layouts.values] == ["small", "medium", "large"]
     assert set(growth.COUNTS) == {curve.what for curve in growth.CURVES}
