@@ -273,7 +273,7 @@ def not_run(profile: Profile) -> list[dict[str, str]]:
         rows.append(
             {
                 "what": "6x6 to the paper's stage-1 energy (-0.502)",
-                "why": "takes about half an hour",
+                "why": "takes about ten minutes on 2 cores",
                 "command": "qmcbench reproduce --profile cpu --out reports/cpu",
             }
         )

@@ -3,6 +3,7 @@
 import copy
 from typing import Any
 
+from qmcbench.report.document import Cell, Table
 from qmcbench.sr.scalapack_mesh import fit_grid
 
 Store = dict[str, Any]
@@ -88,3 +89,31 @@ def store(*runs: Store, not_run: tuple[Store, ...] = ()) -> Store:
 def unfit(run: Store, why: str = "2 ranks would need 92.6 GB, but 8.0 GB are free; use more nodes.") -> Store:
     """A run that did not fit."""
     return {"ranks": run["ranks"], "job": run["job"], "not_run": why}
+
+
+def full() -> tuple[Store, Store]:
+    """Everything on 1 and 2 ranks, something on 4, and what did not fit."""
+    strong = store(
+        *(strong_run(size, ranks) for size in (3531, 16249) for ranks in (1, 2, 4)),
+        strong_run(3531, 2, product="pdsyrk", seconds={"product": 3.0}),
+        strong_run(3531, 2, redistribution="alltoall"),
+        strong_run(3531, 4, grid=[1, 4]),
+        not_run=(unfit(strong_run(106529, 2)),),
+    )
+    weak = store(*(weak_run(10, ranks, symmetry=s) for s in ("C4", "none") for ranks in (1, 2)))
+    return strong, weak
+
+
+def texts(table: Table) -> list[dict[str, str]]:
+    """Rows by the names of the columns, as plain text; of two columns with one name the second has a star."""
+    names: list[str] = []
+    for name in table.headers:
+        names.append(name + "*" if name in names else name)
+    plain = [[cell.text if isinstance(cell, Cell) else cell for cell in row] for row in table.rows]
+    return [dict(zip(names, row, strict=True)) for row in plain]
+
+
+def named(tables: list[Table], title: str) -> list[dict[str, str]]:
+    """The rows of the one table whose title begins so."""
+    (found,) = [table for table in tables if table.title.startswith(title)]
+    return texts(found)

@@ -191,10 +191,14 @@ def weak_named(run: Result) -> str:
 
 
 def weak_labels(runs: list[Result]) -> list[str]:
-    """Runs in a few words, with solver and chains where they differ between them."""
-    varying = [name for name in ("solver", "chains") if len({run["job"][name] for run in runs}) > 1]
-    words = {"solver": "{}", "chains": "{} chains a rank"}
-    return [", ".join([weak_named(run), *(words[name].format(run["job"][name]) for name in varying)]) for run in runs]
+    """Runs in a few words, with solver and chains where others of the same network and lattice differ in them."""
+
+    def differing(run: Result) -> list[str]:
+        alike = [other["job"] for other in runs if weak_named(other) == weak_named(run)]
+        words = {"solver": run["job"]["solver"], "chains": f"{run['job']['chains']} chains a rank"}
+        return [words[name] for name in words if len({job[name] for job in alike}) > 1]
+
+    return [", ".join([weak_named(run), *differing(run)]) for run in runs]
 
 
 def imbalance(run: Result) -> float:

@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stores import ORIGIN, Store, store, strong_run, unfit, weak_run
+from stores import ORIGIN, Store, full, named, store, strong_run, texts, unfit, weak_run
 from typer.testing import CliRunner
 
 from qmcbench.bench import scaling as measurements
 from qmcbench.cli import app
 from qmcbench.errors import UserError
 from qmcbench.reference import paper
-from qmcbench.report import scaling, scaling_measured, scaling_model, scaling_model_plots, scaling_plots
-from qmcbench.report.document import Cell, Table
+from qmcbench.report import scaling, scaling_model, scaling_model_plots, scaling_plots
 from qmcbench.report.scaling import checks, judge, refresh
 from qmcbench.scaling import job
 from qmcbench.scaling.heldout import PRINTED, held_out, median_error
@@ -31,34 +30,6 @@ def projection(tmp_path_factory: pytest.TempPathFactory) -> Store:
     job.run(out, processes=[100000])
     found: Store = json.loads((out / job.FILE).read_text())
     return found | {"provenance": ORIGIN}
-
-
-def full() -> tuple[Store, Store]:
-    """Everything on 1 and 2 ranks, something on 4, and what did not fit."""
-    strong = store(
-        *(strong_run(size, ranks) for size in (3531, 16249) for ranks in (1, 2, 4)),
-        strong_run(3531, 2, product="pdsyrk", seconds={"product": 3.0}),
-        strong_run(3531, 2, redistribution="alltoall"),
-        strong_run(3531, 4, grid=[1, 4]),
-        not_run=(unfit(strong_run(106529, 2)),),
-    )
-    weak = store(*(weak_run(10, ranks, symmetry=s) for s in ("C4", "none") for ranks in (1, 2)))
-    return strong, weak
-
-
-def texts(table: Table) -> list[dict[str, str]]:
-    """Rows by the names of the columns, as plain text; of two columns with one name the second has a star."""
-    names: list[str] = []
-    for name in table.headers:
-        names.append(name + "*" if name in names else name)
-    plain = [[cell.text if isinstance(cell, Cell) else cell for cell in row] for row in table.rows]
-    return [dict(zip(names, row, strict=True)) for row in plain]
-
-
-def named(tables: list[Table], title: str) -> list[dict[str, str]]:
-    """The rows of the one table whose title begins so."""
-    (found,) = [table for table in tables if table.title.startswith(title)]
-    return texts(found)
 
 
 def passed(strong: Store = NOTHING, weak: Store = NOTHING, projected: Store | None = None) -> dict[str, bool | None]:
@@ -150,76 +121,6 @@ def test_held_out_checks_are_the_medians(projection: Store) -> None:
     for row in worse["errors"]:
         row["median"] = 0.11
     assert {value for name, value in passed(projected=worse).items() if name.startswith("model")} == {False}
-
-
-def test_strong_tables() -> None:
-    """Seconds, rates of one rank, memory; runs with more ranks than cores are marked."""
-    strong, _ = full()
-    tables = scaling_measured.strong_tables(strong)
-    one, two, _, _, four, other = named(tables, "Seconds: 3,531 parameters, 2,560 samples, covariance")
-    assert one == {
-        "ranks": "1", "grid": "1x1", "block": "128", "routines": "pdgemr2d, pdgemm", "redistribution": "2",
-        "product": "8", "pdpotrf": "16", "solves": "1", "total": "27", "min..max": "24.3..29.7", "speedup": "1.00",
-        "note": "",
-    }  # fmt: skip
-    assert (two["grid"], two["pdpotrf"], two["speedup"], two["note"]) == ("1x2", "8", "2.00", "")
-    assert (four["grid"], other["grid"]) == ("2x2", "1x4")
-    assert four["note"] == other["note"] == "more ranks than cores"
-    rates = named(tables, "Rates and memory: 16,249 parameters")
-    assert [row["product GF/s a rank"] for row in rates] == ["36", "36", "36"]
-    assert [row["pdpotrf GF/s a rank"] for row in rates] == ["32", "32", "32"]
-    assert (rates[1]["of dgemm"], rates[1]["of dgemm*"]) == ("0.90", "0.80")
-    assert (rates[0]["GB a rank, estimated"], rates[0]["GB a rank, measured"]) == ("3", "3")
-    (unfit_,) = named(tables, "Not run")
-    assert unfit_["what"].startswith("106529 parameters, 2 ranks")
-    assert "92.6 GB" in unfit_["what it needs"]
-
-
-def test_memory_that_did_not_show() -> None:
-    """A problem smaller than what the process had held before has no measured memory."""
-    run = strong_run(memory={"estimate_bytes": 10**6, "peak_bytes": [10**9], "before_bytes": [10**9]})
-    (row,) = named(scaling_measured.strong_tables(store(run)), "Rates")
-    assert (row["GB a rank, estimated"], row["GB a rank, measured"]) == ("0.001", "–")
-
-
-def test_choices() -> None:
-    """Ratios to the run that differs in one thing alone; one that differs in two is compared with nothing."""
-    runs = [
-        *(strong_run(3531, ranks) for ranks in (1, 2, 4)),
-        strong_run(3531, 2, product="pdsyrk", seconds={"product": 3.0}),
-        strong_run(3531, 2, product="pdsyrk", redistribution="alltoall"),
-        strong_run(3531, 2, block=64, seconds={"factorisation": 4.0}),
-        strong_run(3531, 4, grid=[4, 1]),
-    ]
-    found = named(scaling_measured.strong_tables(store(*runs)), "What grids")
-    assert [(row["ranks"], row["instead of"], row["with"]) for row in found] == [
-        ("2", "pdgemm", "pdsyrk"),
-        ("2", "block 128", "64"),
-        ("4", "grid 2x2", "4x1"),
-    ]
-    assert [row["product"] for row in found] == ["0.75", "1.00", "1.00"]
-    assert [row["pdpotrf"] for row in found] == ["1.00", "0.50", "1.00"]
-    assert [row["total"] for row in found] == ["0.93", "0.70", "1.00"]
-
-
-def test_weak_tables() -> None:
-    """Efficiency, imbalance, and the overhead beside the paper's of the same network, lattice and symmetry."""
-    _, weak = full()
-    tables = scaling_measured.weak_tables(weak)
-    rows = named(tables, "Iterations")
-    assert [row["network, lattice, symmetry"] for row in rows] == ["medium, 10x10"] * 2 + ["medium, 10x10, C4"] * 2
-    assert [row["efficiency"] for row in rows] == ["1.000", "0.950"] * 2
-    assert [row["imbalance"] for row in rows] == ["0.000", "0.067"] * 2
-    assert rows[0]["paper's overhead (processes)"] == "0.453 (256) to 0.332 (10,000)"
-    assert rows[2]["paper's overhead (processes)"] == "0.183 (256) to 0.121 (10,000)"
-    (other,) = named(scaling_measured.weak_tables(store(weak_run(24))), "Iterations")
-    assert other["paper's overhead (processes)"] == "–"
-    (parts,) = named(scaling_measured.weak_tables(store(weak_run())), "Parts")
-    assert (parts["local energies"], parts["waiting"], parts["SR"], parts["solves"]) == ("1.5", "0.5", "1", "0.1")
-    dense = weak_run()
-    del dense["phases"]["product"]
-    (parts,) = named(scaling_measured.weak_tables(store(dense)), "Parts")
-    assert parts["product"] == "–"
 
 
 def test_projected_tables_have_every_printed_time(projection: Store) -> None:
