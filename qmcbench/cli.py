@@ -268,7 +268,7 @@ def ed(
 @app.command(epilog="Example: `qmcbench reproduce --profile quick --out reports/quick`")
 def reproduce(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report and its runs.")],
-    profile: Annotated[str, typer.Option(help="quick (10 minutes on 2 cores) or cpu (25 minutes).")] = "quick",
+    profile: Annotated[str, typer.Option(help="quick (3 minutes on 2 cores) or cpu (9 minutes).")] = "quick",
     seed: Annotated[int | None, typer.Option(help="Replaces the seed of every run.")] = None,
     quiet: Quiet = False,
 ) -> None:
