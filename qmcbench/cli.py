@@ -22,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Variational Monte Carlo with neural quantum states, held against exact diagonalization.",
-    epilog="Begin with `qmcbench reproduce --profile quick --out reports/quick` (3 minutes on 2 cores).",
+    epilog="Begin with `qmcbench reproduce --profile quick --out reports/quick`.",
 )
 
 # What typer raises for a wrong command line: click's class, which some versions of typer carry inside.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import Store, store, strong_run, weak_run
+from stores import Store, named, store, strong_run, weak_run
 from typer.testing import CliRunner
 
 from qmcbench.bench import launch
@@ -94,8 +94,8 @@ def test_own_runs_make_a_machine(tmp_path: Path) -> None:
     for name in fitted:
         assert saved["machine"]["costs"][name] == pytest.approx(asdict(COSTS)[name], rel=0.02), name
     assert (saved["base"], saved["machine"]["source"]) == ("sunway", "weak.json")
-    table = next(t for t in scaling_model.model_tables(saved) if t.title.startswith("The fit to our own"))
-    assert len(table.rows) == len(saved["fit"]["points"]) == 16
+    rows = named(scaling_model.model_tables(saved), "The fit to our own")
+    assert len(rows) == len(saved["fit"]["points"]) == 16
     again = load(tmp_path / "machine.toml")
     assert asdict(again.costs) == pytest.approx(saved["machine"]["costs"], rel=1e-4)
 
@@ -107,8 +107,7 @@ def test_taken_costs_are_named(tmp_path: Path) -> None:
     found = job.run(tmp_path, own=[path])
     assert {"cnn_rate", "site_overhead", "half_rate_sites"} <= set(found["fit"]["taken"])
     assert found["machine"]["costs"]["cnn_rate"] == load("sunway").costs.cnn_rate
-    costs = next(t for t in scaling_model.model_tables(found) if t.title.startswith("Costs"))
-    origins = {row[0]: row[4] for row in costs.rows}
+    origins = {row["cost"]: row["origin"] for row in named(scaling_model.model_tables(found), "Costs")}
     assert origins["cnn_rate"] == "not shown: near sunway"
     assert origins["gemm_rate"] == "fitted"
 
