@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from qmcbench.errors import UserError
+from qmcbench.files import write_atomically
 
 FORMAT = "qmcbench-checkpoint-1"
 GROUPS = ("parameters", "chains", "optimizer")
@@ -101,16 +101,6 @@ def load_parameters(module: torch.nn.Module, checkpoint: Checkpoint, path: Path)
         )
     for name, parameter in own.items():
         parameter.copy_(other[name])
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` in one step, through a synced temporary file beside it."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _bare(name: str) -> str:

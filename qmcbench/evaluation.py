@@ -22,15 +22,15 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from qmcbench import checkpoint, provenance, reference, strict_json
-from qmcbench.checkpoint import write_atomically
+from qmcbench import checkpoint, provenance, reference
 from qmcbench.config import Sampling, parse
 from qmcbench.errors import UserError
+from qmcbench.files import Interrupted, catch_signals, dumps, make_folder, write_atomically
 from qmcbench.hamiltonian import J1J2
 from qmcbench.observables import LocalObservables, Observables, local_estimators, random_origins, summarise
 from qmcbench.progress import Bar
 from qmcbench.sampler import Chains
-from qmcbench.training import Interrupted, ansatz_of, catch_signals, make_folder
+from qmcbench.training import ansatz_of
 from qmcbench.vmc import Evaluator, Observe, Samples
 
 OBSERVABLES = ("none", "spins", "dimers")
@@ -207,7 +207,7 @@ def evaluate(
         "estimates": [estimate_row(evaluator.samples(J2, rounds), size, J2) for J2 in couplings],
         "provenance": provenance.collect(command),
     }
-    content = strict_json.dumps(result, indent=1)
+    content = dumps(result, indent=1)
     write_atomically(out / RESULT, content.encode())
     return json.loads(content), evaluator
 

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import torch
 
-from qmcbench.comm import cores
+from qmcbench.ranks.comm import cores
 
 PACKAGES = ("qmcbench", "torch", "numpy", "scipy", "quspin", "numba", "mpi4py", "mpich", "mkl", "PyScalapack")
 

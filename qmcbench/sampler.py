@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from qmcbench.ansatz.base import Ansatz
-from qmcbench.comm import Communicator, Serial
 from qmcbench.hamiltonian import antiparallel
 from qmcbench.lattice import nearest_bonds, neel
+from qmcbench.ranks.comm import Communicator, Serial
 from qmcbench.rng import chain_uniforms
 
 

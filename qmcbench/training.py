@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import psutil
 import torch
 from torch import nn
 
-from qmcbench import checkpoint, provenance, strict_json
+from qmcbench import checkpoint, provenance
 from qmcbench.checkpoint import Checkpoint
-from qmcbench.comm import Communicator, Serial, on_root, share
 from qmcbench.config import SCALAPACK, Config, parse
 from qmcbench.errors import UserError
+from qmcbench.files import Interrupted, catch_signals, dumps, make_folder, write_atomically
 from qmcbench.progress import Bar
+from qmcbench.ranks.comm import Communicator, Serial, on_root, share
 from qmcbench.sampler import Chains
 from qmcbench.vmc import Step, Trainer, build_ansatz
 
@@ -34,10 +31,6 @@ MAY_CHANGE = {
     "run": {"checkpoint_every", "threads", "device"},
     "wavefunction": {"start"},
 }
-
-
-class Interrupted(Exception):
-    """The run was stopped by a signal after saving a completed step."""
 
 
 def train(
@@ -114,7 +107,7 @@ def train(
             trainer.warm_up()
         while trainer.step < steps:
             step = trainer.advance()
-            lines.write(strict_json.dumps(asdict(step)) + "\n")
+            lines.write(dumps(asdict(step)) + "\n")
             lines.flush()
             bar.update(step.step, summary(step))
             # A signal reaches the ranks at different moments, but they must stop after the same step.
@@ -289,43 +282,4 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 def keep_lines(log: Path, count: int) -> None:
     """Cut the log to its first ``count`` lines: later ones will be written again."""
     lines = log.read_text().splitlines(keepends=True)[:count] if log.exists() else []
-    checkpoint.write_atomically(log, "".join(lines).encode())
-
-
-def make_folder(out: Path) -> None:
-    """Make ``out`` and see that files can be written there.
-
-    Raises
-    ------
-    UserError
-        If not.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".writable"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise UserError(f"Cannot write to the folder {out}: {error.strerror}; choose another with --out.") from error
-
-
-@contextmanager
-def catch_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying in mid-step; a second SIGINT interrupts at once."""
-    caught: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    try:
-        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # Only the main thread may handle signals.
-        yield caught
-        return
-    try:
-        yield caught
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
+    write_atomically(log, "".join(lines).encode())

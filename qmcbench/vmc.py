@@ -17,11 +17,11 @@ from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.ansatz.sign import MarshallSign
 from qmcbench.ansatz.symmetry import C4
-from qmcbench.comm import Communicator, Serial, share
 from qmcbench.config import Config, Sampling, Wavefunction
 from qmcbench.errors import UserError
 from qmcbench.hamiltonian import J1J2
 from qmcbench.local_energy import local_energies, local_energy_parts
+from qmcbench.ranks.comm import Communicator, Serial, share
 from qmcbench.sampler import Chains, Sampler, importance_weights, restart
 from qmcbench.sr import FactorisationError, centre, make_solver
 

@@ -24,10 +24,10 @@ from qmcbench.ansatz.cnn import CNN
 from qmcbench.checkpoint import Checkpoint
 from qmcbench.config import parse
 from qmcbench.errors import UserError
+from qmcbench.files import make_folder
 from qmcbench.pickles import one_line, unpickle
 from qmcbench.reference import model_names
 from qmcbench.reference.schemas import document
-from qmcbench.training import make_folder
 
 Arrays = dict[str, NDArray[np.float64]]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from qmcbench.report.bench_read import FORMAT, read
+from qmcbench.store.bench import FORMAT, read
 
 Store = dict[str, Any]
 MACHINE = {"cpu": "Synthetic <CPU>", "cores": 2, "memory_GiB": 8.0, "system": "Linux x86_64"}

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from qmcbench.bench import launch
+from qmcbench.ranks import launch
 
 
 def command(ranks: int, *arguments: object) -> list[str]:
@@ -27,4 +27,4 @@ def run(ranks: int, *arguments: object, timeout: float = 120) -> subprocess.Comp
 
 def train(ranks: int, config: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """`qmcbench train` on so many ranks."""
-    return run(ranks, "-m", "qmcbench.cli", "train", config, "--out", out, *options)
+    return run(ranks, "-m", "qmcbench", "train", config, "--out", out, *options)

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from qmcbench import cli_bench
-from qmcbench.bench import asv_run, growth, launch, worker
-from qmcbench.cli import USAGE_ERROR, app
-from qmcbench.comm import Serial
+from qmcbench.bench import asv_run, growth, worker
+from qmcbench.cli import bench as cli_bench
+from qmcbench.cli.main import USAGE_ERROR, app
 from qmcbench.errors import UserError
-from qmcbench.report import bench as report
-from qmcbench.training import Interrupted
+from qmcbench.files import Interrupted
+from qmcbench.ranks import launch
+from qmcbench.ranks.comm import Serial
+from qmcbench.report.bench import pages as report
 
 CHECKOUT = Path(__file__).parents[1]
 

@@ -10,10 +10,10 @@ import pytest
 from stores import Store, named, store, strong_run, weak_run
 from typer.testing import CliRunner
 
-from qmcbench.bench import launch
-from qmcbench.cli import app
+from qmcbench.cli.main import app
 from qmcbench.errors import UserError
-from qmcbench.report import scaling_model
+from qmcbench.ranks import launch
+from qmcbench.report.scaling import model as scaling_model
 from qmcbench.scaling import job
 from qmcbench.scaling.machine import load
 from qmcbench.scaling.model import Costs, Work, bytes_per_process, seconds

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from qmcbench import reference
-from qmcbench.cli import app
-from qmcbench.cli_reference import shown
+from qmcbench.cli.main import app
+from qmcbench.cli.reference import shown
 from qmcbench.errors import UserError
 from qmcbench.reference import ReferenceLayerError, schemas
 from qmcbench.reference import verify as verification

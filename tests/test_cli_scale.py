@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from qmcbench.bench import launch, scaling
-from qmcbench.cli import USAGE_ERROR, app
+from qmcbench.bench import scaling
+from qmcbench.cli.main import USAGE_ERROR, app
 from qmcbench.errors import UserError
-from qmcbench.report import scaling as report
+from qmcbench.ranks import launch
 from qmcbench.report.document import Verdict
+from qmcbench.report.scaling import pages as report
 
 
 def run(*arguments: object) -> str:

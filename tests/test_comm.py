@@ -6,8 +6,8 @@ import pytest
 import ranks
 import torch
 
-from qmcbench.comm import Serial, launched, on_root, share
 from qmcbench.errors import UserError
+from qmcbench.ranks.comm import Serial, launched, on_root, share
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (24, 3), (10, 4), (13, 4), (64, 2)])

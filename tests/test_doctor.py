@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from qmcbench import doctor
-from qmcbench.bench import launch
-from qmcbench.cli import app
-from qmcbench.doctor import Finding
+from qmcbench.cli.main import app
 from qmcbench.errors import UserError
+from qmcbench.jobs import doctor
+from qmcbench.jobs.doctor import Finding
+from qmcbench.ranks import launch
 
 RANKS = ["MPI", "mpiexec", "ScaLAPACK", "rank's threads", "pdpotrf"]
 

@@ -23,9 +23,10 @@ from qmcbench.checkpoint import Checkpoint
 from qmcbench.config import Sampling, Wavefunction, parse
 from qmcbench.errors import UserError
 from qmcbench.evaluation import RESULT, STATE, OtherEvaluationError, describe, evaluate
+from qmcbench.files import Interrupted
 from qmcbench.hamiltonian import J1J2
 from qmcbench.observables import full_sum
-from qmcbench.training import Interrupted, load_ansatz
+from qmcbench.training import load_ansatz
 from qmcbench.vmc import Evaluator, Samples, build_ansatz, sample_energies
 
 FEW = Sampling(chains=8, warm_up=2, gap=5, alpha=1.5)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from qmcbench import reproduce as job
 from qmcbench import training, vmc
 from qmcbench.config import parse
-from qmcbench.reproduce import Evaluation, PlannedRun, Profile, load_profile, profile_names, reproduce
-from qmcbench.training import Interrupted
+from qmcbench.files import Interrupted
+from qmcbench.jobs import reproduce as job
+from qmcbench.jobs.reproduce import Evaluation, PlannedRun, Profile, load_profile, profile_names, reproduce
 
 TINY = {"sampling": {"chains": 32, "warm_up": 1}, "optimizer": {"steps": 2}, "run": {"threads": 1}}
 

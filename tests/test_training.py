@@ -83,7 +83,7 @@ def test_continued_run_has_the_bits_of_an_uninterrupted_one(tmp_path: Path, stop
 
 def run_until(out: Path, toml: Path, lines: int, number: signal.Signals) -> int:
     """Start ``qmcbench train`` in a process of its own, signal it once its log has ``lines`` lines; exit status."""
-    command = [sys.executable, "-P", "-m", "qmcbench.cli", "train", str(toml), "--out", str(out), "--quiet"]
+    command = [sys.executable, "-P", "-m", "qmcbench", "train", str(toml), "--out", str(out), "--quiet"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and process.poll() is None:
@@ -118,7 +118,7 @@ def test_killed_run_resumes_to_the_same_bits(tmp_path: Path, number: signal.Sign
     assert status == (-signal.SIGKILL if number == signal.SIGKILL else 130)
     done = checkpoint.read(tmp_path / "killed" / CHECKPOINT).state["step"]
     assert 0 < done < 60, "the signal came too late to test anything"
-    command = [sys.executable, "-P", "-m", "qmcbench.cli", "train", str(toml), "--quiet", "--out"]
+    command = [sys.executable, "-P", "-m", "qmcbench", "train", str(toml), "--quiet", "--out"]
     for name in ("killed", "whole"):
         subprocess.run([*command, str(tmp_path / name)], check=True, capture_output=True)
     assert numbers(tmp_path / "killed") == numbers(tmp_path / "whole")

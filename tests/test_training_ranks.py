@@ -126,7 +126,7 @@ def test_mistakes_are_said_once(tmp_path: Path) -> None:
 
 def test_other_commands_are_for_one_process() -> None:
     """`mpiexec -n 2 qmcbench ed` would do the same work twice: refused."""
-    done = ranks.run(2, "-m", "qmcbench.cli", "ed", "--L", "4", "--j2", "0.5")
+    done = ranks.run(2, "-m", "qmcbench", "ed", "--L", "4", "--j2", "0.5")
     assert done.returncode == 2
     assert done.stderr.count("`qmcbench ed` is for one process, but 2 ranks were started") == 1
 
@@ -191,7 +191,7 @@ cli.main()
 
 def started(config: Path, out: Path) -> subprocess.Popen[str]:
     """A long run on 2 ranks that has taken at least three steps."""
-    command = ranks.command(2, "-m", "qmcbench.cli", "train", config, "--out", out)
+    command = ranks.command(2, "-m", "qmcbench", "train", config, "--out", out)
     job = subprocess.Popen(command, env=ranks.environment(), stderr=subprocess.PIPE, text=True)
     log, deadline = out / LOG, time.monotonic() + 100
     while not log.exists() or len(log.read_text().splitlines()) < 3:

@@ -12,8 +12,8 @@ from qmcbench.checkpoint import Checkpoint
 from qmcbench.config import parse
 from qmcbench.errors import UserError
 from qmcbench.gates.checks import agreement
+from qmcbench.jobs.zero_shot import zero_shot
 from qmcbench.statistics import Estimate
-from qmcbench.zero_shot import zero_shot
 
 
 @pytest.fixture(scope="module")

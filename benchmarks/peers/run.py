@@ -19,10 +19,10 @@ import ours
 import summary
 from worker import ANSWERS, Job
 
-from qmcbench import provenance, strict_json
-from qmcbench.bench.launch import THREADS
-from qmcbench.checkpoint import write_atomically
+from qmcbench import provenance
+from qmcbench.files import dumps, write_atomically
 from qmcbench.progress import Bar
+from qmcbench.ranks.launch import THREADS
 from qmcbench.statistics import integrated_autocorrelation_time
 
 HERE = Path(__file__).parent
@@ -182,7 +182,7 @@ def try_all(jobs: dict[str, Job], pythons: dict[str, str], arguments: argparse.N
                 found = trial(program, job, pythons, arguments, SLOW * best["iteration"] if best else math.inf)
                 if "failure" not in found or found["slow"]:
                     file.parent.mkdir(exist_ok=True)
-                    file.write_text(strict_json.dumps(described | found, indent=1) + "\n")
+                    file.write_text(dumps(described | found, indent=1) + "\n")
             trials.append(found | {"program": program, "configuration": job.configuration})
         bar.update(len(every))
     return trials
@@ -316,7 +316,7 @@ def main() -> None:
         results = compare(dict.fromkeys(programs, job), pythons, arguments)
     command = shlex.join(["python", "benchmarks/peers/run.py", *_arguments(sys.argv[1:])])
     results = {"job": public(job), **results, "provenance": provenance.collect(command)}
-    write_atomically(arguments.out / "peers.json", (strict_json.dumps(results, indent=1) + "\n").encode())
+    write_atomically(arguments.out / "peers.json", (dumps(results, indent=1) + "\n").encode())
     title = f"{job.model}, {job.L}x{job.L}, {job.samples} samples, {job.threads} threads"
     # The programs' module takes standard output for their answers.
     print(title, summary.table(results), sep="\n", end="\n\n", file=ANSWERS)

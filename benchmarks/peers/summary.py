@@ -6,7 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from qmcbench.report.bench_peers import EFFECTIVE, OURS, PHASES
+from qmcbench.report.bench.peers import EFFECTIVE, OURS, PHASES
 
 Repeats = Sequence[Mapping[str, float]]
 

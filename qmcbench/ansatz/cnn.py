@@ -2,7 +2,7 @@
 
 One block: periodic padding, Conv2d, max-pooling over pairs of sites along a row, and a transposed convolution that
 doubles the row again. psi is the product of the L x L outputs of the last block (not an exponential: it has a sign).
-The module holds the paper's parameters; it evaluates them in the fused form of :mod:`qmcbench.ansatz.fused`.
+The module holds the paper's parameters; it evaluates them in the fused form of :mod:`qmcbench.ansatz.fast.fused`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from qmcbench.ansatz import fused, layerwise
 from qmcbench.ansatz.base import log_product
+from qmcbench.ansatz.fast import fused, layerwise
 from qmcbench.errors import UserError
 from qmcbench.reference import ModelSpec, model_spec
 

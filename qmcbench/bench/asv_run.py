@@ -15,7 +15,7 @@ from typing import Any
 
 from qmcbench.bench.suite import VARIABLE
 from qmcbench.errors import UserError
-from qmcbench.training import make_folder
+from qmcbench.files import make_folder
 
 CONFIG = Path("benchmarks", "asv.conf.json")
 MACHINE = "this"

@@ -23,11 +23,12 @@ from scipy.stats import linregress
 
 from qmcbench import provenance
 from qmcbench.ansatz.cnn import CNN
-from qmcbench.ansatz.layerwise import chunk_size, kept_numbers
-from qmcbench.bench import kernels, launch, suite, timing, worker_strong
+from qmcbench.ansatz.fast.layerwise import chunk_size, kept_numbers
+from qmcbench.bench import kernels, suite, timing, worker_strong
 from qmcbench.bench.limits import derivative_products
-from qmcbench.comm import Communicator, Serial
 from qmcbench.config import Scalapack
+from qmcbench.ranks import launch
+from qmcbench.ranks.comm import Communicator, Serial
 from qmcbench.reference import model_names, model_spec
 from qmcbench.sr import make_solver
 from qmcbench.sr.solvers import COLUMNS, STRIP

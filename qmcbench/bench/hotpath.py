@@ -11,18 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from qmcbench.ansatz import fused
 from qmcbench.ansatz.base import log_product
 from qmcbench.ansatz.cnn import CNN
-from qmcbench.bench import baseline, launch, operations, worker_derivatives
-from qmcbench.bench.hotpath_steps import (
-    Row,
-    derivatives_step,
-    gram_steps,
-    in_turn,
-    step_row,
-    summary,
-)
+from qmcbench.ansatz.fast import fused
+from qmcbench.bench import baseline, operations, worker_derivatives
+from qmcbench.bench.hotpath_steps import Row, derivatives_step, gram_steps, in_turn, step_row, summary
 from qmcbench.bench.suite import J2
 from qmcbench.bench.timing import (
     REPEATS,
@@ -35,6 +28,7 @@ from qmcbench.bench.timing import (
 from qmcbench.config import Sampling, Wavefunction
 from qmcbench.hamiltonian import J1J2
 from qmcbench.provenance import available_cores
+from qmcbench.ranks import launch
 from qmcbench.training import load_ansatz
 from qmcbench.vmc import Evaluator, build_ansatz
 

@@ -19,7 +19,7 @@ from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.bench import kernels, operations
 from qmcbench.bench.timing import random_spins
-from qmcbench.comm import Serial
+from qmcbench.ranks.comm import Serial
 from qmcbench.sr.solvers import COLUMNS, add_lower
 
 Work = Callable[[], object]

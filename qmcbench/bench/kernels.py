@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qmcbench.comm import Communicator, share
+from qmcbench.ranks.comm import Communicator, share
 
 T = TypeVar("T")
 

@@ -25,15 +25,9 @@ import torch
 
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench import kernels, suite
-from qmcbench.bench.timing import (
-    clock,
-    fourier_multiply_adds,
-    gemm_rate,
-    plain_multiply_adds,
-    random_spins,
-)
-from qmcbench.comm import Serial
+from qmcbench.bench.timing import clock, fourier_multiply_adds, gemm_rate, plain_multiply_adds, random_spins
 from qmcbench.hamiltonian import J1J2
+from qmcbench.ranks.comm import Serial
 from qmcbench.reference import model_spec
 
 RATES = {"float32": "sgemm_GFs", "float64": "dgemm_GFs", "bfloat16": "bf16_GFs"}

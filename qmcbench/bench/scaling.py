@@ -12,17 +12,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from qmcbench import provenance, strict_json
-from qmcbench.bench import launch
+from qmcbench import provenance
 from qmcbench.bench.worker_strong import Strong
 from qmcbench.bench.worker_weak import Weak
-from qmcbench.checkpoint import write_atomically
-from qmcbench.comm import share
 from qmcbench.config import SCALAPACK, Scalapack, parse
 from qmcbench.errors import UserError
+from qmcbench.files import Interrupted, catch_signals, dumps, make_folder, write_atomically
 from qmcbench.progress import Bar
+from qmcbench.ranks import launch
+from qmcbench.ranks.comm import share
 from qmcbench.sr.scalapack_mesh import fit_grid
-from qmcbench.training import Interrupted, catch_signals, make_folder
 
 Grid = tuple[int, int]
 Results = dict[str, Any]
@@ -216,7 +215,7 @@ def _measure(
     made_by = provenance.collect(command)
     results = _read(path, made_by["machine"]) | {"provenance": made_by}
     # As JSON has them, to be compared with those of the file.
-    asked = [{"ranks": ranks, "job": json.loads(strict_json.dumps(asdict(job)))} for ranks, job in jobs]
+    asked = [{"ranks": ranks, "job": json.loads(dumps(asdict(job)))} for ranks, job in jobs]
     results["not_run"] = [entry for entry in results["not_run"] if _identity(entry) not in asked]
     finished = [_identity(run) for run in results["runs"]]
     todo = [entry for entry in asked if entry not in finished]
@@ -289,7 +288,7 @@ def _write(path: Path, results: Results) -> None:
             run["efficiency"] = one and one["mc"]["median_s"] / run["mc"]["median_s"]
     if rates:
         results["machine"]["dgemm_GFs_per_rank"] = rates
-    write_atomically(path, (strict_json.dumps(results, indent=1) + "\n").encode())
+    write_atomically(path, (dumps(results, indent=1) + "\n").encode())
 
 
 def _job_on_any_ranks(run: dict[str, Any]) -> str:

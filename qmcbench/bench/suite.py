@@ -17,13 +17,14 @@ import torch
 
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
-from qmcbench.bench import baseline, launch, operations, worker_strong
+from qmcbench.bench import baseline, operations, worker_strong
 from qmcbench.bench.timing import random_spins
 from qmcbench.bench.worker_weak import Weak
-from qmcbench.comm import Serial, cores
 from qmcbench.config import Scalapack
 from qmcbench.hamiltonian import J1J2
 from qmcbench.local_energy import local_energies
+from qmcbench.ranks import launch
+from qmcbench.ranks.comm import Serial, cores
 from qmcbench.reference import model_spec
 from qmcbench.sampler import Chains, Sampler
 from qmcbench.sr import SOLVERS, make_solver

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
-from qmcbench.ansatz.fourier_codelets import frequencies
-from qmcbench.comm import Serial
+from qmcbench.ansatz.fast.codelets import frequencies
 from qmcbench.config import Scalapack, Wavefunction
 from qmcbench.hamiltonian import J1J2
 from qmcbench.local_energy import local_energies
+from qmcbench.ranks.comm import Serial
 from qmcbench.sampler import Chains, Sampler
 from qmcbench.sr import centre, make_solver
 from qmcbench.vmc import build_ansatz

@@ -19,11 +19,11 @@ from threadpoolctl import threadpool_info
 
 from qmcbench import provenance
 from qmcbench.bench import growth, kernels, worker_derivatives, worker_strong, worker_weak
-from qmcbench.comm import Communicator, world
 from qmcbench.errors import UserError
-from qmcbench.faults import Job
+from qmcbench.files import dumps
+from qmcbench.ranks.comm import Communicator, world
+from qmcbench.ranks.faults import Job
 from qmcbench.sr import scalapack_library
-from qmcbench.strict_json import dumps
 
 Answer = dict[str, Any]
 

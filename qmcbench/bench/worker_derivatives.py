@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.bench import kernels
 from qmcbench.bench.timing import random_spins
-from qmcbench.comm import Communicator
 from qmcbench.config import Scalapack, Wavefunction
+from qmcbench.ranks.comm import Communicator
 from qmcbench.sr import make_solver
 from qmcbench.sr.solvers import Centred, centre
 from qmcbench.vmc import build_ansatz

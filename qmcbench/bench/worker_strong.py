@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from qmcbench.bench import kernels
-from qmcbench.comm import Communicator, on_root, share
 from qmcbench.config import Scalapack as Layout
 from qmcbench.errors import UserError
+from qmcbench.ranks.comm import Communicator, on_root, share
 from qmcbench.sr.scalapack import Scalapack, memory
 from qmcbench.sr.solvers import COLUMNS, Centred
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from qmcbench.bench import kernels
-from qmcbench.comm import Communicator, on_root
 from qmcbench.config import Config, Scalapack, parse
 from qmcbench.errors import UserError
+from qmcbench.ranks.comm import Communicator, on_root
 from qmcbench.training import check_memory
 from qmcbench.vmc import Step, Trainer, build_ansatz
 

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from qmcbench import reference
 from qmcbench.ansatz.base import Ansatz
 from qmcbench.ansatz.derivatives import log_derivatives
-from qmcbench.comm import Serial
 from qmcbench.hamiltonian import J1J2, antiparallel
 from qmcbench.lattice import all_configurations, nearest_bonds
 from qmcbench.local_energy import local_energies
+from qmcbench.ranks.comm import Serial
 from qmcbench.sampler import Chains, Sampler
 from qmcbench.sr import SOLVERS, Centred, centre, dense, sample_space
 from qmcbench.statistics import Estimate

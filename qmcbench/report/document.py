@@ -11,9 +11,8 @@ import jinja2
 from markupsafe import Markup
 from tabulate import tabulate
 
-from qmcbench import strict_json
-from qmcbench.checkpoint import write_atomically
-from qmcbench.report.plots import Plot, Result
+from qmcbench.files import dumps, write_atomically
+from qmcbench.report.figure import Plot, Result
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def write(results: Result, title: str, verdict: Verdict, parts: list[Section], o
     one lacks are left alone.
     """
     contents = {f"plots/{plot.name}.svg": plot.svg for section in parts for plot in section.plots}
-    contents["results.json"] = strict_json.dumps(results, indent=1, sort_keys=True) + "\n"
+    contents["results.json"] = dumps(results, indent=1, sort_keys=True) + "\n"
     contents["report.md"] = _markdown(title, verdict, parts)
     contents["index.html"] = _html(title, verdict, parts)
     for name, text in contents.items():

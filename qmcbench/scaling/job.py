@@ -12,10 +12,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from qmcbench import provenance, strict_json
+from qmcbench import provenance
 from qmcbench.bench.scaling import FORMAT as STORE_FORMAT
-from qmcbench.checkpoint import write_atomically
 from qmcbench.errors import UserError
+from qmcbench.files import dumps, make_folder, write_atomically
 from qmcbench.reference import paper
 from qmcbench.scaling import paper_points
 from qmcbench.scaling.fit import Fit, describe, fit
@@ -24,7 +24,6 @@ from qmcbench.scaling.machine import Machine, dump, load
 from qmcbench.scaling.measurements import points
 from qmcbench.scaling.model import NAMES, SOLVERS, Work, bytes_per_process, seconds
 from qmcbench.scaling.project import project
-from qmcbench.training import make_folder
 
 Result = dict[str, Any]
 
@@ -91,7 +90,7 @@ def run(
     make_folder(out)
     if found is not None:
         write_atomically(out / MACHINE, dump(chosen).encode())
-    write_atomically(out / FILE, (strict_json.dumps(result, indent=1) + "\n").encode())
+    write_atomically(out / FILE, (dumps(result, indent=1) + "\n").encode())
     return result
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from qmcbench.comm import Communicator
 from qmcbench.config import SCALAPACK, Scalapack
+from qmcbench.ranks.comm import Communicator
 from qmcbench.sr.solvers import SOLVERS, Centred, FactorisationError, Solution, centre, dense, sample_space
 
 __all__ = [

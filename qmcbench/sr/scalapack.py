@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qmcbench.comm import Communicator, share
 from qmcbench.config import Scalapack as Options
+from qmcbench.ranks.comm import Communicator, share
 from qmcbench.sr.scalapack_mesh import Matrix, Mesh, fit_grid, local_size
 from qmcbench.sr.solvers import COLUMNS, RETRIES, Centred, FactorisationError, Solution
 

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qmcbench.comm import Communicator, Mpi, share
 from qmcbench.errors import UserError
+from qmcbench.ranks.comm import Communicator, Mpi, share
 from qmcbench.sr.scalapack_library import load
 
 LARGEST = 2**31 - 1

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from qmcbench.comm import Communicator, Serial, on_root, share
+from qmcbench.ranks.comm import Communicator, Serial, on_root, share
 
 SERIAL = Serial()
 # Columns of O promoted to float64 at once: few enough that they are still in the cache when they are used.

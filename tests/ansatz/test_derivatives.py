@@ -8,10 +8,10 @@ import torch
 from plain import lively, log_psi, parameters_of, random_spins
 from torch import Tensor, nn
 
-from qmcbench.ansatz import layerwise
 from qmcbench.ansatz.base import Ansatz
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
+from qmcbench.ansatz.fast import layerwise
 from qmcbench.ansatz.sign import MarshallSign
 from qmcbench.ansatz.symmetry import C4
 from qmcbench.errors import UserError

@@ -8,10 +8,10 @@ import torch
 from numba import njit
 from plain import lively, random_spins
 
-from qmcbench.ansatz import fourier
-from qmcbench.ansatz.fourier import FourierNetwork
-from qmcbench.ansatz.fourier_codelets import frequencies, transformed, transposed
-from qmcbench.ansatz.vector_code import Vectors, routine, vectors
+from qmcbench.ansatz.fast import fourier
+from qmcbench.ansatz.fast.codelets import frequencies, transformed, transposed
+from qmcbench.ansatz.fast.fourier import FourierNetwork
+from qmcbench.ansatz.fast.vector_code import Vectors, routine, vectors
 from qmcbench.bench.timing import fourier_multiply_adds
 from qmcbench.errors import UserError
 

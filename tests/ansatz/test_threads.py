@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from qmcbench.ansatz import threads
-from qmcbench.ansatz.threads import in_shares
+from qmcbench.ansatz.fast import threads
+from qmcbench.ansatz.fast.threads import in_shares
 
 
 @pytest.fixture(params=["PyTorch's", "own"], autouse=True)

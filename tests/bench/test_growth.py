@@ -9,10 +9,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from qmcbench import provenance
 from qmcbench.ansatz.cnn import CNN
-from qmcbench.bench import growth, launch, suite
+from qmcbench.bench import growth, suite
 from qmcbench.bench.timing import random_spins
-from qmcbench.comm import Serial
 from qmcbench.hamiltonian import J1J2
+from qmcbench.ranks import launch
+from qmcbench.ranks.comm import Serial
 from qmcbench.sr import dense
 
 MIB = 2**20

@@ -10,11 +10,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from qmcbench import checkpoint
-from qmcbench.ansatz import fourier, layerwise
 from qmcbench.ansatz.cnn import CNN
-from qmcbench.bench import hotpath, hotpath_steps, kernels, launch, operations, timing, worker_derivatives
+from qmcbench.ansatz.fast import fourier, layerwise
+from qmcbench.bench import hotpath, hotpath_steps, kernels, operations, timing, worker_derivatives
 from qmcbench.checkpoint import Checkpoint
 from qmcbench.config import Config, Model, Wavefunction
+from qmcbench.ranks import launch
 
 
 def test_forms_take_turns() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from qmcbench.bench import launch
-from qmcbench.comm import SIZES, launched
 from qmcbench.errors import UserError
+from qmcbench.ranks import launch
+from qmcbench.ranks.comm import SIZES, launched
 
 FAILING = """
 import os, signal, sys

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from qmcbench.bench import kernels, launch, scaling, worker, worker_strong, worker_weak
+from qmcbench.bench import kernels, scaling, worker, worker_strong, worker_weak
 from qmcbench.bench.worker_strong import Strong
 from qmcbench.bench.worker_weak import Weak
-from qmcbench.comm import Serial, cores, share
 from qmcbench.config import Scalapack
 from qmcbench.errors import UserError
+from qmcbench.files import Interrupted
+from qmcbench.ranks import launch
+from qmcbench.ranks.comm import Serial, cores, share
 from qmcbench.sr import Centred, Solution, dense
-from qmcbench.training import Interrupted
 
 PHASES = ["redistribution", "product", "factorisation", "solves", "total"]
 SMALL = Strong(40, 24, Scalapack((1, 1), 8, "pdgemm"), repeats=2, dgemm_size=50)

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from qmcbench.ansatz.fourier import FourierNetwork
-from qmcbench.bench import asv_run, launch, suite
+from qmcbench.ansatz.fast.fourier import FourierNetwork
+from qmcbench.bench import asv_run, suite
 from qmcbench.errors import UserError
+from qmcbench.ranks import launch
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 KINDS = ("time_", "track_", "peakmem_")

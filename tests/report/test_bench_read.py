@@ -8,8 +8,8 @@ import pytest
 from benches import Store, bench, parts_of, peers
 
 from qmcbench.errors import UserError
-from qmcbench.report.bench import refresh
-from qmcbench.report.bench_read import FORMAT
+from qmcbench.report.bench.pages import refresh
+from qmcbench.store.bench import FORMAT
 
 
 def _without(*path: str | int) -> Callable[[Store], None]:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from benches import Store, bench, full, parts_of, peers, times
 
-from qmcbench.report.bench import refresh
-from qmcbench.report.bench_checks import ABSENT, PEERS_COMMAND, Check, checks, judge, not_run
-from qmcbench.report.bench_curves import spaced
-from qmcbench.report.bench_read import read
+from qmcbench.bench.claims import ABSENT, PEERS_COMMAND, Check, checks, judge, not_run
+from qmcbench.report.bench.curves import spaced
+from qmcbench.report.bench.pages import refresh
 from qmcbench.report.document import Cell
+from qmcbench.store.bench import read
 
 MEETING = {
     "iteration, times as fast as netket": 6.25,

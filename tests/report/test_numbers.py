@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qmcbench.report.numbers import DASH, distinct, duration, format_value_error, number, percent
-from qmcbench.report.plots import running_mean
+from qmcbench.report.reproduction.figures import running_mean
 
 
 @pytest.mark.parametrize(

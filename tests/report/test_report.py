@@ -13,9 +13,10 @@ import matplotlib
 import numpy as np
 import pytest
 
-from qmcbench import strict_json
-from qmcbench.report.build import judge, write_report
-from qmcbench.report.plots import Plot, figures
+from qmcbench.files import dumps
+from qmcbench.report.figure import Plot
+from qmcbench.report.reproduction.figures import figures
+from qmcbench.report.reproduction.pages import judge, write_report
 
 HOSTILE = "<script>alert('x')</script> & a|b $x_1$ `tick`"
 
@@ -378,9 +379,7 @@ def test_what_is_not_finite_becomes_null(results: dict[str, Any], tmp_path: Path
 
 def test_json_has_sorted_keys_and_full_digits() -> None:
     value = {"b": (0.1 + 0.2, math.nan), "a": "é"}
-    assert strict_json.dumps(value, indent=1, sort_keys=True) == (
-        '{\n "a": "é",\n "b": [\n  0.30000000000000004,\n  null\n ]\n}'
-    )
+    assert dumps(value, indent=1, sort_keys=True) == ('{\n "a": "é",\n "b": [\n  0.30000000000000004,\n  null\n ]\n}')
 
 
 def test_identical_input_gives_identical_bytes(results: dict[str, Any], written: Written, tmp_path: Path) -> None:

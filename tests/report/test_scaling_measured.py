@@ -2,7 +2,7 @@
 
 from stores import full, named, store, strong_run, weak_run
 
-from qmcbench.report import scaling_measured
+from qmcbench.report.scaling import measured as scaling_measured
 
 
 def test_strong_tables() -> None:

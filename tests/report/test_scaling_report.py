@@ -12,11 +12,14 @@ from stores import ORIGIN, Store, full, named, store, strong_run, texts, unfit, 
 from typer.testing import CliRunner
 
 from qmcbench.bench import scaling as measurements
-from qmcbench.cli import app
+from qmcbench.cli.main import app
 from qmcbench.errors import UserError
 from qmcbench.reference import paper
-from qmcbench.report import scaling, scaling_model, scaling_model_plots, scaling_plots
-from qmcbench.report.scaling import checks, judge, refresh
+from qmcbench.report.scaling import measured_figures as scaling_plots
+from qmcbench.report.scaling import model as scaling_model
+from qmcbench.report.scaling import model_figures as scaling_model_plots
+from qmcbench.report.scaling import pages as scaling
+from qmcbench.report.scaling.pages import checks, judge, refresh
 from qmcbench.scaling import job
 from qmcbench.scaling.heldout import PRINTED, held_out, median_error
 

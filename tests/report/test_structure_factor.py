@@ -10,7 +10,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from qmcbench.errors import UserError
-from qmcbench.report.structure_factor import closed_zone, draw_structure_factor
+from qmcbench.report.zero_shot.structure_factor import closed_zone, draw_structure_factor
 
 
 def numbered(L: int) -> np.ndarray:

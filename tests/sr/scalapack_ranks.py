@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from qmcbench.comm import Communicator, Mpi, share, world
 from qmcbench.config import Scalapack as Options
+from qmcbench.ranks.comm import Communicator, Mpi, share, world
 from qmcbench.sr.scalapack import Scalapack, memory
 from qmcbench.sr.scalapack_library import load
 from qmcbench.sr.scalapack_mesh import Mesh, local_indices

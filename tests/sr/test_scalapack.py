@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import ranks
 
-from qmcbench.comm import Serial
 from qmcbench.config import Scalapack as Options
 from qmcbench.errors import UserError
+from qmcbench.ranks.comm import Serial
 from qmcbench.sr.scalapack import PHASES, Scalapack, memory
 from qmcbench.sr.scalapack_library import load
 from qmcbench.sr.scalapack_mesh import fit_grid, local_indices, local_size

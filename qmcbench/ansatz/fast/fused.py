@@ -1,0 +1,109 @@
+"""The paper's network on the pooled grid: the same function with fewer multiply-adds.
+
+Nothing nonlinear stands between a block's transposed convolution (kernel 2, stride 2) and the next convolution, so
+the two are one convolution on the L x L/2 grid of pooled pairs, with one set of outputs for each column parity, and
+the next max-pooling is the maximum of the two sets.
+
+Columns: a convolution output at column x = 2j + s reads columns x + t, |t| <= h = k // 2, that is the pairs
+j + floor((s + t)/2). For even h both parities of pair j read the same (k+1)/2 pairs ("site" form). For odd h they do
+not, but columns 2g - 1 and 2g read the same (k+1)/2 pairs g - (k+1)/4 ... g + (k+1)/4 - 1 ("gap" form): the
+convolution has one more output column, and pair j is completed from gaps j and j + 1. The first
+block is of the same kind, its two input channels being the spins of a pair; it alone multiplies some zeros.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from qmcbench.ansatz.fast.fourier import FourierNetwork
+
+if TYPE_CHECKING:
+    from qmcbench.ansatz.cnn import CNN
+
+COMPILED = (torch.float32, torch.float64)
+
+
+class Layer(NamedTuple):
+    """One fused convolution: ``weight`` (2 C_out, C_in, k, (k+1)/2), even columns first; ``bias`` (C_out,)."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+class FusedNetwork:
+    """Fused layers, and the final map of each pooled pair to its two outputs."""
+
+    def __init__(self, layers: list[Layer], head: Layer) -> None:
+        self.layers = layers
+        self.head = head
+        self._compiled: dict[int, FourierNetwork] = {}
+
+    def outputs(self, spins: Tensor) -> Tensor:
+        """All v_i of each configuration, shape (batch, L * L), in no particular order of sites."""
+        weight, L = self.head.weight, spins.shape[-1]
+        if not torch.is_grad_enabled() and weight.device.type == "cpu" and weight.dtype in COMPILED:
+            if L not in self._compiled:
+                self._compiled[L] = FourierNetwork(self, L)
+            return self._compiled[L].outputs(spins)
+        # The two spins of a pair are the channels of the first grid.
+        x = spins.to(weight.dtype).unflatten(-1, (-1, 2))
+        for layer in self.layers:
+            x = torch.maximum(*_parities(periodic_convolution(x, layer.weight, None)[1])) + layer.bias
+        return (F.linear(x, weight) + self.head.bias).flatten(1)
+
+
+def periodic_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Padded input and output of a convolution on the torus, each (batch, height, width, channels)."""
+    padded = pad(x, weight.shape[2] // 2, weight.shape[3] // 2)
+    return padded, F.conv2d(padded.permute(0, 3, 1, 2), weight, bias).permute(0, 2, 3, 1)
+
+
+def pad(x: Tensor, rows: int, columns: int) -> Tensor:
+    """Periodic padding of the grid ``x`` (batch, height, width, channels)."""
+    if columns:
+        x = torch.cat([x[:, :, -columns:], x, x[:, :, :columns]], dim=2)
+    if rows:
+        x = torch.cat([x[:, -rows:], x, x[:, :rows]], dim=1)
+    return x
+
+
+def _parities(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Even and odd columns of each pair, each (batch, rows, pairs, C), from either form of convolution output."""
+    even, odd = z.chunk(2, dim=-1)
+    # Rows are the full lattice and columns its pairs; one column too many is the gap form.
+    return (even[:, :, :-1], odd[:, :, 1:]) if z.shape[2] > z.shape[1] // 2 else (even, odd)
+
+
+def fuse(network: CNN) -> FusedNetwork:
+    """Fused form of a network; differentiable with respect to its parameters."""
+    first = network.blocks()[0].conv.weight
+    # The input behaves as the output of a transposed convolution that hands each channel of a pair to its column.
+    spread, offset = torch.eye(2, dtype=first.dtype, device=first.device)[:, None, :], first.new_zeros(1)
+    layers = []
+    for block in network.blocks():
+        weight, bias, kernel = block.conv.weight, block.conv.bias, block.conv.weight.shape[-1]
+        placed = torch.einsum("oqab,sbmr->soqamr", weight, _columns(kernel).to(weight))
+        fused = torch.einsum("soqamr,cqr->socam", placed, spread).flatten(0, 1)
+        constant = bias + torch.einsum("oqab,q->o", weight, offset)
+        layers.append(Layer(fused.contiguous(memory_format=torch.channels_last), constant))
+        spread, offset = block.deconv.weight, block.deconv.bias
+    return FusedNetwork(layers, Layer(spread.squeeze(1).T, offset))
+
+
+@cache
+def _columns(kernel: int) -> Tensor:
+    """Selector (parity s, kernel column b, fused column m, column r in its pair): 1 where b falls on (m, r)."""
+    h, width = kernel // 2, (kernel + 1) // 2
+    selector = torch.zeros(2, kernel, width, 2)
+    for s in range(2):
+        for b in range(kernel):
+            pair, r = divmod(s + b - h, 2)
+            # In the gap form the odd column belongs to the gap after its pair.
+            m = pair + width // 2 - (s if h % 2 else 0)
+            selector[s, b, m, r] = 1
+    return selector

@@ -1,0 +1,127 @@
+"""Figures of a report: matplotlib without pyplot, to SVG text that is the same bytes for the same data."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from numpy.typing import NDArray
+
+from qmcbench.report.numbers import count
+
+Result = dict[str, Any]
+"""One JSON-ready record of the results."""
+Draw = Callable[[Figure], None]
+
+WIDTH = 5.2
+"""Width of a figure in inches: small, so that its text is still readable on a phone."""
+Numbers = Sequence[float] | NDArray[np.float64]
+# Okabe and Ito's colours, told apart by colour-blind readers too.
+BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, GREY = (
+    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#767676",
+)  # fmt: skip
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+# Light enough for black text.
+PHASES = {"sampling": SKY, "local_energy": ORANGE, "derivatives": "#7fcfb4", "solve": PURPLE}
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "path",
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "legend.frameon": False,
+    "legend.fontsize": 8.0,
+}
+METADATA: dict[str, Any] = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One figure with what a reader must know to trust it."""
+
+    name: str
+    """Stem of its file's name, and prefix of the identifiers inside the SVG."""
+    title: str
+    caption: str
+    svg: str
+    """A complete SVG file."""
+
+    def inline(self) -> str:
+        """The ``<svg>`` element alone, named for screen readers, to stand inside HTML."""
+        element = self.svg[self.svg.index("<svg") :].strip()
+        return element.replace("<svg", f'<svg role="img" aria-label={quoteattr(self.title)}', 1)
+
+
+def provenance(results: Result) -> str:
+    """One line on where the numbers come from: seed, versions, machine and date."""
+    origin = results["provenance"]
+    machine = origin["machine"]
+    return (
+        f"Seed {results['seed']}, torch {origin['versions'].get('torch')} with {machine['torch_threads']} threads on "
+        f"{machine['cpu']}, {origin['date']}."
+    )
+
+
+def render(name: str, size: tuple[float, float], draw: Draw) -> str:
+    """SVG of ``draw``; identifiers carry ``name``, so that several figures can share one page."""
+    text = io.StringIO()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({**STYLE, "svg.hashsalt": name})
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        figure.savefig(text, format="svg", metadata=METADATA)
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text.getvalue())
+
+
+def plain_numbers(axes: Axes, which: str = "y") -> None:
+    """A logarithmic axis with plain numbers, and with 2 and 5 beside the tens where there is room."""
+    axis = axes.yaxis if which == "y" else axes.xaxis
+    low, high = axes.get_ylim() if which == "y" else axes.get_xlim()
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def whiskers(middle: Numbers, low: Numbers, high: Numbers) -> NDArray[np.float64]:
+    """Lengths of error bars from the least to the largest; a value outside them has none on that side."""
+    values = np.array(middle)
+    lengths: NDArray[np.float64] = np.clip([values - np.array(low), np.array(high) - values], 0, None)
+    return lengths
+
+
+def name_rows(axes: Axes, labels: Sequence[str]) -> None:
+    """Name horizontal bars from the top down."""
+    axes.set_yticks(range(len(labels)), [label.replace("$", r"\$") for label in labels], fontsize=8)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+
+
+def log_axis(axes: Axes, ticks: Sequence[int], label: str, base: int = 10) -> None:
+    """A logarithmic horizontal axis with ticks at these numbers only."""
+    axes.set_xscale("log", base=base)
+    axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(round(value))))
+    axes.set_xlabel(label)
+
+
+def seconds_axis(axes: Axes) -> None:
+    """A logarithmic vertical axis of seconds in plain numbers."""
+    axes.set(yscale="log", ylabel="seconds")
+    low, high = axes.get_ylim()
+    # Over many decades only the tens have room.
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())

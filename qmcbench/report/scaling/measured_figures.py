@@ -1,0 +1,217 @@
+"""Figures of our own measurements in a scaling report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import cycle
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from qmcbench.report.figure import (
+    BLUE,
+    COLOURS,
+    GREEN,
+    GREY,
+    ORANGE,
+    PHASES,
+    PURPLE,
+    SKY,
+    VERMILION,
+    WIDTH,
+    Plot,
+    Result,
+    log_axis,
+    render,
+    seconds_axis,
+)
+from qmcbench.report.numbers import count, duration
+from qmcbench.report.scaling.measured import (
+    PARTS,
+    ROUTINES,
+    Problem,
+    chosen,
+    named,
+    problems,
+    usual,
+    weak_labels,
+    weak_runs,
+)
+
+ROUTINE_COLOURS = {
+    "total": "black",
+    "pdpotrf": VERMILION,
+    "pdgemm": BLUE,
+    "pdsyrk": SKY,
+    "pdgemr2d": GREEN,
+    "Alltoall": PURPLE,
+    "solves": ORANGE,
+}
+PART_COLOURS = PHASES | {"gather": "#c8c8c8"}
+
+
+def strong_plots(strong: Result, origin: str) -> list[Plot]:
+    """Seconds against ranks for each problem, and the fraction of dgemm for all of them."""
+    found = problems(strong)
+    plots = [_strong_seconds(i, *each, origin) for i, each in enumerate(found.items(), 1)]
+    return [*plots, _fractions(found, origin)] if found else []
+
+
+def _series(runs: list[Result]) -> dict[str, tuple[str, list[Result]]]:
+    """Runs of each routine, and its phase, on the usual layout but for that routine."""
+    layout = usual(runs)
+    own = chosen(runs, layout)
+    found = {"total": ("total", own), "pdpotrf": ("factorisation", own)}
+    for setting, phase in (("product", "product"), ("redistribution", "redistribution")):
+        for value in dict.fromkeys(run["job"]["layout"][setting] for run in runs):
+            found[ROUTINES.get(value, value)] = (phase, chosen(runs, layout | {setting: value}))
+    found["solves"] = ("solves", own)
+    return {name: each for name, each in found.items() if each[1]}
+
+
+def _strong_seconds(index: int, problem: Problem, runs: list[Result], origin: str) -> Plot:
+    series = _series(runs)
+    layout = usual(runs)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for name, (phase, those) in series.items():
+            ranks = _ranks(those)
+            times = [run["phases"][phase] for run in those]
+            median, low, high = (np.array([each[key] for each in times]) for key in ("median_s", "min_s", "max_s"))
+            bars = np.clip([median - low, high - median], 0, None)
+            colour = ROUTINE_COLOURS[name]
+            axes.errorbar(ranks, median, bars, fmt="-", color=colour, linewidth=1.2, capsize=3, label=name)
+            _markers(axes, those, median, colour)
+        total = series["total"][1]
+        one = total[0]["phases"]["total"]["median_s"] * total[0]["ranks"]
+        axes.plot(_ranks(total), one / np.array(_ranks(total)), ":", color=GREY, label="total / ranks")
+        seconds_axis(axes)
+        _rank_axis(axes, runs)
+        figure.legend(loc="outside upper center", ncols=4)
+
+    caption = (
+        f"Phases of one SR solve ({named(problem)}) against ranks, blocks of {layout['block']}; each routine is "
+        f"drawn with {layout['product']} and {ROUTINES[layout['redistribution']]} for the others. Medians; bars from "
+        f"the fastest to the slowest repeat. {_HOLLOW}Dotted: the total shared evenly. {origin}"
+    )
+    name = f"strong-{index}"
+    return Plot(name, f"Strong scaling: {named(problem)}", caption, render(name, (WIDTH, 3.9), draw))
+
+
+_HOLLOW = "Hollow: more ranks than cores, which is no scaling. "
+
+
+def _ranks(runs: Iterable[Result]) -> list[int]:
+    return [run["ranks"] for run in runs]
+
+
+def _markers(
+    axes: Axes, runs: list[Result], values: Sequence[float] | np.ndarray, colour: str, style: str = "o"
+) -> None:
+    """A marker for each run, hollow where its ranks shared cores."""
+    for run, value in zip(runs, values, strict=True):
+        face = "white" if run["oversubscribed"] else colour
+        axes.plot([run["ranks"]], [value], style, color=colour, markerfacecolor=face, markersize=5)
+
+
+def _line(axes: Axes, runs: list[Result], values: list[float], colour: str, style: str, label: str) -> None:
+    """Values against ranks, with the legend's marker filled whatever the runs' are."""
+    axes.plot(_ranks(runs), values, color=colour, linewidth=1)
+    _markers(axes, runs, values, colour, style)
+    axes.plot([], [], style + "-", color=colour, linewidth=1, label=label)
+
+
+def _rank_axis(axes: Axes, runs: Iterable[Result]) -> None:
+    log_axis(axes, sorted(set(_ranks(runs))), "ranks", base=2)
+    axes.margins(x=0.08)
+
+
+def _fractions(found: dict[Problem, list[Result]], origin: str) -> Plot:
+    several = len({samples for _, samples, _ in found}) > 1
+    spaces = len({space for *_, space in found}) > 1
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for style, ((parameters, samples, space), runs) in zip(cycle("os^Dv"), found.items(), strict=False):
+            label = f"{count(parameters)}" + (f" x {count(samples)}" if several else "")
+            label += f", {space}" if spaces else ""
+            for name, (phase, those) in _series(runs).items():
+                if phase in ("product", "factorisation"):
+                    fractions = [run["phases"][phase]["fraction_of_dgemm"] for run in those]
+                    _line(axes, those, fractions, ROUTINE_COLOURS[name], style, f"{name}, {label}")
+        axes.axhline(1.0, color="black", linestyle="--", linewidth=1)
+        axes.set(ylabel="fraction of dgemm")
+        axes.set_ylim(bottom=0)
+        _rank_axis(axes, [run for runs in found.values() for run in runs])
+        figure.legend(loc="outside upper center", ncols=2)
+
+    caption = (
+        "Rate of each rank over that of the same library's plain dgemm on as many ranks at once (dashed), by "
+        f"parameters. pdsyrk is counted with the half of the operations that it does. {_HOLLOW}{origin}"
+    )
+    return Plot("dgemm", "Fraction of the machine's dgemm", caption, render("dgemm", (WIDTH, 3.9), draw))
+
+
+def weak_plots(weak: Result, origin: str) -> list[Plot]:
+    """Efficiency of Monte Carlo against ranks, and the parts of an iteration."""
+    runs = weak_runs(weak)
+    scaled = [run for run in runs if run["efficiency"] is not None and run["ranks"] > 1]
+    return ([_efficiency(runs, origin)] if scaled else []) + ([_shares(runs, origin)] if runs else [])
+
+
+def _efficiency(runs: list[Result], origin: str) -> Plot:
+    known = [run for run in runs if run["efficiency"] is not None]
+    series: dict[str, list[Result]] = {}
+    for label, run in zip(weak_labels(known), known, strict=True):
+        series.setdefault(label, []).append(run)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for colour, style, (name, those) in zip(cycle(COLOURS), cycle("os^Dv"), series.items(), strict=False):
+            values = [run["efficiency"] for run in those]
+            _line(axes, those, values, colour, style, name)
+        axes.axhline(1.0, color="black", linestyle="--", linewidth=1)
+        axes.set(ylabel="Monte Carlo efficiency")
+        axes.set_ylim(0, max(1.1, 1.05 * max(run["efficiency"] for run in known)))
+        _rank_axis(axes, known)
+        figure.legend(loc="outside upper center", ncols=2)
+
+    caption = (
+        "Monte Carlo time on one rank over that of the slowest of more, with as many chains on each; 1 is perfect. "
+        f"{_HOLLOW}{origin}"
+    )
+    return Plot("weak", "Weak scaling of Monte Carlo", caption, render("weak", (WIDTH, 3.6), draw))
+
+
+def _shares(runs: list[Result], origin: str) -> Plot:
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        left = np.zeros(len(runs))
+        totals = np.array([sum(run["phases"][part]["median_s"] for part in PARTS) for run in runs])
+        for part, label in PARTS.items():
+            shares = np.array([run["phases"][part]["median_s"] for run in runs]) / totals
+            axes.barh(range(len(runs)), shares, 0.6, left, color=PART_COLOURS[part], label=label)
+            for row, share in enumerate(shares):
+                if share >= 0.07:
+                    axes.text(left[row] + share / 2, row, f"{share:.0%}", ha="center", va="center", fontsize=7)
+            left += shares
+        labels = [
+            f"{label}, {run['ranks']} rank{'s' * (run['ranks'] > 1)}"
+            for label, run in zip(weak_labels(runs), runs, strict=True)
+        ]
+        axes.set_yticks(range(len(runs)), labels, fontsize=8)
+        for row, run in enumerate(runs):
+            axes.text(1.01, row, duration(run["iteration"]["median_s"]), va="center", fontsize=7)
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.set(xlim=(0, 1), xlabel="share of an iteration on rank 0")
+        figure.legend(loc="outside upper center", ncols=5, columnspacing=1)
+
+    caption = (
+        "Where an iteration's time goes, by medians of the counted steps on rank 0; at the right the whole "
+        f"iteration. Waiting: for the slower ranks. {origin}"
+    )
+    size = (WIDTH, 1.2 + 0.3 * len(runs))
+    return Plot("iteration", "Parts of an iteration", caption, render("iteration", size, draw))
