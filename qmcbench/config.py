@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cattrs
-from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
-
 from qmcbench.errors import UserError
 from qmcbench.lattice import check_size
 from qmcbench.reference import model_names
+from qmcbench.structure import CONVERTER, number, read_toml, structure, unstructure
 
 SCALAPACK = {"scalapack": "parameters", "scalapack_samples": "samples"}
 """Distributed solvers, and the space of the matrix that each factorises."""
@@ -135,7 +131,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dictionary; ``parse`` reads it back."""
-        plain: dict[str, Any] = _CONVERTER.unstructure(self)
+        plain: dict[str, Any] = unstructure(self)
         return plain
 
 
@@ -147,14 +143,7 @@ def load(path: Path) -> Config:
     UserError
         If the file cannot be read, is not TOML, or holds a wrong key or value.
     """
-    try:
-        with path.open("rb") as file:
-            data = tomllib.load(file)
-    except OSError as error:
-        raise UserError(f"Cannot read the configuration {path}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}.") from error
-    return parse(data, source=str(path))
+    return parse(read_toml(path, "configuration"), source=str(path))
 
 
 def parse(data: dict[str, Any], source: str = "configuration") -> Config:
@@ -165,10 +154,7 @@ def parse(data: dict[str, Any], source: str = "configuration") -> Config:
     UserError
         Naming the first wrong key or value, what is allowed and where it stands.
     """
-    try:
-        config = _CONVERTER.structure(data, Config)
-    except ClassValidationError as error:
-        raise UserError(f"{source}: {_first_problem(error)}.") from error
+    config = structure(data, Config, source)
     _check(config, source)
     return config
 
@@ -211,26 +197,13 @@ def _check(config: Config, source: str) -> None:
             for _, value in getattr(o, name).knots
         ],
     ]
-    for key, number, low, high in limits:
-        if isinstance(number, float) and not math.isfinite(number):
-            raise UserError(f"{source}: {key} = {number} is not a finite number.")
-        if number is not None and not low <= number <= high:
-            raise UserError(f"{source}: {key} = {number} is outside [{low:g}, {high:g}]; choose a value inside.")
+    for key, given, low, high in limits:
+        if isinstance(given, float) and not math.isfinite(given):
+            raise UserError(f"{source}: {key} = {given} is not a finite number.")
+        if given is not None and not low <= given <= high:
+            raise UserError(f"{source}: {key} = {given} is outside [{low:g}, {high:g}]; choose a value inside.")
     if r.device != "cpu" and not r.device.startswith("cuda"):
         raise UserError(f"{source}: run.device = {r.device!r} is neither 'cpu' nor 'cuda' (or 'cuda:0' and so on).")
-
-
-def _number(value: Any, kind: type) -> Any:
-    accepted = (int, float) if kind is float else (kind,)
-    if isinstance(value, bool) or not isinstance(value, accepted):
-        raise ValueError(f"{value!r} is not {'a number' if kind is float else 'an integer'}")
-    return kind(value)
-
-
-def _text(value: Any, _: type) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a string")
-    return value
 
 
 def _schedule(value: Any, _: type) -> Schedule:
@@ -238,37 +211,12 @@ def _schedule(value: Any, _: type) -> Schedule:
     if isinstance(value, list):
         if not value or not all(isinstance(knot, list | tuple) and len(knot) == 2 for knot in value):
             raise ValueError(f"{value!r} is neither a number nor a list of [step, value] pairs")
-        knots = tuple((_number(step, int), _number(v, float)) for step, v in value)
+        knots = tuple((number(step, int), number(v, float)) for step, v in value)
         if any(a[0] >= b[0] for a, b in itertools.pairwise(knots)):
             raise ValueError(f"the steps of {value!r} do not rise")
         return Schedule(knots)
-    return Schedule(((0, _number(value, float)),))
+    return Schedule(((0, number(value, float)),))
 
 
-def _converter() -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    converter.register_structure_hook(int, _number)
-    converter.register_structure_hook(float, _number)
-    converter.register_structure_hook(str, _text)
-    converter.register_structure_hook(Schedule, _schedule)
-    converter.register_unstructure_hook(Schedule, lambda s: [list(knot) for knot in s.knots])
-    return converter
-
-
-_CONVERTER = _converter()
-
-
-def _first_problem(error: BaseException, place: str = "") -> str:
-    """The innermost problem of a cattrs error group as one clause."""
-    if isinstance(error, ForbiddenExtraKeysError):
-        known = ", ".join(f.name for f in dataclasses.fields(error.cl))
-        return f"unknown key {place}{sorted(error.extra_fields)[0]!r}; known here: {known}"
-    if isinstance(error, ClassValidationError | IterableValidationError):
-        inner = error.exceptions[0]
-        if isinstance(inner, KeyError):
-            return f"the key {place}{inner.args[0]} is missing"
-        notes = [note for note in getattr(inner, "__notes__", ()) if hasattr(note, "name")]
-        return _first_problem(inner, f"{place}{notes[0].name}." if notes else place)
-    if isinstance(error, AttributeError):
-        return f"{place.rstrip('.')} is not a table of keys"
-    return f"{place.rstrip('.')}: {error}"
+CONVERTER.register_structure_hook(Schedule, _schedule)
+CONVERTER.register_unstructure_hook(Schedule, lambda schedule: [list(knot) for knot in schedule.knots])

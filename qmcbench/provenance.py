@@ -2,36 +2,69 @@
 
 from __future__ import annotations
 
+import os
 import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import psutil
-import torch
-
-from qmcbench.ranks.comm import cores
 
 PACKAGES = ("qmcbench", "torch", "numpy", "scipy", "quspin", "numba", "mpi4py", "mpich", "mkl", "PyScalapack")
 
 
-def collect(command: str) -> dict[str, Any]:
-    """Provenance of a run started by ``command``: a JSON-ready dictionary."""
-    return {
-        "command": command,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
-        "machine": {
-            "cpu": cpu_model(),
-            "cores": available_cores(),
-            "memory_GiB": round(psutil.virtual_memory().total / 2**30, 1),
-            "system": f"{platform.system()} {platform.machine()}",
-            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-            "torch_threads": torch.get_num_threads(),
-        },
-    }
+@dataclass(frozen=True)
+class Machine:
+    """A computer, as far as its times depend on it."""
+
+    cpu: str
+    cores: int
+    """That the process could use."""
+    memory_GiB: float
+    system: str
+    gpu: str | None = None
+    torch_threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a result comes from."""
+
+    command: str
+    date: str
+    """ISO 8601, UTC, to the second."""
+    python: str
+    versions: Mapping[str, str | None]
+    machine: Machine
+
+
+def collect(command: str) -> Provenance:
+    """Provenance of a run started by ``command``, here and now."""
+    import torch  # only here: whoever reads provenance needs no torch
+
+    return Provenance(
+        command=command,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        python=platform.python_version(),
+        versions={name: _version(name) for name in PACKAGES},
+        machine=Machine(
+            cpu=cpu_model(),
+            cores=available_cores(),
+            memory_GiB=round(psutil.virtual_memory().total / 2**30, 1),
+            system=f"{platform.system()} {platform.machine()}",
+            gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            torch_threads=torch.get_num_threads(),
+        ),
+    )
+
+
+def cores() -> frozenset[int]:
+    """Numbers of the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
 
 
 def available_cores() -> int:

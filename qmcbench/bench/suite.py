@@ -23,8 +23,9 @@ from qmcbench.bench.worker_weak import Weak
 from qmcbench.config import Scalapack
 from qmcbench.hamiltonian import J1J2
 from qmcbench.local_energy import local_energies
+from qmcbench.provenance import cores
 from qmcbench.ranks import launch
-from qmcbench.ranks.comm import Serial, cores
+from qmcbench.ranks.comm import Serial
 from qmcbench.reference import model_spec
 from qmcbench.sampler import Chains, Sampler
 from qmcbench.sr import SOLVERS, make_solver

@@ -1,7 +1,8 @@
-"""``qmcbench reference ...``: published energies with their sources, and the verification of all reference data."""
+"""``qmcbench ed`` and ``reference ...``: exact and published energies, and the verification of reference data."""
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Sequence
@@ -13,8 +14,10 @@ import typer
 from tabulate import tabulate
 
 from qmcbench import reference
+from qmcbench.cli.common import Json, Quiet, number
 from qmcbench.errors import UserError
 from qmcbench.files import dumps
+from qmcbench.progress import Bar
 from qmcbench.reference.published import KINDS, PublishedEnergy, every_row
 from qmcbench.reference.store import stored
 from qmcbench.report.numbers import format_value_error
@@ -25,8 +28,6 @@ app = typer.Typer(
 )
 
 UNITS = "energy per site, S.S units, J1 = 1"
-
-Json = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 
 
 @app.command("list", epilog="Example: `qmcbench reference list --L 6 --kind exact`")
@@ -153,3 +154,49 @@ def _table(
     # Numbers as they stand: tabulate's own parsing would round and align them by their own digits.
     text = [[str(value) for value in row] for row in rows]
     return tabulate(text, headers, disable_numparse=True, maxcolwidths=widths)
+
+
+ED_EPILOG = (
+    "Examples: `qmcbench ed --L 6 --j2 0.5`; `qmcbench ed --L 4 --j2 0.5 --json`; "
+    "`qmcbench ed --L 6 --j2 0.5 --recompute --work ed66`"
+)
+
+
+def ed(
+    L: Annotated[int, typer.Option("--L", help="Linear size of the L x L torus.")],
+    j2: Annotated[float, typer.Option("--j2", help="J2 in units of J1.", parser=number, metavar="FLOAT")],
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Diagonalize now instead of asking the store.")
+    ] = False,
+    work: Annotated[
+        Path | None, typer.Option("--work", help="Keep the parts of a 6x6 build there (5 GB), to resume from.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Ground state by exact diagonalization (QuSpin): energy, spin correlation, structure factor."""
+    if work is not None and not (recompute and L == 6):
+        raise typer.BadParameter("--work is for `--L 6 --recompute`: nothing else has parts to keep")
+    if recompute and L == 6 and not quiet:
+        needed = reference.requirements(L, 1)
+        print(
+            f"6x6 takes about {needed.seconds / 60:.0f} minutes on 2 cores, {needed.memory / 1e9:.1f} GB of memory"
+            + (f" and {needed.disk / 1e9:.1f} GB in {work}." if work else "; --work FOLDER lets it resume."),
+            file=sys.stderr,
+        )
+    with Bar(f"{L}x{L}", 1, quiet=quiet or not recompute or L == 4) as bar:
+        found = reference.exact(L, j2, recompute=recompute, folder=work, progress=bar.stage)
+    if as_json:
+        print(json.dumps(asdict(found), indent=1))
+        return
+    print(f"{L}x{L}, J2 = {j2:g} J1, spin-1/2 J1-J2 Heisenberg model (S.S units)")
+    print(f"energy per site     {found.energy:.12f}")
+    print(f"residual            {found.residual:.1e}")
+    print(f"gap in the sector   {found.gap:.6f} (total energy; other sectors may have lower states)")
+    print(f"sector              {found.sector} ({found.states} states)")
+    print(f"S(pi,pi)            {found.structure_factor_pi_pi:.10f}")
+    print(f"S(pi,0)             {found.structure_factor_pi_0:.10f}")
+    for displacement, value in found.spin_correlation.items():
+        print(f"<S_0.S_d> d=({displacement})  {value: .10f}")
+    made = found.provenance
+    print(f"made by             {made['command']} on {made['date']} with QuSpin {made['versions']['quspin']}")

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qmcbench import provenance
 from qmcbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Mpi:
         """The ranks that share this one's memory."""
         self.neighbours, self.local_rank = self.node.size, self.node.rank
         # A launcher may bind each rank to cores of its own.
-        self.sharing = self.node.allgather(cores()).count(cores())
+        self.sharing = self.node.allgather(provenance.cores()).count(provenance.cores())
 
     def sum(self, values: Tensor) -> Tensor:
         """Elementwise sum over the ranks, shape as ``values``, the same on every rank."""
@@ -126,13 +127,6 @@ class Mpi:
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any rank."""
         return bool(self.mpi.allreduce(int(flag)))
-
-
-def cores() -> frozenset[int]:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return frozenset(os.sched_getaffinity(0))
-    return frozenset(range(os.cpu_count() or 1))
 
 
 def share(count: int, rank: int, size: int) -> range:

@@ -1,63 +1,98 @@
-"""What every report has: its checks and where its numbers come from."""
+"""What every chapter has: its checks, its judgement, and where its numbers come from."""
 
 from __future__ import annotations
 
-from qmcbench.report.document import Cell, Row, Table
-from qmcbench.report.figure import Result
+from collections.abc import Sequence
+
+from qmcbench.gates.check import KINDS, Check, Verdict
+from qmcbench.provenance import Provenance
+from qmcbench.report.document import Cell, Judgement, Row, Table
 from qmcbench.report.numbers import DASH, distinct, duration, number
+from qmcbench.store.records import Run
 
-KINDS = {
-    "exact": "Full sums and dense algebra: tight tolerances, no statistics.",
-    "unbiased": "Monte Carlo against full sums at fixed parameters: two-sided, at a stated false-alarm rate.",
-    "variational": "No energy may lie below the exact one by more than its error allows: a violation is a bug.",
-    "convergence": "How close training came: the upper bound of the relative error against a tolerance.",
-}
-"""The kinds of check, in the order of the report."""
+COUNTED = {Verdict.INCONCLUSIVE: "inconclusive", Verdict.NOT_MEASURED: "not measured"}
 
 
-def failed_checks(checks: list[Result]) -> list[str]:
-    """Every failed check in words."""
-    failures = []
-    for check in checks:
-        if not check["passed"]:
-            value, bound = distinct(check["value"], check["bound"])
-            found = f"Value {value.replace(DASH, 'not finite')}, bound {bound}."
-            failures.append(f"{check['name']} ({check['kind']}): {check['statement']} {found}")
-    return failures
+def judge(checks: Sequence[Check], remarks: Sequence[str] = (), missing: Sequence[str] = ()) -> Judgement:
+    """The headline of some checks: how many passed, and beside it what did not, was not decided or was not run.
+
+    Parameters
+    ----------
+    remarks
+        What else a reader must know at once.
+    missing
+        Parts that the run should have and does not: without them nothing has passed as a whole.
+    """
+    found = {verdict: [each for each in checks if each.verdict is verdict] for verdict in Verdict}
+    headline = f"{len(found[Verdict.PASS])} of {len(checks)} checks passed" if checks else "No checks were run"
+    if found[Verdict.FAIL]:
+        headline += f", {len(found[Verdict.FAIL])} failed"
+    headline += "".join(f", {len(found[verdict])} {word}" for verdict, word in COUNTED.items() if found[verdict])
+    said = list(remarks)
+    for verdict, word in COUNTED.items():
+        if found[verdict]:
+            said.insert(0, f"{word.capitalize()}: {'; '.join(each.name for each in found[verdict])}.")
+    if missing:
+        headline += ", incomplete"
+        said.insert(0, f"Incomplete: there is no {', no '.join(missing)}.")
+    passed = bool(checks) and len(found[Verdict.PASS]) == len(checks) and not missing
+    return Judgement(headline, passed, [failure(each) for each in found[Verdict.FAIL]], said)
 
 
-def check_tables(checks: list[Result]) -> list[Table]:
-    """One table for each kind of check."""
-    kinds = dict.fromkeys([*KINDS, *(check["kind"] for check in checks)])
-    return [_checks(kind, checks) for kind in kinds]
+def failure(check: Check) -> str:
+    """A failed check in words."""
+    value, bound = distinct(check.value, check.bound)
+    found = f"Value {value.replace(DASH, 'not finite')}, which should be {check.relation} {bound}."
+    return f"{check.name} ({check.check}): {check.statement} {found}"
 
 
-def _checks(kind: str, checks: list[Result]) -> Table:
+def check_tables(checks: Sequence[Check]) -> list[Table]:
+    """One table for each kind of check that there is."""
+    kinds = dict.fromkeys([*KINDS, *(check.check for check in checks)])
+    return [_table(kind, those) for kind in kinds if (those := [check for check in checks if check.check == kind])]
+
+
+def _table(kind: str, checks: Sequence[Check]) -> Table:
+    aims = any(check.aim is not None for check in checks)
     rows: list[Row] = []
     for check in checks:
-        if check["kind"] == kind:
-            passed: str | Cell = "passed" if check["passed"] else Cell("FAILED", "bad")
-            rows.append([passed, check["name"], *distinct(check["value"], check["bound"]), check["statement"]])
-    return Table(
-        f"Kind: {kind}", ["result", "check", ">value", ">bound (at most)", "statement"], rows, KINDS.get(kind, "")
-    )
+        word = str(check.verdict)
+        value, bound = distinct(check.value, check.bound)
+        row: Row = [
+            Cell(word, "bad") if check.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE) else word,
+            check.name, value, f"{check.relation} {bound}",
+        ]  # fmt: skip
+        row += [number(check.aim)] if aims else []
+        why = "" if check.not_run is None else f" Not measured: {check.not_run}."
+        rows.append([*row, check.statement + why])
+    columns = ["verdict", "check", ">value", ">bound", *([">aim"] if aims else []), "statement"]
+    return Table(f"Kind: {kind}", columns, rows, KINDS.get(kind, ""))
 
 
-def provenance_table(results: Result, more: list[Row]) -> Table:
+def machine_text(made: Provenance) -> str:
+    """The computer in one line."""
+    host = made.machine
+    return ", ".join((host.cpu, f"{host.cores} cores", f"{number(host.memory_GiB)} GiB", host.system))
+
+
+def versions_text(made: Provenance) -> str:
+    """The versions in one line."""
+    found = {"Python": made.python, **made.versions}
+    return ", ".join(f"{package} {version}" for package, version in found.items() if version)
+
+
+def provenance_table(run: Run, more: Sequence[Row] = ()) -> Table:
     """Command, versions, machine, seed and time, and ``more`` rows of item and value."""
-    origin = results["provenance"]
-    machine = origin["machine"]
-    versions = {"Python": origin["python"], **origin["versions"]}
-    host = (machine["cpu"], f"{machine['cores']} cores", f"{number(machine['memory_GiB'])} GiB", machine["system"])
+    made = run.provenance
     rows: list[Row] = [
-        ["command", Cell(origin["command"], "code")],
-        ["versions", ", ".join(f"{package} {version}" for package, version in versions.items() if version)],
-        ["machine", ", ".join(host)],
-        ["GPU", machine["gpu"] or "none"],
-        ["torch threads", str(machine["torch_threads"])],
-        ["date", origin["date"]],
-        ["seed", str(results["seed"])],
+        ["command", Cell(made.command, "code")],
+        ["versions", versions_text(made)],
+        ["machine", machine_text(made)],
+        ["GPU", made.machine.gpu or "none"],
+        ["torch threads", str(made.machine.torch_threads)],
+        ["date", made.date],
+        ["seed", str(run.seed)],
         *more,
-        ["time of this command", duration(results["seconds"])],
+        ["time of this command", duration(run.seconds)],
     ]
     return Table("What these numbers were made with", ["item", "value"], rows)

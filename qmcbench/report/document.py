@@ -1,8 +1,9 @@
-"""A report: a verdict and sections of tables and figures, to HTML, Markdown, SVG and JSON."""
+"""A report: chapters of tables and figures, to a terminal, HTML, Markdown and SVG. All text is escaped here."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -11,8 +12,8 @@ import jinja2
 from markupsafe import Markup
 from tabulate import tabulate
 
-from qmcbench.files import dumps, write_atomically
-from qmcbench.report.figure import Plot, Result
+from qmcbench.files import write_atomically
+from qmcbench.report.figure import Plot
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,20 @@ class Table:
         """Whether each column is aligned to the right."""
         return [name.startswith(">") for name in self.columns]
 
+    def text(self) -> str:
+        """The table for a terminal: its title and its rows, without the caption."""
+        return f"{self.title}\n{self._tabulated('simple', _plain)}\n"
+
+    def markdown(self) -> str:
+        """The rows alone, escaped."""
+        return self._tabulated("pipe", _markdown_cell)
+
+    def _tabulated(self, form: str, shown: Callable[[str | Cell], str]) -> str:
+        rows = [[shown(cell) for cell in row] for row in self.rows]
+        headers = [shown(name) for name in self.headers]
+        align = ["right" if numeric else "left" for numeric in self.numeric]
+        return tabulate(rows, headers, tablefmt=form, disable_numparse=True, colalign=align if rows else None)
+
 
 @dataclass(frozen=True)
 class Section:
@@ -58,7 +73,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """The headline: how many checks passed, and which did not and why."""
 
     headline: str
@@ -67,16 +82,41 @@ class Verdict:
     remarks: list[str]
 
 
-def write(results: Result, title: str, verdict: Verdict, parts: list[Section], out: Path) -> list[Path]:
-    """Write ``index.html``, ``report.md``, ``plots/*.svg`` and ``results.json`` under ``out``; the paths, HTML last.
+@dataclass(frozen=True)
+class Chapter:
+    """Everything that a report says of one kind of run."""
 
-    Each file is replaced in one step, and the same results give the same bytes. Files of an earlier report that this
+    name: str
+    """In lower case with dashes; it begins the names of its figures' files."""
+    title: str
+    judgement: Judgement
+    sections: list[Section]
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9-]{1,60}", self.name):
+            raise ValueError(f"A chapter's name is part of file names, so {self.name!r} will not do.")
+
+    def file(self, plot: Plot) -> str:
+        """Where the SVG of one of its figures is, from the report's folder."""
+        return f"figures/{self.name}-{plot.name}.svg"
+
+
+def write(chapters: Sequence[Chapter], out: Path) -> list[Path]:
+    """Write ``index.html``, ``report.md`` and ``figures/*.svg`` under ``out``; the paths, HTML last.
+
+    Each file is replaced in one step, and the same chapters give the same bytes. Files of an earlier report that this
     one lacks are left alone.
+
+    Raises
+    ------
+    OSError
+        If one cannot be written.
     """
-    contents = {f"plots/{plot.name}.svg": plot.svg for section in parts for plot in section.plots}
-    contents["results.json"] = dumps(results, indent=1, sort_keys=True) + "\n"
-    contents["report.md"] = _markdown(title, verdict, parts)
-    contents["index.html"] = _html(title, verdict, parts)
+    contents = {
+        chapter.file(plot): plot.svg for chapter in chapters for section in chapter.sections for plot in section.plots
+    }
+    contents["report.md"] = _markdown(chapters)
+    contents["index.html"] = _html(chapters)
     for name, text in contents.items():
         path = out / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,48 +124,59 @@ def write(results: Result, title: str, verdict: Verdict, parts: list[Section], o
     return [out / name for name in contents]
 
 
-def _html(title: str, verdict: Verdict, parts: list[Section]) -> str:
+def _html(chapters: Sequence[Chapter]) -> str:
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["inline"] = lambda plot: Markup(plot.inline())
+    environment.filters["inline"] = lambda plot, chapter: Markup(plot.inline(chapter.name))
     environment.tests["cell"] = lambda value: isinstance(value, Cell)
     template = files("qmcbench.report").joinpath("report.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(title=title, verdict=verdict, sections=parts) + "\n"
+    return environment.from_string(template).render(chapters=chapters) + "\n"
 
 
-def _markdown(title: str, verdict: Verdict, parts: list[Section]) -> str:
-    blocks = [f"# {_escaped(title)}", f"**{verdict.headline}.**"]
-    items = [f"- **FAILED** {_escaped(text)}" for text in verdict.failures]
-    items += [f"- {_escaped(text)}" for text in verdict.remarks]
-    blocks += ["\n".join(items)] if items else []
-    for part in parts:
-        blocks.append(f"## {part.title}")
-        for table in part.tables:
-            blocks += [f"### {_escaped(table.title)}", _markdown_table(table), _escaped(table.caption)]
-        for plot in part.plots:
+def _markdown(chapters: Sequence[Chapter]) -> str:
+    return "\n\n".join(block for chapter in chapters for block in _blocks(chapter) if block) + "\n"
+
+
+def _blocks(chapter: Chapter) -> list[str]:
+    judgement = chapter.judgement
+    blocks = [f"# {_escaped(chapter.title)}", f"**{_escaped(judgement.headline)}.**"]
+    items = [f"- **FAILED** {_escaped(text)}" for text in judgement.failures]
+    items += [f"- {_escaped(text)}" for text in judgement.remarks]
+    blocks += ["\n".join(items)]
+    for section in chapter.sections:
+        blocks.append(f"## {_escaped(section.title)}")
+        for table in section.tables:
+            blocks += [f"### {_escaped(table.title)}", table.markdown(), _escaped(table.caption)]
+        for plot in section.plots:
             title = _escaped(plot.title)
-            blocks += [f"### {title}", f"![{title}](plots/{plot.name}.svg)", _escaped(plot.caption)]
-        if not part.tables and not part.plots:
-            blocks.append(part.empty)
-    return "\n\n".join(block for block in blocks if block) + "\n"
+            blocks += [f"### {title}", f"![{title}]({chapter.file(plot)})", _escaped(plot.caption)]
+        if not section.tables and not section.plots:
+            blocks.append(_escaped(section.empty))
+    return blocks
 
 
-def _markdown_table(table: Table) -> str:
-    rows = [[_markdown_cell(cell) for cell in row] for row in table.rows]
-    align = ["right" if numeric else "left" for numeric in table.numeric]
-    return tabulate(rows, table.headers, tablefmt="pipe", disable_numparse=True, colalign=align)
+def _plain(cell: str | Cell) -> str:
+    return " ".join((cell if isinstance(cell, str) else cell.text).split())
 
 
 def _markdown_cell(cell: str | Cell) -> str:
     if isinstance(cell, str):
         return _escaped(cell)
     if cell.style == "code":
-        return "`` " + " ".join(cell.text.split()).replace("|", r"\|") + " ``"
+        return _code(cell.text)
     return f"**{_escaped(cell.text)}**"
+
+
+def _code(text: str) -> str:
+    """A code span longer than any run of backticks inside; a bar would end the cell."""
+    words = " ".join(text.split()).replace("|", r"\|")
+    longest = max((len(run) for run in re.findall("`+", words)), default=0)
+    fence = "`" * max(2, longest + 1)
+    return f"{fence} {words} {fence}"
 
 
 def _escaped(text: str) -> str:

@@ -17,9 +17,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 from numpy.typing import NDArray
 
 from qmcbench.report.numbers import count
+from qmcbench.store.records import Run
 
-Result = dict[str, Any]
-"""One JSON-ready record of the results."""
 Draw = Callable[[Figure], None]
 
 WIDTH = 5.2
@@ -51,30 +50,37 @@ class Plot:
     """One figure with what a reader must know to trust it."""
 
     name: str
-    """Stem of its file's name, and prefix of the identifiers inside the SVG."""
+    """In lower case with dashes: the last part of its file's name."""
     title: str
     caption: str
     svg: str
     """A complete SVG file."""
 
-    def inline(self) -> str:
-        """The ``<svg>`` element alone, named for screen readers, to stand inside HTML."""
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9-]{1,60}", self.name):
+            raise ValueError(f"A figure's name is a file's name, so {self.name!r} will not do.")
+
+    def inline(self, prefix: str) -> str:
+        """The ``<svg>`` element alone, named for screen readers, to stand inside HTML.
+
+        Its identifiers get ``prefix`` and the figure's name, so that many figures can share one page.
+        """
         element = self.svg[self.svg.index("<svg") :].strip()
+        element = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-{self.name}-", element)
         return element.replace("<svg", f'<svg role="img" aria-label={quoteattr(self.title)}', 1)
 
 
-def provenance(results: Result) -> str:
+def origin(run: Run) -> str:
     """One line on where the numbers come from: seed, versions, machine and date."""
-    origin = results["provenance"]
-    machine = origin["machine"]
+    made, seed = run.provenance, "" if run.seed is None else f"Seed {run.seed}, "
     return (
-        f"Seed {results['seed']}, torch {origin['versions'].get('torch')} with {machine['torch_threads']} threads on "
-        f"{machine['cpu']}, {origin['date']}."
+        f"{seed}torch {made.versions.get('torch')} with {made.machine.torch_threads} threads on "
+        f"{made.machine.cpu}, {made.date}."
     )
 
 
 def render(name: str, size: tuple[float, float], draw: Draw) -> str:
-    """SVG of ``draw``; identifiers carry ``name``, so that several figures can share one page."""
+    """SVG of ``draw``, the same bytes for the same data and ``name``."""
     text = io.StringIO()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -82,7 +88,7 @@ def render(name: str, size: tuple[float, float], draw: Draw) -> str:
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         figure.savefig(text, format="svg", metadata=METADATA)
-    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text.getvalue())
+    return text.getvalue()
 
 
 def plain_numbers(axes: Axes, which: str = "y") -> None:

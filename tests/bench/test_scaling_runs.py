@@ -15,8 +15,9 @@ from qmcbench.bench.worker_weak import Weak
 from qmcbench.config import Scalapack
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted
+from qmcbench.provenance import cores
 from qmcbench.ranks import launch
-from qmcbench.ranks.comm import Serial, cores, share
+from qmcbench.ranks.comm import Serial, share
 from qmcbench.sr import Centred, Solution, dense
 
 PHASES = ["redistribution", "product", "factorisation", "solves", "total"]

@@ -1,0 +1,129 @@
+"""``qmcbench train``, ``evaluate`` and ``import-weights``: one network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qmcbench.cli.common import Json, Quiet, number, typed
+
+TRAIN_EPILOG = (
+    "Examples: `qmcbench train run.toml --out runs/a`; the same command again continues a stopped run. "
+    "`mpiexec -n 4 qmcbench train run.toml --out runs/a` shares its chains among 4 ranks. "
+    "A minimal run.toml: `[model]`, `L = 4`, `J2 = 0.5`."
+)
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="TOML file; README.md lists its keys.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for log.jsonl and checkpoint.safetensors.")],
+    restart: Annotated[bool, typer.Option("--restart", help="Discard a checkpoint that is there.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a wave function; resume exactly if the folder holds a checkpoint of the same run."""
+    from qmcbench import config as configuration
+    from qmcbench import training
+    from qmcbench.ranks import comm
+
+    ranks = comm.world()
+    settings = comm.on_root(ranks, lambda: configuration.load(config))
+    trainer = training.train(settings, out, restart=restart, quiet=quiet, command=typed(), comm=ranks)
+    if ranks.rank != 0:
+        return
+    lines = training.read_log(out / training.LOG)
+    if lines:
+        last = lines[-1]
+        print(f"step {trainer.step}: E/N = {last['energy']:.6f} +- {last['error']:.1e} (one step's samples)")
+    print(f"checkpoint: {out / training.CHECKPOINT}")
+
+
+EVALUATE_EPILOG = (
+    "Example: `qmcbench evaluate a/checkpoint.safetensors --samples 4096 --j2 0.5 --j2 0.6 --out a-eval`; "
+    "the same command again continues a stopped evaluation, more samples extend it."
+)
+
+
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of `train` or `import-weights`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for evaluation.json, its state and plots.")],
+    samples: Annotated[int, typer.Option(help="Of all chains together; rounded up to a multiple of --chains.")],
+    L: Annotated[int | None, typer.Option("--L", help="Any even size; the checkpoint's if absent.")] = None,
+    j2: Annotated[
+        list[float] | None,
+        typer.Option("--j2", help="May be repeated; the checkpoint's if absent.", parser=number, metavar="FLOAT"),
+    ] = None,
+    chains: Annotated[int, typer.Option(help="Independent Markov chains.")] = 64,
+    alpha: Annotated[float, typer.Option(help="Chains follow |psi|^alpha and are reweighted to |psi|^2.")] = 2.0,
+    warm_up: Annotated[int, typer.Option(help="Sweeps of L * L proposals before the first sample.")] = 20,
+    gap: Annotated[int | None, typer.Option(help="Proposals between samples; L * L if absent.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the chains.")] = 0,
+    observables: Annotated[
+        str, typer.Option(help="none, spins (correlations, structure factor) or dimers (these too; twice the time).")
+    ] = "none",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    restart: Annotated[bool, typer.Option("--restart", help="Discard an evaluation that is there.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Unbiased energy of a trained network with honest error bars, at any even L and any number of J2."""
+    from qmcbench import evaluation
+    from qmcbench.config import Sampling
+    from qmcbench.files import dumps
+
+    result, _ = evaluation.evaluate(
+        checkpoint,
+        out,
+        L=L,
+        J2=j2 or (),
+        samples=samples,
+        sampling=Sampling(chains=chains, gap=gap, warm_up=warm_up, alpha=alpha),
+        seed=seed,
+        observables=observables,
+        device=device,
+        restart=restart,
+        quiet=quiet,
+        command=typed(),
+    )
+    if result["observables"]:
+        from qmcbench.report.zero_shot.structure_factor import draw_structure_factor
+
+        draw_structure_factor(result["observables"]["structure_factor"]["mean"], out / "structure_factor")
+    print(dumps(result, indent=1) if as_json else evaluation.describe(result))
+
+
+IMPORT_WEIGHTS_EPILOG = (
+    "Example: `qmcbench import-weights model_chk --out liang.safetensors`, "
+    "then `qmcbench evaluate liang.safetensors --samples 1024 --out runs/liang`"
+)
+
+
+def import_weights(
+    file: Annotated[
+        Path, typer.Argument(help="The authors' pickle (nothing in it is run) or the same arrays as .npz.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint to write (.safetensors).")],
+    L: Annotated[int | None, typer.Option("--L", help="Size it was trained for; the authors' if absent.")] = None,
+    j2: Annotated[
+        float | None,
+        typer.Option("--j2", help="J2 it was trained for; the authors' if absent.", parser=number, metavar="FLOAT"),
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+) -> None:
+    """Turn a trained network of the paper's authors into a checkpoint for `evaluate` and transfer learning."""
+    from qmcbench import weights
+
+    made = weights.import_weights(file, out, L=L, J2=j2, dtype=dtype, command=typed())
+    size = sum(p.numel() for p in made.parameters.values())
+    model, wavefunction, origin = made.config["model"], made.config["wavefunction"], made.provenance["imported"]
+    print(
+        f"network {wavefunction['network']}: {size} parameters, {dtype}, for L = {model['L']}, J2 = {model['J2']:g}"
+    )
+    if "published_energy" in origin:
+        print(f"the authors' network: {origin['citation']}; {origin['source']}; {origin['licence']}")
+        print(
+            f"published E/N = {origin['published_energy']:.6f} (windowed) for {origin['L']}x{origin['L']}, "
+            f"J2 = {origin['J2']:g}"
+        )
+    print(f"checkpoint: {out}")

@@ -1,0 +1,93 @@
+"""What was measured: every number is a record, every record a frozen dataclass that says of what it is.
+
+A *kind* of record is a subclass of :class:`Record` whose own fields are the parameters of the measurement. Energies
+are per site in units of J1 (S.S convention), times in seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+from qmcbench.provenance import Provenance
+
+KINDS: dict[str, type[Record]] = {}
+"""Every kind of record by its name in a file; :mod:`qmcbench.store.kinds` makes all of them known."""
+
+R = TypeVar("R", bound="Record")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A value to compare with, and where it stands."""
+
+    value: float
+    source: str
+    kind: str = "exact"
+    """``exact``, ``variational``, ``published`` or ``paper``."""
+    sigma: float | None = None
+    """One standard error, if its source states one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One measured number and everything needed to trust it."""
+
+    kind: ClassVar[str] = ""
+
+    value: float | None
+    """None: not measured; then ``not_run`` says why."""
+    unit: str
+    sigma: float | None = None
+    """One standard error of the value; None where there is none, or it is not known."""
+    samples: int | None = None
+    tau: float | None = None
+    """Integrated autocorrelation time in samples."""
+    seed: int | None = None
+    ranks: int = 1
+    threads: int | None = None
+    """Of each rank."""
+    seconds: float | None = None
+    """That the measurement took."""
+    reference: Reference | None = None
+    not_run: str | None = None
+
+    def __init_subclass__(cls, kind: str = "", **more: object) -> None:
+        super().__init_subclass__(**more)
+        if kind:
+            cls.kind = kind
+            KINDS[kind] = cls
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing(Record):
+    """The median of repeated times."""
+
+    unit: str = "s"
+    low: float | None = None
+    high: float | None = None
+    """The fastest and the slowest repeat."""
+    repeats: int | None = None
+    each: tuple[float, ...] = ()
+    """All of them, in their order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What one command, or one part of it, measured: one file of the store."""
+
+    job: str
+    """The command in two words at most: ``reproduce``, ``evaluate``, ``bench hotpath``, ``scale strong``."""
+    provenance: Provenance
+    records: tuple[Record, ...] = ()
+    profile: str | None = None
+    """The plan it followed, if it has a name."""
+    seed: int | None = None
+    quick: bool = False
+    """Measured at sizes that say only that it works, and decide nothing."""
+    seconds: float | None = None
+    """That all of it took."""
+
+    def of(self, kind: type[R]) -> list[R]:
+        """Its records of one kind (or of kinds derived from it), in their order."""
+        return [record for record in self.records if isinstance(record, kind)]
