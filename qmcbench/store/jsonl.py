@@ -39,7 +39,7 @@ def save(out: Path, name: str, run: Run) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [{"format": FORMAT} | _plain(replace(run, records=()))]
     lines += [{"kind": record.kind} | _plain(record) for record in run.records]
-    write_atomically(path, "".join(dumps(line) + "\n" for line in lines).encode())
+    write_atomically(path, "".join(dumps(line) + "\n" for line in lines).encode(errors="replace"))
     return path
 
 
@@ -51,9 +51,8 @@ def read(path: Path) -> Run:
     UserError
         If it cannot be read, is of another format, or a line of it is not what it should be.
     """
-    lines = read_text(path, "store", AGAIN).splitlines()
-    if not lines:
-        raise UserError(f"{path} is empty; {AGAIN}.")
+    # Not splitlines: it would also split at characters that JSON may hold unescaped.
+    lines = read_text(path, "store", AGAIN).removesuffix("\n").split("\n")
     head, *rest = (_object(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1))
     found = head.pop("format", None)
     if found != FORMAT:
