@@ -156,7 +156,7 @@ def check_memory(config: Config, psi: nn.Module, comm: Communicator) -> None:
     size = sum(p.numel() for p in psi.parameters())
     numbers = size * len(share(samples, 0, comm.size))
     if name in SCALAPACK:
-        from qmcbench.sr.scalapack import memory
+        from qmcbench.ranks.mesh import memory
 
         rank = memory(size, samples, comm.size, config.scalapack, SCALAPACK[name]).total
         advice = "use more nodes" if SCALAPACK[name] == "samples" else "use more nodes, or 'scalapack_samples'"

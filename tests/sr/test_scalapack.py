@@ -17,9 +17,10 @@ import ranks
 from qmcbench.config import Scalapack as Options
 from qmcbench.errors import UserError
 from qmcbench.ranks.comm import Serial
-from qmcbench.sr.scalapack import PHASES, Scalapack, memory
+from qmcbench.ranks.mesh import fit_grid, local_size, memory
+from qmcbench.sr.scalapack import PHASES, Scalapack
 from qmcbench.sr.scalapack_library import load
-from qmcbench.sr.scalapack_mesh import fit_grid, local_indices, local_size
+from qmcbench.sr.scalapack_mesh import local_indices
 
 SCRIPT = Path(__file__).with_name("scalapack_ranks.py")
 SPACES = ("parameters", "samples")
