@@ -44,7 +44,8 @@ def work(comm: Communicator, text: str) -> Answer:
     request, do = JOBS[kind]
     answer = do(comm, structure(settings, request, f"The job {kind!r} of the ranks"))
     command = shlex.join(["mpiexec", "-n", str(comm.size), "python", "-m", "qmcbench.bench.worker", text])
-    return unstructure(answer) | {
+    plain: Answer = unstructure(answer)
+    return plain | {
         "ranks": comm.size,
         "oversubscribed": comm.sharing * torch.get_num_threads() > provenance.available_cores(),
         "libraries": unstructure(libraries()),

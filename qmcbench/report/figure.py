@@ -107,9 +107,14 @@ def whiskers(middle: Numbers, low: Numbers, high: Numbers) -> NDArray[np.float64
     return lengths
 
 
+def plain(label: str) -> str:
+    """``label`` as it stands: matplotlib would take dollars for mathematics."""
+    return label.replace("$", r"\$")
+
+
 def name_rows(axes: Axes, labels: Sequence[str]) -> None:
     """Name horizontal bars from the top down."""
-    axes.set_yticks(range(len(labels)), [label.replace("$", r"\$") for label in labels], fontsize=8)
+    axes.set_yticks(range(len(labels)), [plain(label) for label in labels], fontsize=8)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
 

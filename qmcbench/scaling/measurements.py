@@ -35,13 +35,13 @@ def on_one_rank(run: R, runs: Sequence[R]) -> R | None:
 def speedup(run: StrongRun, runs: Sequence[StrongRun]) -> float | None:
     """Of all phases together over the same on one rank, if that is among ``runs``."""
     one = on_one_rank(run, runs)
-    return one and one.median("total") / run.median("total")
+    return one.median("total") / run.median("total") if one else None
 
 
 def efficiency(run: WeakRun, runs: Sequence[WeakRun]) -> float | None:
     """Monte Carlo time of the same on one rank, if that is among ``runs``, over that on more."""
     one = on_one_rank(run, runs)
-    return one and one.monte_carlo_median / run.monte_carlo_median
+    return one.monte_carlo_median / run.monte_carlo_median if one else None
 
 
 def points(run: Run) -> list[Point]:

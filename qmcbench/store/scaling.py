@@ -206,7 +206,7 @@ class WeakRun(OnRanks, kind="weak scaling"):
 
     def median(self, part: str) -> float:
         """Seconds of a part of a step on rank 0."""
-        return statistics.median(getattr(each, part) for each in self.times)
+        return float(statistics.median(getattr(each, part) for each in self.times))
 
     @property
     def monte_carlo_median(self) -> float:
