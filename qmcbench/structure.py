@@ -121,8 +121,11 @@ def problem(error: BaseException, place: str = "") -> str:
                 return problem(inner, f"{place}{note.name}.")
         return problem(inner, place)
     where = place.rstrip(".")
-    if isinstance(error, AttributeError) or (isinstance(error, TypeError) and "mapping" in str(error)):
+    wrong = str(error) if isinstance(error, TypeError) else ""
+    if isinstance(error, AttributeError) or "mapping" in wrong or "argument of type" in wrong:
         return f"{where or 'this'} is not a table of keys"
+    if "not iterable" in wrong:
+        return f"{where or 'this'} is not a list"
     return f"{where}: {error}" if where else str(error)
 
 

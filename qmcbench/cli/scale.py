@@ -115,8 +115,8 @@ def weak(
     """Time whole optimisation steps with a fixed number of chains on each rank.
 
     Writes `records/weak.jsonl` and the report. "Monte Carlo" is sampling, local energies and derivatives on the
-    slowest rank, and the efficiency its time on one rank over that on more. The overhead is SR / iteration, as printed
-    in the paper's Table 3. Exit status 1 if a check failed.
+    slowest rank, and the efficiency its time on one rank over that on more. The overhead is SR / iteration, as
+    printed in the paper's Table 3. Exit status 1 if a check failed.
     """
     from qmcbench.bench import scaling
     from qmcbench.report.scaling.pages import WEAK
