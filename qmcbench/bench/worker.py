@@ -17,7 +17,8 @@ import torch
 from threadpoolctl import threadpool_info
 
 from qmcbench import provenance
-from qmcbench.bench import growth, kernels, worker_derivatives, worker_strong, worker_weak
+from qmcbench.bench import kernels
+from qmcbench.bench.answers import Library
 from qmcbench.errors import UserError
 from qmcbench.files import dumps
 from qmcbench.ranks.comm import Communicator, world
@@ -41,7 +42,7 @@ def work(comm: Communicator, text: str) -> Answer:
     kind = settings.pop("kind", None) if isinstance(settings, dict) else None
     if kind not in JOBS:
         raise UserError(f"The job of the ranks: kind = {kind!r} is not one of {', '.join(JOBS)}.")
-    request, do = JOBS[kind]
+    request, do = JOBS[kind]()
     answer = do(comm, structure(settings, request, f"The job {kind!r} of the ranks"))
     command = shlex.join(["mpiexec", "-n", str(comm.size), "python", "-m", "qmcbench.bench.worker", text])
     plain: Answer = unstructure(answer)
@@ -67,15 +68,6 @@ def mpi_version() -> str:
     from mpi4py import MPI
 
     return " ".join(MPI.Get_library_version().splitlines()[0].split())
-
-
-@dataclass(frozen=True)
-class Library:
-    """One that was looked for."""
-
-    found: str | None = None
-    problem: str | None = None
-    """Why it cannot be used, if it cannot."""
 
 
 @dataclass(frozen=True)
@@ -121,15 +113,47 @@ class Growth:
     size: Mapping[str, Scalar]
 
 
-JOBS: dict[str, tuple[type, Callable[[Communicator, Any], Any]]] = {
-    "find": (Find, find_libraries),
-    "cholesky": (Cholesky, lambda comm, request: kernels.compare_cholesky(comm, **asdict(request))),
-    "derivatives": (Derivatives, lambda comm, request: worker_derivatives.measure(comm, **asdict(request))),
-    "growth": (Growth, lambda comm, request: growth.point(comm, **asdict(request))),
-    "strong": (worker_strong.Strong, worker_strong.measure),
-    "weak": (worker_weak.Weak, worker_weak.measure),
+Work = tuple[type, Callable[[Communicator, Any], Any]]
+"""A job's own keys, and who does it. The answer is a record or a dictionary."""
+
+
+def _cholesky() -> Work:
+    return Cholesky, lambda comm, request: kernels.compare_cholesky(comm, **asdict(request))
+
+
+def _derivatives() -> Work:
+    from qmcbench.bench import worker_derivatives
+
+    return Derivatives, lambda comm, request: worker_derivatives.measure(comm, **asdict(request))
+
+
+def _growth() -> Work:
+    from qmcbench.bench import growth
+
+    return Growth, lambda comm, request: growth.point(comm, **asdict(request))
+
+
+def _strong() -> Work:
+    from qmcbench.bench import worker_strong
+
+    return worker_strong.Strong, worker_strong.measure
+
+
+def _weak() -> Work:
+    from qmcbench.bench import worker_weak
+
+    return worker_weak.Weak, worker_weak.measure
+
+
+JOBS: dict[str, Callable[[], Work]] = {
+    "find": lambda: (Find, find_libraries),
+    "cholesky": _cholesky,
+    "derivatives": _derivatives,
+    "growth": _growth,
+    "strong": _strong,
+    "weak": _weak,
 }
-"""What the ranks can be asked to do: a job's own keys, and who does it. Its answer is a record or a dictionary."""
+"""What the ranks can be asked to do. Each loads what it alone needs."""
 
 
 def main(text: str) -> None:
