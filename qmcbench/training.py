@@ -20,6 +20,7 @@ from qmcbench.files import Interrupted, catch_signals, dumps, make_folder, write
 from qmcbench.progress import Bar
 from qmcbench.ranks.comm import Communicator, Serial, on_root, share
 from qmcbench.sampler import Chains
+from qmcbench.structure import unstructure
 from qmcbench.vmc import Step, Trainer, build_ansatz
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -92,7 +93,7 @@ def train(
         if trainer.step == 0:
             path.unlink(missing_ok=True)
         keep_lines(log, trainer.step)
-    made_by = provenance.collect(command) | {"ranks": comm.size}
+    made_by = unstructure(provenance.collect(command)) | {"ranks": comm.size}
     steps = config.optimizer.steps
     label = f"{config.model.L}x{config.model.L} J2={config.model.J2:g}"
     if comm.size > 1:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from qmcbench.ansatz.base import log_product
 from qmcbench.ansatz.fast import fused, layerwise
+from qmcbench.ansatz.layers import Block
 from qmcbench.errors import UserError
 from qmcbench.reference import ModelSpec, model_spec
 
@@ -85,36 +86,15 @@ class CNN(nn.Module):
     def network(self) -> fused.FusedNetwork:
         """The fused form of the present parameters; recomputed only when a parameter has changed."""
         if torch.is_grad_enabled():
-            return fused.fuse(self)
+            return fused.fuse(self.blocks())
         # Compared by value: torch's version counters miss changes through ``.data`` and shared storage.
         layers = [layer for block in self.blocks() for layer in (block.conv, block.deconv)]
         values = torch.cat([each.flatten() for layer in layers for each in (layer.weight, layer.bias)])
         known = self._fused_values
         same = (values.dtype, values.device) == (known.dtype, known.device) and torch.equal(values, known)
         if self._fused is None or not same:
-            self._fused, self._fused_values = fused.fuse(self), values
+            self._fused, self._fused_values = fused.fuse(self.blocks()), values
         return self._fused
-
-
-class Convolution(nn.Module):
-    """``weight`` and ``bias`` of a convolution; the forms that apply them are functions elsewhere."""
-
-    def __init__(self, *shape: int, bias: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(shape, dtype=torch.float64))
-        self.bias = nn.Parameter(torch.empty(bias, dtype=torch.float64))
-
-
-class Block(nn.Module):
-    """One block's parameters, under the names of the authors' checkpoint.
-
-    ``conv.weight`` (out, in, k, k); ``deconv.weight`` (in, out, 2), of the transposed convolution.
-    """
-
-    def __init__(self, channels: int, conv: int, deconv: int, kernel: int) -> None:
-        super().__init__()
-        self.conv = Convolution(conv, channels, kernel, kernel, bias=conv)
-        self.deconv = Convolution(conv, deconv, 2, bias=deconv)
 
 
 def _xavier_bound(weight: Tensor) -> float:

@@ -69,7 +69,7 @@ def test_any_processor(model: str, L: int, dtype: torch.dtype, size: int, regist
     network, spins = lively(model, dtype=dtype), random_spins(L, 21)
     with torch.no_grad():
         fused = network.network()
-        found = FourierNetwork(fused, L, Vectors(dtype.itemsize, size, registers)).outputs(spins)
+        found = FourierNetwork(fused.layers, fused.head, L, Vectors(dtype.itemsize, size, registers)).outputs(spins)
     bound = 1e-12 if dtype == torch.float64 else 1e-5
     torch.testing.assert_close(found, fused.outputs(spins), rtol=0, atol=bound)
 

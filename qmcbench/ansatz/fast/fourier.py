@@ -10,8 +10,9 @@ to outputs without leaving the cache.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,34 +23,32 @@ from torch import Tensor
 from qmcbench.ansatz.fast import codelets
 from qmcbench.ansatz.fast.threads import in_shares
 from qmcbench.ansatz.fast.vector_code import Vectors, vectors
+from qmcbench.ansatz.layers import Layer
 from qmcbench.errors import UserError
 from qmcbench.lattice import check_size
-
-if TYPE_CHECKING:
-    from qmcbench.ansatz.fast.fused import FusedNetwork, Layer
 
 Array = NDArray[Any]
 
 
 class FourierNetwork:
-    """A :class:`~qmcbench.ansatz.fast.fused.FusedNetwork` on an L x L lattice, without gradients.
+    """The fused ``layers`` and ``head`` on an L x L lattice, without gradients.
 
     Its first call for a lattice compiles, for one to two seconds. ``machine`` says which vectors there are; those of
     this processor if it is None.
     """
 
-    def __init__(self, fused: FusedNetwork, L: int, machine: Vectors | None = None) -> None:
-        weight, bias = fused.head.weight.numpy(), fused.head.bias.numpy()
+    def __init__(self, layers: Sequence[Layer], head: Layer, L: int, machine: Vectors | None = None) -> None:
+        weight, bias = head.weight.numpy(), head.bias.numpy()
         self.L = check_size(L)
         self._vectors = machine or vectors(weight.itemsize)
-        channels = [len(layer.bias) for layer in fused.layers]
-        inputs = [layer.weight.shape[1] for layer in fused.layers]
+        channels = [len(layer.bias) for layer in layers]
+        inputs = [layer.weight.shape[1] for layer in layers]
         self._block = block_size(channels, self._vectors)
-        weights = [in_fourier_space(layer, L, self._block).astype(weight.dtype) for layer in fused.layers]
+        weights = [in_fourier_space(layer, L, self._block).astype(weight.dtype) for layer in layers]
         # Inputs, channels, and where the weights and the bias of each layer begin.
         starts = [np.cumsum([0, *sizes[:-1]]) for sizes in ([each.size for each in weights], channels)]
         self._layers = np.stack([inputs, channels, *starts], axis=1)
-        biases = np.concatenate([layer.bias.numpy() for layer in fused.layers])
+        biases = np.concatenate([layer.bias.numpy() for layer in layers])
         self._parameters = np.concatenate([each.ravel() for each in weights]), biases, weight, bias
         places, lanes = L * (L // 2), self._vectors.lanes
         # Of two transformed grids; a block's sums; an even and an odd output on the lattice; the network's outputs.

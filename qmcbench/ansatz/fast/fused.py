@@ -13,26 +13,17 @@ block is of the same kind, its two input channels being the spins of a pair; it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from qmcbench.ansatz.fast.fourier import FourierNetwork
-
-if TYPE_CHECKING:
-    from qmcbench.ansatz.cnn import CNN
+from qmcbench.ansatz.layers import Block, Layer, periodic_convolution
 
 COMPILED = (torch.float32, torch.float64)
-
-
-class Layer(NamedTuple):
-    """One fused convolution: ``weight`` (2 C_out, C_in, k, (k+1)/2), even columns first; ``bias`` (C_out,)."""
-
-    weight: Tensor
-    bias: Tensor
 
 
 class FusedNetwork:
@@ -48,28 +39,13 @@ class FusedNetwork:
         weight, L = self.head.weight, spins.shape[-1]
         if not torch.is_grad_enabled() and weight.device.type == "cpu" and weight.dtype in COMPILED:
             if L not in self._compiled:
-                self._compiled[L] = FourierNetwork(self, L)
+                self._compiled[L] = FourierNetwork(self.layers, self.head, L)
             return self._compiled[L].outputs(spins)
         # The two spins of a pair are the channels of the first grid.
         x = spins.to(weight.dtype).unflatten(-1, (-1, 2))
         for layer in self.layers:
             x = torch.maximum(*_parities(periodic_convolution(x, layer.weight, None)[1])) + layer.bias
         return (F.linear(x, weight) + self.head.bias).flatten(1)
-
-
-def periodic_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Padded input and output of a convolution on the torus, each (batch, height, width, channels)."""
-    padded = pad(x, weight.shape[2] // 2, weight.shape[3] // 2)
-    return padded, F.conv2d(padded.permute(0, 3, 1, 2), weight, bias).permute(0, 2, 3, 1)
-
-
-def pad(x: Tensor, rows: int, columns: int) -> Tensor:
-    """Periodic padding of the grid ``x`` (batch, height, width, channels)."""
-    if columns:
-        x = torch.cat([x[:, :, -columns:], x, x[:, :, :columns]], dim=2)
-    if rows:
-        x = torch.cat([x[:, -rows:], x, x[:, :rows]], dim=1)
-    return x
 
 
 def _parities(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,13 +55,13 @@ def _parities(z: Tensor) -> tuple[Tensor, Tensor]:
     return (even[:, :, :-1], odd[:, :, 1:]) if z.shape[2] > z.shape[1] // 2 else (even, odd)
 
 
-def fuse(network: CNN) -> FusedNetwork:
-    """Fused form of a network; differentiable with respect to its parameters."""
-    first = network.blocks()[0].conv.weight
+def fuse(blocks: Sequence[Block]) -> FusedNetwork:
+    """Fused form of a network's blocks; differentiable with respect to their parameters."""
+    first = blocks[0].conv.weight
     # The input behaves as the output of a transposed convolution that hands each channel of a pair to its column.
     spread, offset = torch.eye(2, dtype=first.dtype, device=first.device)[:, None, :], first.new_zeros(1)
     layers = []
-    for block in network.blocks():
+    for block in blocks:
         weight, bias, kernel = block.conv.weight, block.conv.bias, block.conv.weight.shape[-1]
         placed = torch.einsum("oqab,sbmr->soqamr", weight, _columns(kernel).to(weight))
         fused = torch.einsum("soqamr,cqr->socam", placed, spread).flatten(0, 1)
