@@ -29,7 +29,7 @@ LOG = "log.jsonl"
 MAY_CHANGE = {
     "optimizer": {"steps"},
     "scalapack": {"grid", "block", "product", "redistribution"},
-    "run": {"checkpoint_every", "threads", "device"},
+    "run": {"checkpoint_every", "threads", "device", "kernels"},
     "wavefunction": {"start"},
 }
 
@@ -177,7 +177,7 @@ def check_memory(config: Config, psi: nn.Module, comm: Communicator) -> None:
 
 def starting_ansatz(config: Config) -> nn.Module:
     """Fresh parameters, or those of the checkpoint ``wavefunction.start`` (transfer learning)."""
-    psi = build_ansatz(config.wavefunction, config.run.seed)
+    psi = build_ansatz(config.wavefunction, config.run.seed, config.run.kernels)
     if config.wavefunction.start is not None:
         source = Path(config.wavefunction.start)
         checkpoint.load_parameters(psi, checkpoint.read(source), source)
@@ -198,7 +198,7 @@ def load_ansatz(path: Path) -> tuple[nn.Module, Config]:
 def ansatz_of(stored: Checkpoint, path: Path) -> tuple[nn.Module, Config]:
     """As :func:`load_ansatz`, of the checkpoint ``stored`` that was read from ``path``."""
     config = parse(stored.config, source=str(path))
-    psi = build_ansatz(config.wavefunction, config.run.seed)
+    psi = build_ansatz(config.wavefunction, config.run.seed, config.run.kernels)
     checkpoint.load_parameters(psi, stored, path)
     return psi, config
 
@@ -247,7 +247,7 @@ def resume(stored: Checkpoint, config: Config, path: Path, comm: Communicator) -
             f"{path} has completed {stored.state['step']} steps, more than optimizer.steps = "
             f"{config.optimizer.steps}; raise it, or use --restart."
         )
-    psi = build_ansatz(config.wavefunction, config.run.seed)
+    psi = build_ansatz(config.wavefunction, config.run.seed, config.run.kernels)
     checkpoint.load_parameters(psi, stored, path)
     trainer = Trainer(config, psi, comm)
     own = slice(trainer.own.start, trainer.own.stop)

@@ -35,9 +35,9 @@ HISTORY = 16
 STEERING = 0.1
 
 
-def build_ansatz(config: Wavefunction, seed: int) -> nn.Module:
-    """The configured wave function with fresh parameters."""
-    psi: nn.Module = CNN(config.network, seed=seed, dtype=getattr(torch, config.dtype))
+def build_ansatz(config: Wavefunction, seed: int, kernels: str = "compiled") -> nn.Module:
+    """The configured wave function with fresh parameters; ``kernels`` as in :class:`~qmcbench.config.Run`."""
+    psi: nn.Module = CNN(config.network, seed=seed, dtype=getattr(torch, config.dtype), kernels=kernels)
     if config.symmetry == "C4":
         psi = C4(psi)
     if config.sign == "marshall":

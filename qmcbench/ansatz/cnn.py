@@ -32,6 +32,8 @@ class CNN(nn.Module):
         (with 0 the signs of psi start out random and training never recovers).
     dtype
         Precision of the parameters and of the forward pass; the product over sites is always float64.
+    kernels
+        ``"compiled"`` for this processor where no gradient is asked for, or ``"torch"``: PyTorch's operations alone.
 
     Raises
     ------
@@ -39,8 +41,16 @@ class CNN(nn.Module):
         If a layout of one's own has an even kernel, several output channels or another number of parameters.
     """
 
-    def __init__(self, model: str | ModelSpec, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        model: str | ModelSpec,
+        *,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+        kernels: str = "compiled",
+    ) -> None:
         super().__init__()
+        self.kernels = kernels
         self.spec = model_spec(model) if isinstance(model, str) else model
         _check_layout(self.spec)
         generator = torch.Generator().manual_seed(seed)
@@ -86,15 +96,18 @@ class CNN(nn.Module):
     def network(self) -> fused.FusedNetwork:
         """The fused form of the present parameters; recomputed only when a parameter has changed."""
         if torch.is_grad_enabled():
-            return fused.fuse(self.blocks())
+            return self._fuse()
         # Compared by value: torch's version counters miss changes through ``.data`` and shared storage.
         layers = [layer for block in self.blocks() for layer in (block.conv, block.deconv)]
         values = torch.cat([each.flatten() for layer in layers for each in (layer.weight, layer.bias)])
         known = self._fused_values
         same = (values.dtype, values.device) == (known.dtype, known.device) and torch.equal(values, known)
         if self._fused is None or not same:
-            self._fused, self._fused_values = fused.fuse(self.blocks()), values
+            self._fused, self._fused_values = self._fuse(), values
         return self._fused
+
+    def _fuse(self) -> fused.FusedNetwork:
+        return fused.fuse(self.blocks(), compiled=self.kernels == "compiled")
 
 
 def _xavier_bound(weight: Tensor) -> float:

@@ -13,39 +13,77 @@ block is of the same kind, its two input channels being the spins of a pair; it 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qmcbench.ansatz.fast.fourier import FourierNetwork
 from qmcbench.ansatz.layers import Block, Layer, periodic_convolution
+from qmcbench.errors import UserError
+
+if TYPE_CHECKING:
+    from qmcbench.ansatz.fast.fourier import FourierNetwork
 
 COMPILED = (torch.float32, torch.float64)
 
 
 class FusedNetwork:
-    """Fused layers, and the final map of each pooled pair to its two outputs."""
+    """Fused layers, and the final map of each pooled pair to its two outputs.
 
-    def __init__(self, layers: list[Layer], head: Layer) -> None:
+    ``compiled`` allows the form in Fourier space, compiled for this processor, where no gradient is asked for.
+    """
+
+    def __init__(self, layers: list[Layer], head: Layer, *, compiled: bool = True) -> None:
         self.layers = layers
         self.head = head
-        self._compiled: dict[int, FourierNetwork] = {}
+        self._may_compile = compiled and head.weight.device.type == "cpu" and head.weight.dtype in COMPILED
+        self._compiled: dict[int, FourierNetwork | None] = {}
 
     def outputs(self, spins: Tensor) -> Tensor:
         """All v_i of each configuration, shape (batch, L * L), in no particular order of sites."""
         weight, L = self.head.weight, spins.shape[-1]
-        if not torch.is_grad_enabled() and weight.device.type == "cpu" and weight.dtype in COMPILED:
+        if self._may_compile and not torch.is_grad_enabled():
             if L not in self._compiled:
-                self._compiled[L] = FourierNetwork(self.layers, self.head, L)
-            return self._compiled[L].outputs(spins)
+                self._compiled[L] = fourier_network(self.layers, self.head, L)
+            network = self._compiled[L]
+            if network is not None:
+                return network.outputs(spins)
         # The two spins of a pair are the channels of the first grid.
         x = spins.to(weight.dtype).unflatten(-1, (-1, 2))
         for layer in self.layers:
             x = torch.maximum(*_parities(periodic_convolution(x, layer.weight, None)[1])) + layer.bias
         return (F.linear(x, weight) + self.head.bias).flatten(1)
+
+
+def fourier_network(layers: Sequence[Layer], head: Layer, L: int) -> FourierNetwork | None:
+    """The compiled form, or None where it cannot be built, which one warning says."""
+    if _unavailable:
+        return None
+    try:
+        from qmcbench.ansatz.fast.fourier import FourierNetwork  # only here: llvmlite may be broken
+
+        return FourierNetwork(layers, head, L)
+    except UserError:
+        raise
+    # Whatever it is that LLVM, or another version of llvmlite, cannot do: PyTorch can.
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        _unavailable.append(reason)
+        warnings.warn(
+            f"The compiled kernels cannot be built here ({reason}); PyTorch's are used, which are several times "
+            'slower. Install llvmlite again, or ask for them with [run] kernels = "torch".',
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+
+
+# Why the compiled form cannot be built in this process, if it cannot: it is not tried again at every step of a run.
+_unavailable: list[str] = []
 
 
 def _parities(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,7 +93,7 @@ def _parities(z: Tensor) -> tuple[Tensor, Tensor]:
     return (even[:, :, :-1], odd[:, :, 1:]) if z.shape[2] > z.shape[1] // 2 else (even, odd)
 
 
-def fuse(blocks: Sequence[Block]) -> FusedNetwork:
+def fuse(blocks: Sequence[Block], *, compiled: bool = True) -> FusedNetwork:
     """Fused form of a network's blocks; differentiable with respect to their parameters."""
     first = blocks[0].conv.weight
     # The input behaves as the output of a transposed convolution that hands each channel of a pair to its column.
@@ -68,7 +106,7 @@ def fuse(blocks: Sequence[Block]) -> FusedNetwork:
         constant = bias + torch.einsum("oqab,q->o", weight, offset)
         layers.append(Layer(fused.contiguous(memory_format=torch.channels_last), constant))
         spread, offset = block.deconv.weight, block.deconv.bias
-    return FusedNetwork(layers, Layer(spread.squeeze(1).T, offset))
+    return FusedNetwork(layers, Layer(spread.squeeze(1).T, offset), compiled=compiled)
 
 
 @cache
