@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from qmcbench import checkpoint, provenance
+from qmcbench.ansatz.derivatives import trainable
 from qmcbench.checkpoint import Checkpoint
 from qmcbench.config import SCALAPACK, Config, parse
 from qmcbench.errors import UserError
@@ -154,7 +155,7 @@ def check_memory(config: Config, psi: nn.Module, comm: Communicator) -> None:
         If it does not, with both numbers.
     """
     name, samples = config.optimizer.solver, config.sampling.chains
-    size = sum(p.numel() for p in psi.parameters())
+    size = sum(p.numel() for p in trainable(psi).values())
     numbers = size * len(share(samples, 0, comm.size))
     if name in SCALAPACK:
         from qmcbench.sr.scalapack import memory

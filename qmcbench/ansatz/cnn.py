@@ -79,7 +79,9 @@ class CNN(nn.Module):
 
     @torch.no_grad()
     def log_derivatives(self, spins: Tensor, shares: Tensor | None = None) -> Tensor:
-        """O_k = d log|psi| / d theta_k (paper Eq. 5), shape (batch, parameters), in the order of ``parameters()``.
+        """O_k = d log|psi| / d theta_k (paper Eq. 5), shape (batch, parameters).
+
+        Of the parameters that ask for gradients, in the order of ``parameters()``.
 
         With ``shares`` (batch, images), ``spins`` has the shape (batch, images, L, L) and the result is the sum of
         the images' O weighted by them, at less cost than one by one.
@@ -91,7 +93,10 @@ class CNN(nn.Module):
         chunk = layerwise.chunk_size(blocks, spins.shape[1], spins.shape[-1])
         for part in zip(spins.split(chunk), shares.split(chunk), out.split(chunk), strict=True):
             layerwise.log_derivatives(blocks, *part)
-        return out
+        if all(parameter.requires_grad for parameter in self.parameters()):
+            return out
+        asked = [torch.full((p.numel(),), p.requires_grad, device=out.device) for p in self.parameters()]
+        return out[:, torch.cat(asked)]
 
     def network(self) -> fused.FusedNetwork:
         """The fused form of the present parameters; recomputed only when a parameter has changed."""
