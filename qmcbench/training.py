@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from qmcbench import checkpoint, provenance
+from qmcbench.ansatz.derivatives import trainable
 from qmcbench.checkpoint import Checkpoint
 from qmcbench.config import SCALAPACK, Config, parse
 from qmcbench.errors import UserError
@@ -20,6 +21,7 @@ from qmcbench.files import Interrupted, catch_signals, dumps, make_folder, write
 from qmcbench.progress import Bar
 from qmcbench.ranks.comm import Communicator, Serial, on_root, share
 from qmcbench.sampler import Chains
+from qmcbench.structure import unstructure
 from qmcbench.vmc import Step, Trainer, build_ansatz
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -28,7 +30,7 @@ LOG = "log.jsonl"
 MAY_CHANGE = {
     "optimizer": {"steps"},
     "scalapack": {"grid", "block", "product", "redistribution"},
-    "run": {"checkpoint_every", "threads", "device"},
+    "run": {"checkpoint_every", "threads", "device", "kernels"},
     "wavefunction": {"start"},
 }
 
@@ -92,7 +94,7 @@ def train(
         if trainer.step == 0:
             path.unlink(missing_ok=True)
         keep_lines(log, trainer.step)
-    made_by = provenance.collect(command) | {"ranks": comm.size}
+    made_by = unstructure(provenance.collect(command)) | {"ranks": comm.size}
     steps = config.optimizer.steps
     label = f"{config.model.L}x{config.model.L} J2={config.model.J2:g}"
     if comm.size > 1:
@@ -153,7 +155,7 @@ def check_memory(config: Config, psi: nn.Module, comm: Communicator) -> None:
         If it does not, with both numbers.
     """
     name, samples = config.optimizer.solver, config.sampling.chains
-    size = sum(p.numel() for p in psi.parameters())
+    size = sum(p.numel() for p in trainable(psi).values())
     numbers = size * len(share(samples, 0, comm.size))
     if name in SCALAPACK:
         from qmcbench.ranks.mesh import memory
@@ -176,7 +178,7 @@ def check_memory(config: Config, psi: nn.Module, comm: Communicator) -> None:
 
 def starting_ansatz(config: Config) -> nn.Module:
     """Fresh parameters, or those of the checkpoint ``wavefunction.start`` (transfer learning)."""
-    psi = build_ansatz(config.wavefunction, config.run.seed)
+    psi = build_ansatz(config.wavefunction, config.run.seed, config.run.kernels)
     if config.wavefunction.start is not None:
         source = Path(config.wavefunction.start)
         checkpoint.load_parameters(psi, checkpoint.read(source), source)
@@ -197,7 +199,7 @@ def load_ansatz(path: Path) -> tuple[nn.Module, Config]:
 def ansatz_of(stored: Checkpoint, path: Path) -> tuple[nn.Module, Config]:
     """As :func:`load_ansatz`, of the checkpoint ``stored`` that was read from ``path``."""
     config = parse(stored.config, source=str(path))
-    psi = build_ansatz(config.wavefunction, config.run.seed)
+    psi = build_ansatz(config.wavefunction, config.run.seed, config.run.kernels)
     checkpoint.load_parameters(psi, stored, path)
     return psi, config
 
@@ -246,7 +248,7 @@ def resume(stored: Checkpoint, config: Config, path: Path, comm: Communicator) -
             f"{path} has completed {stored.state['step']} steps, more than optimizer.steps = "
             f"{config.optimizer.steps}; raise it, or use --restart."
         )
-    psi = build_ansatz(config.wavefunction, config.run.seed)
+    psi = build_ansatz(config.wavefunction, config.run.seed, config.run.kernels)
     checkpoint.load_parameters(psi, stored, path)
     trainer = Trainer(config, psi, comm)
     own = slice(trainer.own.start, trainer.own.stop)

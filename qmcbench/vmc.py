@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from qmcbench import statistics
 from qmcbench.ansatz.base import Ansatz
 from qmcbench.ansatz.cnn import CNN
-from qmcbench.ansatz.derivatives import log_derivatives
+from qmcbench.ansatz.derivatives import check_trainable, log_derivatives, trainable
 from qmcbench.ansatz.sign import MarshallSign
 from qmcbench.ansatz.symmetry import C4
 from qmcbench.config import Config, Sampling, Wavefunction
 from qmcbench.errors import UserError
 from qmcbench.hamiltonian import J1J2
+from qmcbench.lattice import random_configurations
 from qmcbench.local_energy import local_energies, local_energy_parts
 from qmcbench.ranks.comm import Communicator, Serial, share
 from qmcbench.sampler import Chains, Sampler, importance_weights, restart
@@ -35,9 +36,9 @@ HISTORY = 16
 STEERING = 0.1
 
 
-def build_ansatz(config: Wavefunction, seed: int) -> nn.Module:
-    """The configured wave function with fresh parameters."""
-    psi: nn.Module = CNN(config.network, seed=seed, dtype=getattr(torch, config.dtype))
+def build_ansatz(config: Wavefunction, seed: int, kernels: str = "compiled") -> nn.Module:
+    """The configured wave function with fresh parameters; ``kernels`` as in :class:`~qmcbench.config.Run`."""
+    psi: nn.Module = CNN(config.network, seed=seed, dtype=getattr(torch, config.dtype), kernels=kernels)
     if config.symmetry == "C4":
         psi = C4(psi)
     if config.sign == "marshall":
@@ -97,7 +98,8 @@ class Trainer:
         self.history = np.empty((config.sampling.chains, 0))
         self.step = 0
         self.solver = make_solver(config.optimizer.solver, config.scalapack, self.comm)
-        size = sum(p.numel() for p in self.psi.parameters())
+        check_trainable(self.psi, random_configurations(model.L, 8).to(device))
+        size = sum(p.numel() for p in trainable(self.psi).values())
         self.last_solution = torch.zeros(size, dtype=torch.float64, device=device)
 
     def warm_up(self) -> None:
@@ -197,7 +199,7 @@ class Trainer:
         if norm > longest:
             step *= longest / norm
         with torch.no_grad():
-            parameters = list(self.psi.parameters())
+            parameters = list(trainable(self.psi).values())
             for parameter, change in zip(parameters, step.split([p.numel() for p in parameters]), strict=True):
                 parameter.sub_(change.view_as(parameter).to(parameter.dtype))
         return solution.shift, solution.retries, norm, norm > longest, None

@@ -28,6 +28,7 @@ from qmcbench.files import make_folder
 from qmcbench.pickles import one_line, unpickle
 from qmcbench.reference import model_names
 from qmcbench.reference.schemas import document
+from qmcbench.structure import unstructure
 
 Arrays = dict[str, NDArray[np.float64]]
 
@@ -85,7 +86,7 @@ def import_weights(
     # Known by its values, in either format.
     if values_digest(arrays) == known["values_sha256"]:
         origin |= {name: known[name] for name in ("source", "licence", "citation", "L", "J2", "published_energy")}
-    made = {**provenance.collect(command), "imported": origin}
+    made = {**unstructure(provenance.collect(command)), "imported": origin}
     imported = Checkpoint(parameters, {}, {}, {}, config.to_dict(), made)
     make_folder(out.parent)
     checkpoint.write(out, imported)
