@@ -7,7 +7,8 @@ import torch
 from helpers import ranks
 
 from qmcbench.errors import UserError
-from qmcbench.ranks.comm import Serial, launched, on_root, share
+from qmcbench.ranks.comm import Serial, on_root, share
+from qmcbench.ranks.launch import launched
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (24, 3), (10, 4), (13, 4), (64, 2)])
