@@ -192,7 +192,7 @@ def evaluate(
             "parameters": sum(p.numel() for p in psi.parameters()),
             "wavefunction": asdict(config.wavefunction),
             "trained_for": asdict(config.model),
-            "imported": stored.provenance.get("imported"),
+            "imported": stored.imported and {k: v for k, v in asdict(stored.imported).items() if v is not None},
         },
         "L": size,
         "sampling": {name: identity[name] for name in SETTINGS},
