@@ -140,13 +140,20 @@ def number(value: Any, kind: type) -> Any:
 def _exactly(value: Any, kind: type) -> Any:
     if not isinstance(value, kind):
         raise ValueError(f"{value!r} is not {'a string' if kind is str else 'true or false'}")
-    return value
+    return _encodable(value) if kind is str else value
 
 
 def _scalar(value: Any, _: Any) -> Scalar:
     if value is not None and not isinstance(value, str | int | float | bool):
         raise ValueError(f"{value!r} is neither text nor a number")
-    return value
+    return _encodable(value) if isinstance(value, str) else value
+
+
+def _encodable(text: str) -> str:
+    """``text``, unless it has half a surrogate pair (JSON allows it), which no file or terminal could take."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError(f"{text!r} is no text")
+    return text
 
 
 def _converter() -> cattrs.Converter:

@@ -67,13 +67,16 @@ def measure(request: Request, command: str) -> Iterator[tuple[str, Run]]:
     Raises
     ------
     UserError
-        Before anything is measured, if a part cannot be, or the folder cannot be written to.
+        Before anything is measured, if a part cannot be, the folder cannot be written to, or what it has already of
+        other parts cannot be read.
     """
     from qmcbench import provenance
 
     for name in request.parts:
         PARTS[name].check(request)
     make_folder(request.out)
+    kept = sorted((request.out / jsonl.FOLDER).glob("*.jsonl"))
+    jsonl.find(path for path in kept if path.stem not in request.parts)
     for name in request.parts:
         began = time.monotonic()
         records = PARTS[name].measure(request)

@@ -24,6 +24,7 @@ from qmcbench.files import dumps
 from qmcbench.ranks.comm import Communicator, world
 from qmcbench.ranks.faults import Job
 from qmcbench.sr import scalapack_library
+from qmcbench.structure import unstructure
 
 Answer = dict[str, Any]
 
@@ -42,7 +43,7 @@ def work(comm: Communicator, text: str) -> Answer:
             "scalapack": scalapack_library.load().name if scalapack_library.load.cache_info().currsize else None,
             "blas": [[each["internal_api"], each["version"], each["num_threads"]] for each in threadpool_info()],
         },
-        "provenance": provenance.collect(command),
+        "provenance": unstructure(provenance.collect(command)),
     }
 
 
