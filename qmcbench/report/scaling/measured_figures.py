@@ -22,7 +22,7 @@ from qmcbench.report.figure import (
     WIDTH,
     Plot,
     log_axis,
-    plain,
+    printable,
     render,
     seconds_axis,
 )
@@ -201,7 +201,7 @@ def _shares(runs: list[WeakRun], origin: str) -> Plot:
                     axes.text(left[row] + share / 2, row, f"{share:.0%}", ha="center", va="center", fontsize=7)
             left += shares
         labels = [
-            plain(f"{label}, {run.ranks} rank{'s' * (run.ranks > 1)}")
+            printable(f"{label}, {run.ranks} rank{'s' * (run.ranks > 1)}")
             for label, run in zip(weak_labels(runs), runs, strict=True)
         ]
         axes.set_yticks(range(len(runs)), labels, fontsize=8)
