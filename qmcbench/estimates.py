@@ -50,7 +50,7 @@ class Request:
     quiet: bool = False
     """No progress on standard error."""
     name: str | None = None
-    """Of the records; the lattice if absent."""
+    """Of the energies; lattice and coupling if absent."""
     command: str = "qmcbench.evaluation.evaluate"
     """For the provenance."""
 
@@ -79,7 +79,6 @@ def energy(samples: Samples, request: Request, J2: float, network: Network, seco
     """Everything known of the energy at one J2; per site, in units of J1."""
     assert request.L is not None
     assert request.sampling.gap is not None
-    assert request.name is not None
     estimate = samples.estimate()
     outside, rest = samples.window(*WINDOW)
     paper = cells(document("paper")).get((request.L, J2))
@@ -92,7 +91,7 @@ def energy(samples: Samples, request: Request, J2: float, network: Network, seco
         threads=torch.get_num_threads(),
         seconds=seconds,
         reference=best_known(request.L, J2),
-        name=request.name,
+        name=request.name or f"{request.L}x{request.L} J2={J2:g}",
         network=network,
         L=request.L,
         J2=J2,
@@ -149,7 +148,6 @@ def correlations(measured: Observables, request: Request, samples: int) -> list[
             sigma=finite(float(part.error[at])),
             samples=samples,
             seed=request.seed,
-            name=request.name or "",
             quantity=quantity,
             L=request.L,
             shape=part.mean.shape,

@@ -119,7 +119,7 @@ def settled(request: Request, trained: Model) -> Request:
     if request.device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"The device {request.device!r} is asked for, but torch finds no CUDA device; use 'cpu'.")
     sampling = replace(request.sampling, gap=request.sampling.gap or size * size)
-    return replace(request, L=size, J2=couplings, sampling=sampling, name=request.name or f"{size}x{size}")
+    return replace(request, L=size, J2=couplings, sampling=sampling)
 
 
 def check_settings(L: int, J2: float, sampling: Sampling, seed: int, device: str) -> None:

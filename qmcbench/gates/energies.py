@@ -19,6 +19,9 @@ ACCEPTANCE = 0.05
 """Least share of accepted proposals of chains that move."""
 WARM_UP = 10.0
 """Autocorrelation times that the warm-up must last."""
+SPREADING = 0.5
+"""Sweeps for each site along an edge that it must last too: what the Neel start leaves decays as slowly as 1 / sweeps
+until it has spread over the lattice, which the autocorrelation time of the energy does not show."""
 
 FALSE_ALARM = 1e-4
 """Two-sided rate of an unbiased check."""
@@ -53,9 +56,9 @@ def doubts(energy: Energy) -> tuple[str, ...]:
         reasons.append(f"R-hat {energy.r_hat:.3f} is above {R_HAT}: the chains disagree")
     if not energy.acceptance >= ACCEPTANCE:
         reasons.append(f"acceptance {energy.acceptance:.3f} is below {ACCEPTANCE}: the chains hardly move")
-    needed = WARM_UP * (energy.tau or 0.0) * energy.gap / energy.L**2
+    needed = max(WARM_UP * (energy.tau or 0.0) * energy.gap / energy.L**2, SPREADING * energy.L)
     if not energy.warm_up >= needed:
-        reasons.append(f"warm-up of {energy.warm_up} sweeps is shorter than {WARM_UP:g} tau = {needed:.1f}")
+        reasons.append(f"warm-up of {energy.warm_up} sweeps is shorter than {needed:.3g} ({WARM_UP:g} tau, or L / 2)")
     if not energy.plateau:
         reasons.append("NO PLATEAU in the blocking error, which is a lower bound: take more samples")
     if energy.abnormal:

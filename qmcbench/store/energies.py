@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -65,7 +66,7 @@ class Energy(Record, kind="energy"):
 
     unit: str = "J1"
     name: str
-    """Of the run or the lattice."""
+    """Of the run, or lattice and coupling."""
     network: Network
     L: int
     J2: float
@@ -122,7 +123,6 @@ class Correlations(Record, kind="correlations"):
     """Expectation values with several components; see :mod:`qmcbench.observables` for the conventions."""
 
     unit: str = "hbar^2"
-    name: str
     quantity: str
     """``correlation``, ``structure_factor``, ``bond`` or ``dimer``."""
     L: int
@@ -236,6 +236,6 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def by_lattice(energies: list[Energy]) -> list[list[Energy]]:
-    """Energies from the same samples together, in their order."""
-    return [list(those) for _, those in groupby(energies, key=lambda each: (each.name, each.L))]
+def by_lattice(energies: Iterable[Energy]) -> list[list[Energy]]:
+    """Energies of one evaluation by lattice: those from the same samples together, in their order."""
+    return [list(those) for _, those in groupby(energies, key=lambda each: each.L)]
