@@ -84,7 +84,7 @@ def _strong_seconds(index: int, problem: Problem, runs: list[StrongRun], origin:
             median, low, high = (np.array([of(run.all(phase)) for run in those]) for of in (np.median, min, max))
             bars = np.clip([median - low, high - median], 0, None)
             colour = ROUTINE_COLOURS.get(name, GREY)
-            axes.errorbar(ranks, median, bars, fmt="-", color=colour, linewidth=1.2, capsize=3, label=plain(name))
+            axes.errorbar(ranks, median, bars, fmt="-", color=colour, linewidth=1.2, capsize=3, label=printable(name))
             _markers(axes, those, median, colour)
         total = series["total"][1]
         one = total[0].median("total") * total[0].ranks
@@ -122,7 +122,7 @@ def _line(axes: Axes, runs: Sequence[OnRanks], values: list[float], colour: str,
     """Values against ranks, with the legend's marker filled whatever the runs' are."""
     axes.plot(_ranks(runs), values, color=colour, linewidth=1)
     _markers(axes, runs, values, colour, style)
-    axes.plot([], [], style + "-", color=colour, linewidth=1, label=plain(label))
+    axes.plot([], [], style + "-", color=colour, linewidth=1, label=printable(label))
 
 
 def _rank_axis(axes: Axes, runs: Iterable[OnRanks]) -> None:
