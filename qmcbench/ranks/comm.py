@@ -182,6 +182,7 @@ def world() -> Communicator:
     if found != size:
         raise UserError(
             f"The launcher started {size} processes, but the MPI library of mpi4py sees {found} "
-            f"({MPI.Get_library_version().splitlines()[0].strip()}); start them with the mpiexec of that library."
+            f"({MPI.Get_library_version().splitlines()[0].strip()}); start them with the mpiexec of that library, or "
+            "give srun the --mpi that it needs (pmi2 for MPICH)."
         )
     return Mpi(MPI.COMM_WORLD)
