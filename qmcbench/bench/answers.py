@@ -1,11 +1,16 @@
-"""What the ranks answer to ``qmcbench doctor``, which reads it without torch."""
+"""What processes that measure answer, as dataclasses that are read without torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 from qmcbench.provenance import Provenance
 from qmcbench.store.scaling import Libraries
+from qmcbench.structure import structure
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,3 +49,17 @@ class Factorised(Answer):
     positive: bool
     difference: float | None
     """From numpy's, relative to its largest entry; None if that is not finite."""
+
+
+EVERY = tuple(each.name for each in fields(Answer))
+
+
+def structured(answer: Mapping[str, Any], cls: type[T]) -> T:
+    """The answer's own part.
+
+    Raises
+    ------
+    UserError
+        If it is not what ``cls`` says.
+    """
+    return structure({name: value for name, value in answer.items() if name not in EVERY}, cls, "A job's answer")

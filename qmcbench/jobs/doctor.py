@@ -6,20 +6,18 @@ import math
 import platform
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from importlib.metadata import version
-from typing import Annotated, Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import psutil
 import torch
-import typer
 
 from qmcbench import __version__, provenance, reference
 from qmcbench.bench.answers import Answer, Factorised, Found, Library
 from qmcbench.errors import UserError
-from qmcbench.files import dumps
 from qmcbench.ranks import launch
 from qmcbench.structure import structure
 
@@ -178,19 +176,3 @@ def line(finding: Finding) -> str:
     """A finding as a person reads it."""
     advice = f"  -> {finding.advice}" if finding.advice else ""
     return f"{finding.status:<9}  {finding.name:<14}  {finding.found}{advice}"
-
-
-def command(as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False) -> None:
-    """What of this installation works: libraries, processor, GPU, MPI and ScaLAPACK on 2 ranks.
-
-    Exit status 1 if something that is needed, or installed, does not work.
-    """
-    findings: list[dict[str, Any]] = []
-    for finding in examine():
-        findings.append(asdict(finding))
-        if not as_json:
-            print(line(finding), flush=True)
-    if as_json:
-        print(dumps(findings, indent=1))
-    if any(finding["status"] == FAILED for finding in findings):
-        raise typer.Exit(1)

@@ -13,7 +13,7 @@ import pytest
 from qmcbench.bench.worker import work
 from qmcbench.errors import UserError
 from qmcbench.ranks import launch
-from qmcbench.ranks.comm import SIZES, Serial, launched
+from qmcbench.ranks.comm import Serial
 
 FAILING = """
 import dataclasses, os, signal, sys
@@ -74,11 +74,13 @@ def test_two_ranks_factorise_whatever_launcher_started_this_process(monkeypatch:
 
 def test_environment_keeps_what_the_user_set() -> None:
     """No launcher is to be recognised in it; settings of MPI and the Slurm allocation stay; threads are pinned."""
-    launcher = dict.fromkeys([*SIZES, "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID", "SLURM_PROCID"], "3")
+    launcher = dict.fromkeys(
+        [*launch.SIZES, "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID", "SLURM_PROCID"], "3"
+    )
     user = {"PATH": "/bin", "MPICH_ASYNC_PROGRESS": "1", "OMPI_MCA_btl": "self", "SLURM_JOB_NODELIST": "n1"}
-    assert launched(launcher) == 3
+    assert launch.launched(launcher) == 3
     made = launch.environment(2, launcher | user | {"OMP_NUM_THREADS": "64"})
-    assert launched(made) == 1
+    assert launch.launched(made) == 1
     assert made == user | dict.fromkeys(launch.THREADS, "2")
 
 

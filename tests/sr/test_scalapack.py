@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import ranks
+from helpers import ranks
 
 from qmcbench.config import Scalapack as Options
 from qmcbench.errors import UserError
@@ -226,7 +226,7 @@ def test_memory_of_the_matrix(space: str) -> None:
 def test_too_large_a_part() -> None:
     """A part of a matrix that ScaLAPACK's 32-bit integers cannot count is refused."""
     program = """
-from qmcbench.comm import Serial
+from qmcbench.ranks.comm import Serial
 from qmcbench.sr.scalapack_mesh import Mesh, UserError
 try:
     Mesh(Serial()).empty(50000, 50000)

@@ -22,7 +22,7 @@ from qmcbench.report.figure import (
     WIDTH,
     Plot,
     log_axis,
-    plain,
+    printable,
     render,
     seconds_axis,
 )
@@ -84,7 +84,7 @@ def _strong_seconds(index: int, problem: Problem, runs: list[StrongRun], origin:
             median, low, high = (np.array([of(run.all(phase)) for run in those]) for of in (np.median, min, max))
             bars = np.clip([median - low, high - median], 0, None)
             colour = ROUTINE_COLOURS.get(name, GREY)
-            axes.errorbar(ranks, median, bars, fmt="-", color=colour, linewidth=1.2, capsize=3, label=plain(name))
+            axes.errorbar(ranks, median, bars, fmt="-", color=colour, linewidth=1.2, capsize=3, label=printable(name))
             _markers(axes, those, median, colour)
         total = series["total"][1]
         one = total[0].median("total") * total[0].ranks
@@ -122,7 +122,7 @@ def _line(axes: Axes, runs: Sequence[OnRanks], values: list[float], colour: str,
     """Values against ranks, with the legend's marker filled whatever the runs' are."""
     axes.plot(_ranks(runs), values, color=colour, linewidth=1)
     _markers(axes, runs, values, colour, style)
-    axes.plot([], [], style + "-", color=colour, linewidth=1, label=plain(label))
+    axes.plot([], [], style + "-", color=colour, linewidth=1, label=printable(label))
 
 
 def _rank_axis(axes: Axes, runs: Iterable[OnRanks]) -> None:
@@ -201,7 +201,7 @@ def _shares(runs: list[WeakRun], origin: str) -> Plot:
                     axes.text(left[row] + share / 2, row, f"{share:.0%}", ha="center", va="center", fontsize=7)
             left += shares
         labels = [
-            plain(f"{label}, {run.ranks} rank{'s' * (run.ranks > 1)}")
+            printable(f"{label}, {run.ranks} rank{'s' * (run.ranks > 1)}")
             for label, run in zip(weak_labels(runs), runs, strict=True)
         ]
         axes.set_yticks(range(len(runs)), labels, fontsize=8)
