@@ -3,6 +3,11 @@
 from importlib.metadata import version
 from pathlib import Path
 
+from qmcbench.cores import limit_spinning
+
+# Before anything here loads torch, whose OpenMP library reads the environment only then.
+limit_spinning()
+
 __version__ = version("qmcbench")
 
 # In a checkout the reference layer stands beside this package; installed, inside it (pyproject.toml, package-dir).

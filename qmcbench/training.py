@@ -16,6 +16,7 @@ from qmcbench import checkpoint, provenance
 from qmcbench.ansatz.derivatives import trainable
 from qmcbench.checkpoint import Checkpoint
 from qmcbench.config import SCALAPACK, Config, parse
+from qmcbench.cores import default_threads
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted, catch_signals, dumps, make_folder, write_atomically
 from qmcbench.progress import Bar
@@ -143,7 +144,7 @@ def configure_torch(config: Config, comm: Communicator) -> None:
     if config.run.device == "cuda":
         # One GPU per rank, also where the launcher shows every rank all GPUs of the node.
         torch.cuda.set_device(comm.local_rank % torch.cuda.device_count())
-    torch.set_num_threads(config.run.threads or max(1, provenance.available_cores() // comm.sharing))
+    torch.set_num_threads(config.run.threads or default_threads(comm.sharing))
 
 
 def check_memory(config: Config, psi: nn.Module, comm: Communicator) -> None:
