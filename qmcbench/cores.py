@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 
-SPIN_COUNT = "5000"
-"""Turns of a loop, some 0.1 ms in all, that a thread of OpenMP waits for the others before it sleeps.
+SPIN_COUNT = "1000"
+"""Turns of a loop, tens of microseconds in all, that a thread of OpenMP waits for the others before it sleeps.
 
 GNU's default, milliseconds, is as long as an operating system's time slice: beside other busy processes each thread
 burns the time that the thread it waits for would need.

@@ -116,7 +116,7 @@ def test_the_users_choice_stands() -> None:
 
 def test_nothing_is_set_too_late() -> None:
     """Once torch is loaded the variable would only mislead programs that are started from here."""
-    code = "import torch, os, qmcbench.cores; assert 'GOMP_SPINCOUNT' not in os.environ; print(qmcbench.cores.describe())"
+    code = "import torch, os, qmcbench.cores as c; assert 'GOMP_SPINCOUNT' not in os.environ; print(c.describe())"
     environment = {name: value for name, value in os.environ.items() if name not in cores.DECIDED}
     made = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert "torch was loaded before qmcbench" in made.stdout
