@@ -149,7 +149,7 @@ def number(value: Any, kind: type) -> Any:
 def _exactly(value: Any, kind: type) -> Any:
     if not isinstance(value, kind):
         raise ValueError(f"{value!r} is not {'a string' if kind is str else 'true or false'}")
-    return _encodable(value) if kind is str else value
+    return _encodable(value) if isinstance(value, str) else value
 
 
 def _scalar(value: Any, _: Any) -> Scalar:
