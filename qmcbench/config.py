@@ -115,7 +115,11 @@ class Run:
     device: str = "cpu"
     threads: int | None = None
     """Torch threads; all cores if absent. Bit-identical resuming needs the same number."""
+    oversubscribe: bool = False
+    """Whether there may be more threads than this process has cores."""
     checkpoint_every: int = 20
+    kernels: str = "compiled"
+    """compiled (for this processor, once a run) or torch (PyTorch's operations alone, several times slower)."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,7 @@ def _check(config: Config, source: str) -> None:
         ("wavefunction.symmetry", w.symmetry, ("C4", "none")),
         ("wavefunction.dtype", w.dtype, ("float32", "float64")),
         ("optimizer.solver", o.solver, ("dense", "sample_space", "sample_space_float32", *SCALAPACK)),
+        ("run.kernels", r.kernels, ("compiled", "torch")),
         ("scalapack.product", p.product, ("pdsyrk", "pdgemm")),
         ("scalapack.redistribution", p.redistribution, ("pdgemr2d", "alltoall")),
     ]

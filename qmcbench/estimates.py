@@ -57,10 +57,16 @@ class Request:
 
 def network_of(stored: Checkpoint, config: Config, digest: str) -> Network:
     """Which wave function a checkpoint holds."""
-    imported, known = stored.provenance.get("imported"), None
+    imported, known = stored.imported, None
     if imported is not None:
-        names = ("citation", "source", "licence", "L", "J2")
-        known = Origin(windowed=imported.get("published_energy"), **{name: imported.get(name) for name in names})
+        known = Origin(
+            citation=imported.citation,
+            source=imported.source,
+            licence=imported.licence,
+            L=imported.L,
+            J2=imported.J2,
+            windowed=imported.published_energy,
+        )
     wavefunction = config.wavefunction
     return Network(
         name=wavefunction.network,

@@ -12,7 +12,19 @@ from pathlib import Path
 
 import psutil
 
-PACKAGES = ("qmcbench", "torch", "numpy", "scipy", "quspin", "numba", "mpi4py", "mpich", "mkl", "PyScalapack")
+PACKAGES = (
+    "qmcbench",
+    "torch",
+    "numpy",
+    "scipy",
+    "quspin",
+    "numba",
+    "llvmlite",
+    "mpi4py",
+    "mpich",
+    "mkl",
+    "PyScalapack",
+)
 
 
 @dataclass(frozen=True)

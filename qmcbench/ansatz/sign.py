@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from qmcbench.ansatz.base import Ansatz
+from qmcbench.ansatz.base import Ansatz, amplitudes
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.lattice import sublattice_a
 
@@ -26,7 +26,7 @@ class MarshallSign(nn.Module):
 
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """(log|psi|, phase), each of shape (batch,)."""
-        log_psi, phase = self.base(spins)
+        log_psi, phase = amplitudes(self.base, spins)
         return log_psi, phase * marshall_sign(spins)
 
     @torch.no_grad()

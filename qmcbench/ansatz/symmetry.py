@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from qmcbench.ansatz.base import Ansatz, log_sum
+from qmcbench.ansatz.base import Ansatz, amplitudes, log_sum
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
 
@@ -36,7 +36,7 @@ class C4(nn.Module):
         return out
 
     def _terms(self, spins: Tensor) -> tuple[Tensor, Tensor]:
-        log_psi, phase = self.base(torch.cat(rotations(spins)))
+        log_psi, phase = amplitudes(self.base, torch.cat(rotations(spins)))
         return log_psi.view(4, -1), phase.view(4, -1)
 
 

@@ -65,7 +65,7 @@ def read(path: Path) -> Run:
     head, *rest = (_object(line, f"{path}, line {number}") for number, line in enumerate(rows, start=1))
     found = head.pop("format", None)
     if found != FORMAT:
-        raise UserError(f"{path} is of the format {found!r}, but this version reads {FORMAT!r}; {AGAIN}.")
+        raise UserError(f"{path} is of the format {str(found)[:40]!r}, but this version reads {FORMAT!r}; {AGAIN}.")
     if "records" in head:
         raise UserError(f"{path}, line 1: unknown key 'records'; {AGAIN}.")
     run = structure(head, Run, f"{path}, line 1", AGAIN)
@@ -108,7 +108,7 @@ def _record(data: dict[str, Any], source: str) -> Record:
     name = data.pop("kind", None)
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise UserError(f"{source}: kind = {name!r} is not one of {', '.join(sorted(KINDS))}; {AGAIN}.")
+        raise UserError(f"{source}: kind = {str(name)[:40]!r} is not one of {', '.join(sorted(KINDS))}; {AGAIN}.")
     return structure(data, kind, source, AGAIN)
 
 

@@ -66,6 +66,8 @@ def _form(hint: Any) -> Schema:
     if is_dataclass(hint):
         return _of(typing.cast(type, hint))
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return {"enum": list(inside)}
     if origin in (typing.Union, types.UnionType):
         return {"anyOf": [_form(each) for each in inside]}
     if origin is tuple and inside[-1] is Ellipsis:
