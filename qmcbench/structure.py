@@ -45,7 +45,7 @@ def structure(data: object, cls: type[T], source: str, hint: str = "") -> T:
     """
     try:
         return CONVERTER.structure(data, cls)
-    except (ClassValidationError, IterableValidationError, ValueError, TypeError) as error:
+    except (ClassValidationError, IterableValidationError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{source}: {problem(error)}{f'; {hint}' if hint else ''}.") from error
 
 
