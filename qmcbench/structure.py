@@ -49,7 +49,7 @@ def structure(data: object, cls: type[T], source: str, hint: str = "") -> T:
     """
     try:
         return CONVERTER.structure(data, cls)
-    except (ClassValidationError, IterableValidationError, ValueError, TypeError) as error:
+    except (ClassValidationError, IterableValidationError, ValueError, TypeError, AttributeError) as error:
         clause = " ".join(problem(error).split())
         shown = clause if len(clause) <= LONGEST else f"{clause[:LONGEST]}..."
         raise UserError(f"{source}: {shown}{f'; {hint}' if hint else ''}.") from error
