@@ -68,6 +68,12 @@ def neel(L: int) -> torch.Tensor:
     return torch.where(sublattice_a(L), 1, -1).to(torch.int8)
 
 
+def random_configurations(L: int, count: int, seed: int = 0) -> torch.Tensor:
+    """``count`` random S^z = 0 configurations, shape (count, L, L), int8."""
+    order = torch.rand(count, L * L, generator=torch.Generator().manual_seed(seed)).argsort(1)
+    return torch.where(order < L * L // 2, 1, -1).to(torch.int8).view(count, L, L)
+
+
 def all_configurations(L: int) -> torch.Tensor:
     """Every S^z = 0 configuration, shape (states, L, L), int8; meant for L = 4 (12 870 states).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qmcbench.ansatz.base import Ansatz
+from qmcbench.ansatz.base import Ansatz, amplitudes
 from qmcbench.hamiltonian import J1J2, exchange
 from qmcbench.lattice import nearest_bonds
 
@@ -106,7 +106,7 @@ def amplitude_ratios(
         connected, origin = spins, source
         for pair in pairs[window].unbind(1):
             connected, origin = exchange(connected, origin, pair), every
-        new_log_psi, new_phase = psi(connected)
+        new_log_psi, new_phase = amplitudes(psi, connected)
         value = new_phase * phase[source].conj() * (new_log_psi - log_psi[source]).exp()
         ratio[start : start + buffer] = value[: len(row) - start]
     return ratio

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qmcbench.ansatz.base import Ansatz
+from qmcbench.ansatz.base import Ansatz, amplitudes
 from qmcbench.hamiltonian import antiparallel
 from qmcbench.lattice import nearest_bonds, neel
 from qmcbench.ranks.comm import Communicator, Serial
@@ -90,7 +90,7 @@ class Sampler:
         alpha
             Exponent of the sampled weight |psi|^alpha.
         """
-        log_psi, phase = psi(chains.spins)
+        log_psi, phase = amplitudes(psi, chains.spins, check=True)
         movable = antiparallel(chains.spins, self.pairs)
         count = movable.sum(1)
         shape, spins = chains.spins.shape, chains.spins.flatten(1).clone()
@@ -103,7 +103,7 @@ class Sampler:
             pair, touching = self.pairs[bond], self._touching[bond]
             before, touched = spins.gather(1, pair), movable.gather(1, touching)
             # Exchanging opposite spins flips both.
-            new_log_psi, new_phase = psi(spins.scatter(1, pair, -before).view(shape))
+            new_log_psi, new_phase = amplitudes(psi, spins.scatter(1, pair, -before).view(shape))
             new_count = count + touching.shape[1] - 2 * touched.sum(1)
             log_ratio = alpha * (new_log_psi - log_psi)
             if self.hastings:

@@ -49,7 +49,7 @@ def structure(data: object, cls: type[T], source: str, hint: str = "") -> T:
     """
     try:
         return CONVERTER.structure(data, cls)
-    except (ClassValidationError, IterableValidationError, ValueError, TypeError) as error:
+    except (ClassValidationError, IterableValidationError, ValueError, TypeError, AttributeError) as error:
         clause = " ".join(problem(error).split())
         shown = clause if len(clause) <= LONGEST else f"{clause[:LONGEST]}..."
         raise UserError(f"{source}: {shown}{f'; {hint}' if hint else ''}.") from error
@@ -127,8 +127,11 @@ def problem(error: BaseException, place: str = "") -> str:
                 return problem(inner, f"{place}{note.name}.")
         return problem(inner, place)
     where = place.rstrip(".")
-    if isinstance(error, AttributeError) or (isinstance(error, TypeError) and "mapping" in str(error)):
+    wrong = str(error) if isinstance(error, TypeError) else ""
+    if isinstance(error, AttributeError) or "mapping" in wrong or "argument of type" in wrong:
         return f"{where or 'this'} is not a table of keys"
+    if "not iterable" in wrong:
+        return f"{where or 'this'} is not a list"
     return f"{where}: {error}" if where else str(error)
 
 

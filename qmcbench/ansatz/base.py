@@ -7,6 +7,11 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from qmcbench.errors import UserError
+
+# How far from 1 the modulus of a phase in float16 may be by rounding.
+ROUNDING = 1e-2
+
 
 @runtime_checkable
 class Ansatz(Protocol):
@@ -18,6 +23,60 @@ class Ansatz(Protocol):
     """
 
     def __call__(self, spins: Tensor, /) -> tuple[Tensor, Tensor]: ...
+
+
+def amplitudes(psi: Ansatz, spins: Tensor, *, check: bool = False) -> tuple[Tensor, Tensor]:
+    """(log|psi|, phase) in float64 (a complex phase in complex128), whatever precision ``psi`` computes in.
+
+    Parameters
+    ----------
+    psi
+        Wave function.
+    spins
+        Configurations, shape (batch, L, L), int8.
+    check
+        Look at the values too: every phase has to have modulus 1, unless psi vanishes or is not finite.
+
+    Raises
+    ------
+    UserError
+        If ``psi`` gives anything but two tensors of shape (batch,), the first one real, or a phase that is none.
+    """
+    found, name = psi(spins), type(psi).__name__
+    if not (isinstance(found, tuple | list) and len(found) == 2 and all(isinstance(each, Tensor) for each in found)):
+        raise UserError(
+            f"{name} gives {_form(found)}, but a wave function gives two tensors: log|psi| and the phase psi/|psi|."
+        )
+    log_psi, phase = found
+    if log_psi.is_complex():
+        raise UserError(
+            f"{name} gives a complex log psi, which cannot be used yet; give its real part, log|psi|, and, as the "
+            "second value, the phase torch.exp(1j * imaginary part)."
+        )
+    if not log_psi.shape == phase.shape == spins.shape[:1]:
+        raise UserError(
+            f"{name} gives values of the shapes {tuple(log_psi.shape)} and {tuple(phase.shape)} for {len(spins)} "
+            f"configurations; both have to be ({len(spins)},)."
+        )
+    if check:
+        _check_phase(name, log_psi, phase)
+    return log_psi.double(), phase.to(torch.complex128) if phase.is_complex() else phase.double()
+
+
+def _check_phase(name: str, log_psi: Tensor, phase: Tensor) -> None:
+    # Where psi is not finite, the chain is abnormal: it is restarted, and the run goes on.
+    wrong = log_psi.isfinite() & ((phase.abs() - 1).abs() > ROUNDING)
+    if wrong.any():
+        raise UserError(
+            f"{name} gives {phase[wrong][0].item():g} as a phase, whose modulus is not 1; the second value is "
+            "psi/|psi|: +1 or -1 or, for an angle a, the complex number torch.exp(1j * a)."
+        )
+
+
+def _form(found: object) -> str:
+    if isinstance(found, tuple | list):
+        return f"{len(found)} values"
+    return "one tensor" if isinstance(found, Tensor) else f"a {type(found).__name__}"
 
 
 def log_sum(log_psi: Tensor, phase: Tensor, dim: int) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from qmcbench.ansatz.base import log_product
 from qmcbench.ansatz.fast import fused, layerwise
+from qmcbench.ansatz.layers import Block
 from qmcbench.errors import UserError
 from qmcbench.reference import ModelSpec, model_spec
 
@@ -31,6 +32,8 @@ class CNN(nn.Module):
         (with 0 the signs of psi start out random and training never recovers).
     dtype
         Precision of the parameters and of the forward pass; the product over sites is always float64.
+    kernels
+        ``"compiled"`` for this processor where no gradient is asked for, or ``"torch"``: PyTorch's operations alone.
 
     Raises
     ------
@@ -38,8 +41,19 @@ class CNN(nn.Module):
         If a layout of one's own has an even kernel, several output channels or another number of parameters.
     """
 
-    def __init__(self, model: str | ModelSpec, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> None:
+    invariance = ("row shift", "double column shift")
+    """The pooling pairs columns."""
+
+    def __init__(
+        self,
+        model: str | ModelSpec,
+        *,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+        kernels: str = "compiled",
+    ) -> None:
         super().__init__()
+        self.kernels = kernels
         self.spec = model_spec(model) if isinstance(model, str) else model
         _check_layout(self.spec)
         generator = torch.Generator().manual_seed(seed)
@@ -67,54 +81,44 @@ class CNN(nn.Module):
         return log_product(self.network().outputs(spins))
 
     @torch.no_grad()
-    def log_derivatives(self, spins: Tensor, shares: Tensor | None = None) -> Tensor:
-        """O_k = d log|psi| / d theta_k (paper Eq. 5), shape (batch, parameters), in the order of ``parameters()``.
+    def log_derivatives(self, spins: Tensor) -> Tensor:
+        """O_k = d log|psi| / d theta_k (paper Eq. 5), shape (batch, parameters).
 
-        With ``shares`` (batch, images), ``spins`` has the shape (batch, images, L, L) and the result is the sum of
-        the images' O weighted by them, at less cost than one by one.
+        Of the parameters that ask for gradients, in the order of ``parameters()``.
         """
-        if shares is None:
-            spins, shares = spins.unsqueeze(1), torch.ones(len(spins), 1, device=spins.device)
+        return self.summed_log_derivatives(spins.unsqueeze(1), torch.ones(len(spins), 1, device=spins.device))
+
+    @torch.no_grad()
+    def summed_log_derivatives(self, spins: Tensor, shares: Tensor) -> Tensor:
+        """The sum of the images' O, weighted by ``shares`` (batch, images), at less cost than one by one.
+
+        ``spins`` has the shape (batch, images, L, L), the result that of :meth:`log_derivatives`.
+        """
         blocks = self.blocks()
         out = spins.new_empty(len(spins), self.spec.parameters, dtype=blocks[0].conv.weight.dtype)
         chunk = layerwise.chunk_size(blocks, spins.shape[1], spins.shape[-1])
         for part in zip(spins.split(chunk), shares.split(chunk), out.split(chunk), strict=True):
             layerwise.log_derivatives(blocks, *part)
-        return out
+        if all(parameter.requires_grad for parameter in self.parameters()):
+            return out
+        asked = [torch.full((p.numel(),), p.requires_grad, device=out.device) for p in self.parameters()]
+        return out[:, torch.cat(asked)]
 
     def network(self) -> fused.FusedNetwork:
         """The fused form of the present parameters; recomputed only when a parameter has changed."""
         if torch.is_grad_enabled():
-            return fused.fuse(self)
+            return self._fuse()
         # Compared by value: torch's version counters miss changes through ``.data`` and shared storage.
         layers = [layer for block in self.blocks() for layer in (block.conv, block.deconv)]
         values = torch.cat([each.flatten() for layer in layers for each in (layer.weight, layer.bias)])
         known = self._fused_values
         same = (values.dtype, values.device) == (known.dtype, known.device) and torch.equal(values, known)
         if self._fused is None or not same:
-            self._fused, self._fused_values = fused.fuse(self), values
+            self._fused, self._fused_values = self._fuse(), values
         return self._fused
 
-
-class Convolution(nn.Module):
-    """``weight`` and ``bias`` of a convolution; the forms that apply them are functions elsewhere."""
-
-    def __init__(self, *shape: int, bias: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(shape, dtype=torch.float64))
-        self.bias = nn.Parameter(torch.empty(bias, dtype=torch.float64))
-
-
-class Block(nn.Module):
-    """One block's parameters, under the names of the authors' checkpoint.
-
-    ``conv.weight`` (out, in, k, k); ``deconv.weight`` (in, out, 2), of the transposed convolution.
-    """
-
-    def __init__(self, channels: int, conv: int, deconv: int, kernel: int) -> None:
-        super().__init__()
-        self.conv = Convolution(conv, channels, kernel, kernel, bias=conv)
-        self.deconv = Convolution(conv, deconv, 2, bias=deconv)
+    def _fuse(self) -> fused.FusedNetwork:
+        return fused.fuse(self.blocks(), compiled=self.kernels == "compiled")
 
 
 def _xavier_bound(weight: Tensor) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from qmcbench.ansatz.base import Ansatz
+from qmcbench.ansatz.base import Ansatz, amplitudes
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.lattice import sublattice_a
 
@@ -24,9 +24,14 @@ class MarshallSign(nn.Module):
         super().__init__()
         self.base = base
 
+    @property
+    def invariance(self) -> tuple[str, ...]:
+        """That of the base: with N / 2 even, the sign is the same under all symmetries of the model."""
+        return tuple(getattr(self.base, "invariance", ()))
+
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """(log|psi|, phase), each of shape (batch,)."""
-        log_psi, phase = self.base(spins)
+        log_psi, phase = amplitudes(self.base, spins)
         return log_psi, phase * marshall_sign(spins)
 
     @torch.no_grad()

@@ -206,7 +206,7 @@ def _forward(work: Forward, repeats: int) -> list[WorkTime | Step]:
 
 def _forms(network: CNN, spins: Tensor, scalar: bool) -> dict[str, Callable[[], Tensor]]:
     """Forms of the forward pass of ``spins``; each gives log|psi| and sign, (2, batch)."""
-    plain, pooled = operations.steps(network, operations.Torch()), fused.fuse(network)
+    plain, pooled = operations.steps(network, operations.Torch()), fused.fuse(network.blocks())
 
     def by_torch() -> Tensor:
         # With gradients on it is PyTorch's convolution; none is recorded, since no parameter asks for one.

@@ -172,7 +172,7 @@ def strong_scaling(ranks: int, space: str, model: str, samples: int) -> dict[str
     parameters = model_spec(model).parameters
     job = {"kind": "strong", "parameters": parameters, "samples": samples, "layout": {}, "space": space}
     answer = launch.run(ranks, job | {"dgemm_size": 256}, TIMEOUT)
-    return _samples(answer, lambda: answer["phases"]["total"])
+    return _samples(answer, lambda: [sum(times.values()) for times in answer["times"]])
 
 
 def weak_scaling(ranks: int, system: str) -> dict[str, Any]:
@@ -180,13 +180,13 @@ def weak_scaling(ranks: int, system: str) -> dict[str, Any]:
     model, L = parse(system)
     job = {"kind": "weak", "L": L, "network": model, "solver": "sample_space", "warm_up": 1}
     answer = launch.run(ranks, job, TIMEOUT)
-    return _samples(answer, lambda: answer["mc"])
+    return _samples(answer, lambda: answer["monte_carlo"])
 
 
-def _samples(answer: dict[str, Any], times: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    if "not_run" in answer:
+def _samples(answer: dict[str, Any], times: Callable[[], list[float]]) -> dict[str, Any]:
+    if answer.get("not_run"):
         raise NotImplementedError(answer["not_run"])
-    return {"samples": times()["all_s"], "number": 1}
+    return {"samples": times(), "number": 1}
 
 
 def _ready(work: Work) -> Work:

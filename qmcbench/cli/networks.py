@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -32,11 +33,10 @@ def train(
     trainer = training.train(settings, out, restart=restart, quiet=quiet, command=typed(), comm=ranks)
     if ranks.rank != 0:
         return
-    lines = training.read_log(out / training.LOG)
-    if lines:
-        last = lines[-1]
-        print(f"step {trainer.step}: E/N = {last['energy']:.6f} +- {last['error']:.1e} (one step's samples)")
-    print(f"checkpoint: {out / training.CHECKPOINT}")
+    # No energy: the last one in the log is of the parameters before the last update.
+    path = out / training.CHECKPOINT
+    print(f"{trainer.step} of {settings.optimizer.steps} steps done; checkpoint: {path}")
+    print(f"its energy: {shlex.join(['qmcbench', 'evaluate', str(path), '--samples', '16384', '--out', str(out)])}")
 
 
 EVALUATE_EPILOG = (
@@ -47,7 +47,7 @@ EVALUATE_EPILOG = (
 
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of `train` or `import-weights`.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for evaluation.json, its state and plots.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the state, the records and plots.")],
     samples: Annotated[int, typer.Option(help="Of all chains together; rounded up to a multiple of --chains.")],
     L: Annotated[int | None, typer.Option("--L", help="Any even size; the checkpoint's if absent.")] = None,
     j2: Annotated[
@@ -67,16 +67,20 @@ def evaluate(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Unbiased energy of a trained network with honest error bars, at any even L and any number of J2."""
+    """Energy of a trained network with honest error bars, at any even L and any number of J2.
+
+    Each energy is called unbiased, or it is said why it is not to be trusted.
+    """
     from qmcbench import evaluation
     from qmcbench.config import Sampling
-    from qmcbench.files import dumps
+    from qmcbench.report.zero_shot.terminal import describe
+    from qmcbench.store import jsonl
 
-    result, _ = evaluation.evaluate(
-        checkpoint,
-        out,
+    wanted = evaluation.Request(
+        checkpoint=checkpoint,
+        out=out,
         L=L,
-        J2=j2 or (),
+        J2=tuple(j2 or ()),
         samples=samples,
         sampling=Sampling(chains=chains, gap=gap, warm_up=warm_up, alpha=alpha),
         seed=seed,
@@ -86,11 +90,12 @@ def evaluate(
         quiet=quiet,
         command=typed(),
     )
-    if result["observables"]:
-        from qmcbench.report.zero_shot.structure_factor import draw_structure_factor
+    run = evaluation.evaluate(wanted)
+    if observables != "none":
+        from qmcbench.report.zero_shot.pages import draw_map
 
-        draw_structure_factor(result["observables"]["structure_factor"]["mean"], out / "structure_factor")
-    print(dumps(result, indent=1) if as_json else evaluation.describe(result))
+        draw_map(run, out / "structure_factor")
+    print(jsonl.as_json(run) if as_json else describe(run))
 
 
 IMPORT_WEIGHTS_EPILOG = (
@@ -116,14 +121,12 @@ def import_weights(
 
     made = weights.import_weights(file, out, L=L, J2=j2, dtype=dtype, command=typed())
     size = sum(p.numel() for p in made.parameters.values())
-    model, wavefunction, origin = made.config["model"], made.config["wavefunction"], made.provenance["imported"]
-    print(
-        f"network {wavefunction['network']}: {size} parameters, {dtype}, for L = {model['L']}, J2 = {model['J2']:g}"
-    )
-    if "published_energy" in origin:
-        print(f"the authors' network: {origin['citation']}; {origin['source']}; {origin['licence']}")
+    model, origin = made.config.model, made.imported
+    network = made.config.wavefunction.network
+    print(f"network {network}: {size} parameters, {dtype}, for L = {model.L}, J2 = {model.J2:g}")
+    if origin is not None and origin.published_energy is not None:
+        print(f"the authors' network: {origin.citation}; {origin.source}; {origin.licence}")
         print(
-            f"published E/N = {origin['published_energy']:.6f} (windowed) for {origin['L']}x{origin['L']}, "
-            f"J2 = {origin['J2']:g}"
+            f"published E/N = {origin.published_energy:.6f} (windowed) for {origin.L}x{origin.L}, J2 = {origin.J2:g}"
         )
     print(f"checkpoint: {out}")

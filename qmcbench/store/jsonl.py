@@ -35,12 +35,31 @@ def save(out: Path, name: str, run: Run) -> Path:
     OSError
         If it cannot be written; what was there before is then still there.
     """
-    path = out / FOLDER / f"{name}.jsonl"
+    path = path_of(out, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [{"format": FORMAT} | _plain(replace(run, records=()))]
-    lines += [{"kind": record.kind} | _plain(record) for record in run.records]
-    write_atomically(path, "".join(dumps(line) + "\n" for line in lines).encode())
+    write_atomically(path, "".join(f"{line}\n" for line in lines(run)).encode(errors="replace"))
     return path
+
+
+def path_of(out: Path, name: str) -> Path:
+    """Where the run ``name`` of a folder stands."""
+    return out / FOLDER / f"{name}.jsonl"
+
+
+def lines(run: Run) -> list[str]:
+    """The lines of a file, each a JSON object: the run, then its records."""
+    return [dumps(line) for line in _objects(run)]
+
+
+def as_json(run: Run) -> str:
+    """The whole run as one JSON object: the file's first line, with the others in a list ``records``."""
+    head, *rest = _objects(run)
+    return dumps(head | {"records": rest}, indent=1)
+
+
+def _objects(run: Run) -> list[dict[str, Any]]:
+    head = {"format": FORMAT} | _plain(replace(run, records=()))
+    return [head, *({"kind": record.kind} | _plain(record) for record in run.records)]
 
 
 def read(path: Path) -> Run:
@@ -51,10 +70,9 @@ def read(path: Path) -> Run:
     UserError
         If it cannot be read, is of another format, or a line of it is not what it should be.
     """
-    lines = read_text(path, "store", AGAIN).splitlines()
-    if not lines:
-        raise UserError(f"{path} is empty; {AGAIN}.")
-    head, *rest = (_object(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1))
+    # Not splitlines: it would also split at characters that JSON may hold unescaped.
+    rows = read_text(path, "store", AGAIN).removesuffix("\n").split("\n")
+    head, *rest = (_object(line, f"{path}, line {number}") for number, line in enumerate(rows, start=1))
     found = head.pop("format", None)
     if found != FORMAT:
         raise UserError(f"{path} is of the format {str(found)[:40]!r}, but this version reads {FORMAT!r}; {AGAIN}.")
@@ -66,7 +84,7 @@ def read(path: Path) -> Run:
 
 def load(out: Path, name: str) -> Run | None:
     """The run ``out/records/name.jsonl``, or None if there is none yet; raises as :func:`read`."""
-    path = out / FOLDER / f"{name}.jsonl"
+    path = path_of(out, name)
     return read(path) if path.exists() else None
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from plain import lively, log_psi, parameters_of, random_spins
+from plain import C4, lively, log_psi, parameters_of, random_spins
 from torch import Tensor, nn
 
 from qmcbench.ansatz.base import Ansatz
@@ -13,7 +13,7 @@ from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.ansatz.fast import layerwise
 from qmcbench.ansatz.sign import MarshallSign
-from qmcbench.ansatz.symmetry import C4
+from qmcbench.ansatz.symmetry import Projected
 from qmcbench.errors import UserError
 from qmcbench.reference.models import BlockSpec, ModelSpec
 
@@ -64,7 +64,8 @@ def by_autograd(module: nn.Module, spins: Tensor) -> Tensor:
     """d log|psi| / d theta one sample after another, through ``forward``."""
     rows = []
     for one in spins.split(1):
-        gradients = torch.autograd.grad(module(one)[0].sum(), list(module.parameters()))
+        asked = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        gradients = torch.autograd.grad(module(one)[0].sum(), asked)
         rows.append(torch.cat([g.flatten() for g in gradients]))
     return torch.stack(rows)
 
@@ -135,7 +136,7 @@ def test_network_in_float32(model: str) -> None:
 
 
 @pytest.mark.parametrize("wrap", [lambda psi: psi, C4], ids=["alone", "C4"])
-def test_chunks_do_not_matter(wrap: Callable[[CNN], CNN | C4], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_do_not_matter(wrap: Callable[[CNN], CNN | Projected], monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples taken in cache-sized chunks, the last one shorter, give what one chunk gives."""
     psi, spins = wrap(lively("small")), random_spins(4, 7)
     expected = psi.log_derivatives(spins)
@@ -217,9 +218,53 @@ def test_own_log_derivatives_are_used() -> None:
 
     class Knowing(Machine):
         def log_derivatives(self, spins: Tensor) -> Tensor:
-            return torch.full((len(spins), 2), 7.0)
+            return torch.full((len(spins), 86), 7.0)
 
-    assert torch.equal(log_derivatives(Knowing(), random_spins(4, 3)), torch.full((3, 2), 7.0))
+    assert torch.equal(log_derivatives(Knowing(), random_spins(4, 3)), torch.full((3, 86), 7.0))
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "message"),
+    [
+        pytest.param((3, 2), torch.float64, r"\(3, 2\), but 86 parameters ask for gradients", id="too-few"),
+        pytest.param((3,), torch.float64, r"\(3,\), but 86 parameters", id="one-number-each"),
+        pytest.param((3, 86), torch.complex128, "complex numbers", id="complex"),
+    ],
+)
+def test_own_log_derivatives_that_do_not_fit(shape: tuple[int, ...], dtype: torch.dtype, message: str) -> None:
+    """What a module calls its log-derivatives must be real, one for each parameter that is trained."""
+
+    class Wrong(Machine):
+        def log_derivatives(self, spins: Tensor) -> Tensor:
+            return torch.zeros(shape, dtype=dtype)
+
+    with pytest.raises(UserError, match=f"Wrong.log_derivatives gives .*{message}"):
+        log_derivatives(Wrong(), random_spins(4, 3))
+
+
+@pytest.mark.parametrize("frozen", [("weight",), ("bias", "scale")], ids=["first", "last"])
+def test_frozen_parameters_of_any_module(frozen: tuple[str, ...]) -> None:
+    """Log-derivatives are those of the parameters that ask for gradients, in order, and no others."""
+    module, spins = Machine(), random_spins(4, 5)
+    every = log_derivatives(module, spins).split([p.numel() for p in module.parameters()], dim=1)
+    kept = [part for part, (name, _) in zip(every, module.named_parameters(), strict=True) if name not in frozen]
+    for name in frozen:
+        getattr(module, name).requires_grad_(False)
+    for psi in (module, MarshallSign(module)):
+        assert torch.equal(log_derivatives(psi, spins), torch.cat(kept, dim=1))
+    assert_equal_rows(log_derivatives(C4(module), spins), by_autograd(C4(module), spins), 1e-10)
+
+
+@pytest.mark.parametrize("wrap", [lambda psi: psi, C4], ids=["alone", "C4"])
+def test_frozen_blocks_of_the_network(wrap: Callable[[CNN], CNN | Projected]) -> None:
+    """A frozen block of the network has no columns either."""
+    psi, spins = wrap(lively("small")), random_spins(4, 5)
+    every = log_derivatives(psi, spins).split([p.numel() for p in psi.parameters()], dim=1)
+    for name, parameter in psi.named_parameters():
+        parameter.requires_grad_("block2" not in name)
+    kept = [part for part, p in zip(every, psi.parameters(), strict=True) if p.requires_grad]
+    assert len(kept) == len(every) - 4
+    assert torch.equal(log_derivatives(psi, spins), torch.cat(kept, dim=1))
 
 
 @pytest.mark.parametrize(
@@ -246,7 +291,7 @@ def test_nothing_to_train_is_refused(psi: Ansatz, name: str) -> None:
         pytest.param(lambda cnn: C4(MarshallSign(cnn)), id="C4-of-sign"),
     ],
 )
-def test_c4_against_finite_differences(wrap: Callable[[CNN], MarshallSign | C4], model: str, L: int) -> None:
+def test_c4_against_finite_differences(wrap: Callable[[CNN], MarshallSign | Projected], model: str, L: int) -> None:
     """The log-derivatives of the symmetrised network are what its log|psi| does when the parameters move."""
     psi, spins = wrap(lively(model)), random_spins(L, 4)
     assert_matches_differences(psi, psi.log_derivatives(spins), spins)

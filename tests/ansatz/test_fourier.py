@@ -1,17 +1,18 @@
 """Fourier transforms and the network in Fourier space, against NumPy and the fused form."""
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
 import torch
-from numba import njit
 from plain import lively, random_spins
 
-from qmcbench.ansatz.fast import fourier
+from qmcbench.ansatz.cnn import CNN
+from qmcbench.ansatz.fast import fourier, fused
 from qmcbench.ansatz.fast.codelets import frequencies, transformed, transposed
 from qmcbench.ansatz.fast.fourier import FourierNetwork
-from qmcbench.ansatz.fast.vector_code import Vectors, routine, vectors
+from qmcbench.ansatz.fast.vector_code import Routines, Vectors, vectors
 from qmcbench.bench.timing import fourier_multiply_adds
 from qmcbench.errors import UserError
 
@@ -29,7 +30,10 @@ def test_transforms(n: int) -> None:
         for place, value in enumerate(transposed(code, [code.load(code.offset(x, j)) for j in range(n)])):
             code.store(value, code.offset(z, place))
 
-    both = routine(own, forth), routine(own, back)
+    routines = Routines(own)
+    routines.add("forth", 2, forth)
+    routines.add("back", 2, back)
+    compiled = routines.compiled()
     angles = 2 * np.pi * np.outer(np.arange(n), np.arange(n)) / n
     parts = [np.cos(angles[0])]
     for k in range(1, n // 2 + 1):
@@ -38,14 +42,9 @@ def test_transforms(n: int) -> None:
     memory = np.zeros((2 * n + 1) * own.lanes)
     skip = -memory.ctypes.data % own.size // 8
     x, z = memory[skip : skip + 2 * n * own.lanes].reshape(2, n, own.lanes)
-    for call, expected in zip(both, (matrix, matrix.T), strict=True):
+    for name, expected in (("forth", matrix), ("back", matrix.T)):
         x[:] = np.random.default_rng(n).normal(size=x.shape)
-
-        @njit
-        def run(source: int, target: int, call=call) -> None:
-            call((source, target))
-
-        run(x.ctypes.data, z.ctypes.data)
+        compiled[name](x.ctypes.data, z.ctypes.data)
         np.testing.assert_allclose(z, expected @ x, atol=1e-13 * n)
 
 
@@ -68,10 +67,10 @@ def test_any_processor(model: str, L: int, dtype: torch.dtype, size: int, regist
     """Short and few registers, or long and many, give the function of the fused form, whatever this processor has."""
     network, spins = lively(model, dtype=dtype), random_spins(L, 21)
     with torch.no_grad():
-        fused = network.network()
-        found = FourierNetwork(fused, L, Vectors(dtype.itemsize, size, registers)).outputs(spins)
+        form = network.network()
+        found = FourierNetwork(form.layers, form.head, L, Vectors(dtype.itemsize, size, registers)).outputs(spins)
     bound = 1e-12 if dtype == torch.float64 else 1e-5
-    torch.testing.assert_close(found, fused.outputs(spins), rtol=0, atol=bound)
+    torch.testing.assert_close(found, form.outputs(spins), rtol=0, atol=bound)
 
 
 def test_any_configurations() -> None:
@@ -142,3 +141,49 @@ def test_multiply_adds() -> None:
     network = lively("small")
     products = sum(layer.weight.shape[0] * layer.weight.shape[1] for layer in network.network().layers)
     assert fourier_multiply_adds(network, 4) == (2 * 2 + 2 * 3) * products + 4 * 2 * 2 * 6
+
+
+def test_kernels_of_torch() -> None:
+    """``kernels="torch"`` is the same function, without anything compiled."""
+    network, spins = lively("small"), random_spins(6, 20)
+    plain = CNN("small", dtype=torch.float64, kernels="torch")
+    plain.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        assert not plain.network()._may_compile
+        torch.testing.assert_close(plain(spins), network(spins), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no targets\nare registered"), ImportError("libLLVM")], ids=repr)
+def test_kernels_that_cannot_be_built(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One warning with the cause, then PyTorch's operations for the rest of the process, also for new parameters."""
+    calls = []
+
+    def broken(*arguments: object) -> None:
+        calls.append(arguments)
+        raise error
+
+    monkeypatch.setattr(fourier, "compiled", broken)
+    monkeypatch.setattr(fused, "_unavailable", [])
+    network, spins = lively("small"), random_spins(6, 20)
+    with torch.no_grad():
+        with pytest.warns(RuntimeWarning, match=f'{type(error).__name__}: .*kernels = "torch"') as said:
+            first = network(spins)
+        assert len(said) == 1
+        assert len(str(said[0].message).splitlines()) == 1
+        for parameter in network.parameters():
+            parameter.mul_(1.0 + 1e-13)
+        again = network(spins)
+        network(random_spins(4, 3))
+    assert len(calls) == 1
+    torch.testing.assert_close(again, first)
+
+
+def test_memory_parts_do_not_overlap() -> None:
+    """The parts of a tile's memory stand one behind the other and hold what the module's drawing says, in vectors."""
+    plan = fourier.Plan(6, (8, 4), Vectors(4, 64, 32))
+    memory, unit = plan.memory, 64
+    sizes = [(end - start) // unit for start, end in itertools.pairwise(memory)]
+    frequencies_of_grid, places, block = 6 * 3 // 2, 6 * 3, 4
+    grid = frequencies_of_grid * (2 * 8 + 1)
+    assert memory.inputs == 0
+    assert sizes == [grid, grid, frequencies_of_grid * 2 * 2 * block, places, places, 36]

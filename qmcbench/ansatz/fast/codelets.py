@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
-from qmcbench.ansatz.fast.vector_code import INTEGER, VectorCode, Vectors, routine
+from qmcbench.ansatz.fast.vector_code import INTEGER, Routines, VectorCode
 
 
 class Frequency(NamedTuple):
@@ -44,37 +43,42 @@ def frequencies(L: int, P: int) -> list[Frequency]:
     return found
 
 
-@cache
-def rows_in(P: int, vectors: Vectors) -> Any:
-    """``rows_in(x)``: P numbers at ``x`` become their transform."""
+def rows_in(routines: Routines, L: int, P: int) -> Any:
+    """``rows_in(x)``: each of L rows of P numbers, one behind the other from ``x``, becomes its transform."""
 
     def body(code: VectorCode, x: Any) -> None:
-        places = [code.offset(x, column) for column in range(P)]
-        _store(code, transformed(code, [code.load(place) for place in places]), places)
+        def row(carried: list[Any]) -> list[Any]:
+            places = [code.offset(carried[0], column) for column in range(P)]
+            _store(code, transformed(code, [code.load(place) for place in places]), places)
+            return [code.offset(carried[0], P)]
 
-    return routine(vectors, body)
+        code.loop(L, [x], row)
+
+    return routines.add("rows_in", 1, body)
 
 
-@cache
-def rows_pooled(P: int, vectors: Vectors, *, forth: bool) -> Any:
-    """``rows_pooled(even, odd)``: two rows are transformed back, and their maximum goes to ``even``.
+def rows_pooled(routines: Routines, L: int, P: int, *, forth: bool) -> Any:
+    """``rows_pooled(even, odd)``: L rows of each are transformed back, and their maximum goes to ``even``.
 
     ``forth`` transforms that again.
     """
 
     def body(code: VectorCode, even: Any, odd: Any) -> None:
-        places = [code.offset(even, column) for column in range(P)]
-        both = [
-            transposed(code, [code.load(code.offset(start, column)) for column in range(P)]) for start in (even, odd)
-        ]
-        maximum = [code.maximum(*pair) for pair in zip(*both, strict=True)]
-        _store(code, transformed(code, maximum) if forth else maximum, places)
+        def row(starts: list[Any]) -> list[Any]:
+            places = [code.offset(starts[0], column) for column in range(P)]
+            both = [
+                transposed(code, [code.load(code.offset(start, column)) for column in range(P)]) for start in starts
+            ]
+            maximum = [code.maximum(*pair) for pair in zip(*both, strict=True)]
+            _store(code, transformed(code, maximum) if forth else maximum, places)
+            return [code.offset(start, P) for start in starts]
 
-    return routine(vectors, body)
+        code.loop(L, [even, odd], row)
+
+    return routines.add("rows_pooled_forth" if forth else "rows_pooled", 2, body)
 
 
-@cache
-def columns(L: int, P: int, vectors: Vectors, *, back: bool) -> Any:
+def columns(routines: Routines, L: int, P: int, *, back: bool) -> Any:
     """``columns(rows, x, step)``: L transformed rows, at ``rows``, become frequencies ``step`` bytes apart, at ``x``.
 
     A frequency is two vectors, one behind the other.
@@ -90,11 +94,11 @@ def columns(L: int, P: int, vectors: Vectors, *, back: bool) -> Any:
         _columns(code, L, P, rows, x, step, pair=False, back=back)
         rows, x = code.offset(rows, 1), code.offset(x, P, step)
         if P > 2:
-            rows, x = code.loop(INTEGER((P - 1) // 2), [rows, x], next_pair)
+            rows, x = code.loop((P - 1) // 2, [rows, x], next_pair)
         if P % 2 == 0:
             _columns(code, L, P, rows, x, step, pair=False, back=back)
 
-    return routine(vectors, body)
+    return routines.add("columns_back" if back else "columns_forth", 3, body)
 
 
 def _columns(code: VectorCode, L: int, P: int, rows: Any, x: Any, step: Any, *, pair: bool, back: bool) -> None:
@@ -137,8 +141,7 @@ def _columns_of(code: VectorCode, x: list[Any], half: int, *, pair: bool) -> lis
     return [[*cosine, x[2]], [*sine, x[3]]]
 
 
-@cache
-def products(L: int, P: int, outputs: int, vectors: Vectors) -> Any:
+def products(routines: Routines, L: int, P: int, outputs: int) -> Any:
     """``products(x, step, weights, inputs, z)``: at each frequency, sums over inputs, ``outputs`` of them, to ``z``.
 
     Frequencies of the inputs are ``step`` bytes apart, those of the sums as closely as possible. A complex product
@@ -148,7 +151,7 @@ def products(L: int, P: int, outputs: int, vectors: Vectors) -> Any:
     """
 
     def body(code: VectorCode, x: Any, step: Any, weights: Any, inputs: Any, z: Any) -> None:
-        weights_step = code.builder.mul(inputs, INTEGER(3 * outputs * vectors.itemsize))
+        weights_step = code.builder.mul(inputs, INTEGER(3 * outputs * routines.vectors.itemsize))
 
         def following(real: bool) -> Callable[[list[Any]], list[Any]]:
             def multiply(carried: list[Any]) -> list[Any]:
@@ -161,9 +164,9 @@ def products(L: int, P: int, outputs: int, vectors: Vectors) -> Any:
         state = [x, weights, z]
         # As in frequencies(): P of a real column, L of each complex one, P of a second real one if P is even.
         for others in (L * P // 2 - 1,) if P % 2 else (L * P // 2 - P - 1, P - 1):
-            state = code.loop(INTEGER(others), following(real=True)(state), following(real=False))
+            state = code.loop(others, following(real=True)(state), following(real=False))
 
-    return routine(vectors, body)
+    return routines.add("products", 5, body)
 
 
 def _product(code: VectorCode, outputs: int, x: Any, weights: Any, inputs: Any, z: Any, *, real: bool) -> None:

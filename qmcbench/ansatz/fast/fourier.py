@@ -4,85 +4,130 @@ On a torus a convolution is a product at each frequency, whatever its kernel's s
 pair of channels and complex frequency, so 1.5 for each place of the grid, instead of 6 (kernel 3) or 15 (kernel 5).
 The pooling needs the lattice, so that each layer transforms its sums back and the maxima forth again, channel by
 channel. Configurations lie side by side, one in each lane of the vector registers; a tile of as many goes from spins
-to outputs without leaving the cache.
+to outputs without leaving the cache. Its memory, with a vector (a number of each configuration) as the unit::
+
+    inputs   | a frequency of all channels: c s c s ... and one vector more | next frequency | ...   L P / 2 of them
+    outputs  | the same of the layer's own channels; they become the inputs of the next layer | ...
+    sums     | a frequency of a block of channels, even columns then odd: c s c s ... | next | ...   L P / 2 of them
+    even     | one channel's even columns on the pooled grid, row by row: P places | next row | ...      L of them
+    odd      | its odd columns                                                                |
+    totals   | the network's outputs, site by site: L L of them                               |
+
+    inputs --products--> sums --columns_back--> even, odd --rows_pooled_forth--> even --columns_forth--> outputs
+                (a block of channels at once)      (channel by channel; the last layer adds to the totals instead)
+
+c and s are the two numbers of a frequency (:mod:`~qmcbench.ansatz.fast.codelets`). Frequencies of a grid are an odd
+number of vectors apart, or its channels would compete for the same lines of the cache.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
 from qmcbench.ansatz.fast import codelets
 from qmcbench.ansatz.fast.threads import in_shares
-from qmcbench.ansatz.fast.vector_code import Vectors, vectors
+from qmcbench.ansatz.fast.vector_code import Compiled, Routines, VectorCode, Vectors, vectors
+from qmcbench.ansatz.layers import Layer
 from qmcbench.errors import UserError
 from qmcbench.lattice import check_size
-
-if TYPE_CHECKING:
-    from qmcbench.ansatz.fast.fused import FusedNetwork, Layer
 
 Array = NDArray[Any]
 
 
 class FourierNetwork:
-    """A :class:`~qmcbench.ansatz.fast.fused.FusedNetwork` on an L x L lattice, without gradients.
+    """The fused ``layers`` and ``head`` on an L x L lattice, without gradients.
 
-    Its first call for a lattice compiles, for one to two seconds. ``machine`` says which vectors there are; those of
-    this processor if it is None.
+    The first one of a shape compiles, for about a second. ``machine`` says which vectors there are; those of this
+    processor if it is None.
     """
 
-    def __init__(self, fused: FusedNetwork, L: int, machine: Vectors | None = None) -> None:
-        weight, bias = fused.head.weight.numpy(), fused.head.bias.numpy()
-        self.L = check_size(L)
-        self._vectors = machine or vectors(weight.itemsize)
-        channels = [len(layer.bias) for layer in fused.layers]
-        inputs = [layer.weight.shape[1] for layer in fused.layers]
-        self._block = block_size(channels, self._vectors)
-        weights = [in_fourier_space(layer, L, self._block).astype(weight.dtype) for layer in fused.layers]
-        # Inputs, channels, and where the weights and the bias of each layer begin.
-        starts = [np.cumsum([0, *sizes[:-1]]) for sizes in ([each.size for each in weights], channels)]
-        self._layers = np.stack([inputs, channels, *starts], axis=1)
-        biases = np.concatenate([layer.bias.numpy() for layer in fused.layers])
-        self._parameters = np.concatenate([each.ravel() for each in weights]), biases, weight, bias
-        places, lanes = L * (L // 2), self._vectors.lanes
-        # Of two transformed grids; a block's sums; an even and an odd output on the lattice; the network's outputs.
-        parts = [places // 2 * (2 * max(2, *channels) + 1)] * 2 + [2 * self._block * places, 2 * places, 2 * places]
-        self._starts = np.cumsum([0, *parts]) * lanes
+    def __init__(self, layers: Sequence[Layer], head: Layer, L: int, machine: Vectors | None = None) -> None:
+        dtype = head.weight.numpy().dtype
+        own = machine or vectors(dtype.itemsize)
+        self._plan = Plan(check_size(L), tuple(len(layer.bias) for layer in layers), own)
+        compiled(self._plan)
+        weights = [in_fourier_space(layer, L, self._plan.block).astype(dtype).ravel() for layer in layers]
+        biases = [layer.bias.numpy() for layer in layers]
+        parameters = np.concatenate(weights), np.concatenate(biases), head.weight.numpy(), head.bias.numpy()
+        # As they are read: one number behind the other.
+        self._parameters = [np.ascontiguousarray(each) for each in parameters]
         self._memory: list[Array] = []
 
     def outputs(self, spins: Tensor) -> Tensor:
         """All v_i of each configuration (batch, L, L), shape (batch, L * L), in no particular order of sites."""
-        if spins.shape[1:] != (self.L, self.L):
+        L = self._plan.L
+        if spins.shape[1:] != (L, L):
             raise UserError(f"Configurations have the shape (batch, L, L), not {tuple(spins.shape)}.")
-        array = spins.flatten(1).contiguous().numpy()
-        out = np.empty((len(spins), self.L**2), dtype=self._parameters[-1].dtype)
-        run = _network(self.L, self._block, self._vectors)
+        array = spins.to(torch.int8).flatten(1).contiguous().numpy()
+        out = np.empty((len(spins), L**2), dtype=self._parameters[0].dtype)
+        run, parameters = compiled(self._plan)["network"], [each.ctypes.data for each in self._parameters]
 
         def work(first: int, last: int) -> None:
             # Kept, since fresh memory costs more than it looks: the system clears each page.
             try:
                 memory = self._memory.pop()
             except IndexError:
-                memory = np.empty(self._starts[-1] + self._vectors.lanes, dtype=out.dtype)
-            run(array, out, first, last, self._layers, *self._parameters, self._aligned(memory), self._starts)
+                memory = np.empty(self._plan.memory.end + self._plan.vectors.size, dtype=np.uint8)
+            aligned = memory.ctypes.data + -memory.ctypes.data % self._plan.vectors.size
+            run(array.ctypes.data, len(array), out.ctypes.data, first, last, *parameters, aligned)
             self._memory.append(memory)
 
-        in_shares(-(-len(spins) // self._vectors.lanes), work)
+        if len(array):
+            in_shares(-(-len(array) // self._plan.vectors.lanes), work)
         return torch.from_numpy(out)
 
-    def _aligned(self, memory: Array) -> Array:
-        """All of it from where a vector may begin."""
-        return memory[-memory.ctypes.data % self._vectors.size // memory.itemsize :]
+
+class Memory(NamedTuple):
+    """Where the parts of a tile's memory begin, in bytes."""
+
+    inputs: int
+    outputs: int
+    sums: int
+    even: int
+    odd: int
+    totals: int
+    end: int
 
 
-def block_size(channels: list[int], vectors: Vectors) -> int:
+class Plan(NamedTuple):
+    """What a compiled network depends on."""
+
+    L: int
+    channels: tuple[int, ...]
+    """Pooled channels of each layer."""
+    vectors: Vectors
+
+    @property
+    def P(self) -> int:
+        """Places of a row of the pooled grid."""
+        return self.L // 2
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Channels that each layer reads; the first one the two spins of a pair."""
+        return (2, *self.channels[:-1])
+
+    @property
+    def block(self) -> int:
+        return block_size(self.channels, self.vectors)
+
+    @property
+    def memory(self) -> Memory:
+        places = self.L * self.P
+        grid = places // 2 * (2 * max(2, *self.channels) + 1)
+        sizes = [grid, grid, 2 * self.block * places, places, places, 2 * places]
+        return Memory(*(self.vectors.size * int(start) for start in np.cumsum([0, *sizes])))
+
+
+def block_size(channels: Sequence[int], vectors: Vectors) -> int:
     """How many pooled channels are summed at once: as many as divide all and as the registers hold the sums of.
 
     Each has two outputs of three sums; beside them stand three factors and a weight.
@@ -92,7 +137,7 @@ def block_size(channels: list[int], vectors: Vectors) -> int:
 
 
 def in_fourier_space(layer: Layer, L: int, block: int) -> NDArray[np.float64]:
-    """A layer's weights for :func:`~qmcbench.ansatz.fourier_codelets.products`, block by block, from its kernel W.
+    """A layer's weights for :func:`~qmcbench.ansatz.fast.codelets.products`, block by block, from its kernel W.
 
     At the frequency (k, l) a + i b = sum_(y, x) W(y, x) exp(i (k y + l x)), times what makes the transposed
     transforms inverse ones. Shape (blocks, frequencies, inputs, 2 (even and odd columns), block, 3).
@@ -122,78 +167,139 @@ def in_fourier_space(layer: Layer, L: int, block: int) -> NDArray[np.float64]:
 
 
 @cache
-def _network(L: int, block: int, vectors: Vectors) -> Any:
-    """The whole network, for tiles ``first`` to ``last``."""
-    P, lanes, size, itemsize = L // 2, vectors.lanes, vectors.size, vectors.itemsize
-    grid, row, sums_step = L * P * lanes, P * size, 4 * block * size
-    rows_in = codelets.rows_in(P, vectors)
-    pooled, pooled_forth = (codelets.rows_pooled(P, vectors, forth=forth) for forth in (False, True))
-    forth, back = (codelets.columns(L, P, vectors, back=back) for back in (False, True))
-    products = codelets.products(L, P, 2 * block, vectors)
+def compiled(plan: Plan) -> Compiled:
+    """``network(spins, count, out, first, last, weights, biases, head, head_bias, memory)``.
 
-    # One function: Numba takes seconds to compile those that it calls once more. Frequencies of a grid are an odd
-    # number of vectors apart, or its channels would compete for the same lines of the cache.
-    @njit(nogil=True)
-    def run(
-        spins: NDArray[np.int8],
-        out: Array,
-        first: int,
-        last: int,
-        layers: NDArray[np.int64],
-        weights: Array,
-        bias: Array,
-        head: Array,
-        head_bias: Array,
-        buffer: Array,
-        starts: NDArray[np.int64],
-    ) -> None:
-        # Signed, since the sum of an unsigned and a signed integer is a floating-point number here as in NumPy.
-        at = np.intp(buffer.ctypes.data)
-        source, target = at, at + starts[1] * itemsize
-        sums_at, even_at = at + starts[2] * itemsize, at + starts[3] * itemsize
-        odd_at = even_at + grid * itemsize
-        sums, even, totals = buffer[starts[2] :], buffer[starts[3] :], buffer[starts[4] :]
-        for start in range(first * lanes, last * lanes, lanes):
-            count = min(lanes, len(spins) - start)
-            for column in range(2):
-                # Zeros in lanes without any configuration.
-                for place in range(L * P):
-                    for lane in range(lanes):
-                        spin = spins[start + lane, 2 * place + column] if lane < count else 0
-                        even[place * lanes + lane] = spin
-                for y in range(L):
-                    rows_in((even_at + y * row,))
-                forth((even_at, source + 2 * column * size, (2 * 2 + 1) * size))
-            for place in range(2 * grid):
-                totals[place] = head_bias[0]
-            for number in range(len(layers)):
-                inputs, channels, weights_start, bias_start = layers[number]
-                for channel in range(channels):
-                    within = channel % block
-                    if within == 0:
-                        own = np.intp(weights.ctypes.data) + (weights_start + channel * L * P * inputs * 3) * itemsize
-                        products((source, (2 * inputs + 1) * size, own, inputs, sums_at))
-                    for column in range(2):
-                        output = 2 * (column * block + within)
-                        # A constant on the lattice is all in the first number, the cosine part of frequency (0, 0).
-                        for lane in range(lanes):
-                            sums[output * lanes + lane] += bias[bias_start + channel]
-                        back((even_at + column * grid * itemsize, sums_at + output * size, sums_step))
-                    if number < len(layers) - 1:
-                        for y in range(L):
-                            pooled_forth((even_at + y * row, odd_at + y * row))
-                        forth((even_at, target + 2 * channel * size, (2 * channels + 1) * size))
-                        continue
-                    for y in range(L):
-                        pooled((even_at + y * row, odd_at + y * row))
-                    for place in range(L * P):
-                        for column in range(2):
-                            for lane in range(lanes):
-                                share = head[column, channel] * even[place * lanes + lane]
-                                totals[(2 * place + column) * lanes + lane] += share
-                source, target = target, source
-            for lane in range(count):
-                for site in range(L * L):
-                    out[start + lane, site] = totals[site * lanes + lane]
+    It writes the outputs of tiles ``first`` to ``last`` of ``count`` configurations; all but these three numbers are
+    addresses.
+    """
+    routines = Routines(plan.vectors)
+    tile = _Tile(plan, routines)
 
-    return run
+    def network(code: VectorCode, spins: Any, count: Any, out: Any, first: Any, last: Any, *rest: Any) -> None:
+        *parameters, memory = rest
+        at = Memory(*(code.behind(memory, start) for start in plan.memory))
+
+        def one(carried: list[Any]) -> list[Any]:
+            (start,) = carried
+            tile.spins(code, at, spins, start, count)
+            tile.layers(code, at, *parameters)
+            tile.results(code, at, out, start, count)
+            return [code.behind(start, plan.vectors.lanes)]
+
+        code.loop(code.builder.sub(last, first), [code.times(first, plan.vectors.lanes)], one)
+
+    routines.add("network", 10, network)
+    return routines.compiled()
+
+
+class _Tile:
+    """Writes what happens to one tile."""
+
+    def __init__(self, plan: Plan, routines: Routines) -> None:
+        self.plan, L, P = plan, plan.L, plan.P
+        self.rows_in = codelets.rows_in(routines, L, P)
+        self.pooled, self.pooled_forth = (
+            codelets.rows_pooled(routines, L, P, forth=forth) for forth in (False, True)
+        )
+        self.forth, self.back = (codelets.columns(routines, L, P, back=back) for back in (False, True))
+        self.products = codelets.products(routines, L, P, 2 * plan.block)
+
+    def spins(self, code: VectorCode, at: Memory, spins: Any, start: Any, count: Any) -> None:
+        """The transformed spins, to the inputs of the first layer."""
+        plan, sites = self.plan, self.plan.L**2
+        # Lanes without a configuration have the last one.
+        numbers = [code.least(code.behind(start, lane), code.behind(count, -1)) for lane in range(plan.vectors.lanes)]
+        own = [code.builder.add(spins, code.times(number, sites)) for number in numbers]
+        for column in range(2):
+
+            def place(carried: list[Any], column: int = column) -> list[Any]:
+                passed, target = carried
+                found = [code.behind(code.builder.add(each, passed), column) for each in own]
+                code.store(code.gather_bytes(found), target)
+                return [code.behind(passed, 2), code.offset(target, 1)]
+
+            code.loop(sites // 2, [code.integer(0), at.even], place)
+            code.call(self.rows_in, at.even)
+            code.call(self.forth, at.even, code.offset(at.inputs, 2 * column), _step(plan, 2))
+
+    def layers(self, code: VectorCode, at: Memory, weights: Any, biases: Any, head: Any, head_bias: Any) -> None:
+        """From the inputs of the first layer to the totals."""
+        plan = self.plan
+
+        def set_total(carried: list[Any]) -> list[Any]:
+            code.store(code.broadcast(head_bias), carried[0])
+            return [code.offset(carried[0], 1)]
+
+        code.loop(plan.L**2, [at.totals], set_total)
+        for number in range(len(plan.channels)):
+            weights, biases = self._layer(code, at, number, weights, biases, head)
+            at = at._replace(inputs=at.outputs, outputs=at.inputs)
+
+    def _layer(self, code: VectorCode, at: Memory, number: int, weights: Any, biases: Any, head: Any) -> list[Any]:
+        """One layer; gives where the next one's weights and biases begin."""
+        plan, block, itemsize = self.plan, self.plan.block, self.plan.vectors.itemsize
+        inputs, channels, last = plan.inputs[number], plan.channels[number], number == len(plan.channels) - 1
+
+        def channel(carried: list[Any]) -> list[Any]:
+            sums, bias, target, head = carried
+            for column, rows in enumerate((at.even, at.odd)):
+                own = code.offset(sums, 2 * column * block)
+                # A constant on the lattice is all in the first number, the cosine part of frequency (0, 0).
+                code.store(code.add(code.load(own), code.broadcast(bias)), own)
+                code.call(self.back, rows, own, 4 * block * plan.vectors.size)
+            code.call(self.pooled if last else self.pooled_forth, at.even, at.odd)
+            if last:
+                self._to_totals(code, at, head)
+            else:
+                code.call(self.forth, at.even, target, _step(plan, channels))
+            return [
+                code.offset(sums, 2),
+                code.behind(bias, itemsize),
+                code.offset(target, 2),
+                code.behind(head, itemsize),
+            ]
+
+        def block_of_channels(carried: list[Any]) -> list[Any]:
+            own, *rest = carried
+            code.call(self.products, at.inputs, _step(plan, inputs), own, inputs, at.sums)
+            _, *rest = code.loop(block, [at.sums, *rest], channel)
+            return [code.behind(own, block * plan.L * plan.P * inputs * 3 * itemsize), *rest]
+
+        return code.loop(channels // block, [weights, biases, at.outputs, head], block_of_channels)[:2]
+
+    def _to_totals(self, code: VectorCode, at: Memory, head: Any) -> None:
+        """Add the maxima of a channel, times the numbers at ``head`` for even and for odd columns."""
+        factors = [code.broadcast(head, column * self.plan.channels[-1]) for column in range(2)]
+
+        def place(carried: list[Any]) -> list[Any]:
+            source, total = carried
+            maximum = code.load(source)
+            for column, factor in enumerate(factors):
+                own = code.offset(total, column)
+                code.store(code.add(code.load(own), code.multiply(factor, maximum)), own)
+            return [code.offset(source, 1), code.offset(total, 2)]
+
+        code.loop(self.plan.L * self.plan.P, [at.even, at.totals], place)
+
+    def results(self, code: VectorCode, at: Memory, out: Any, start: Any, count: Any) -> None:
+        """The totals, to where each configuration's outputs stand."""
+        sites, (itemsize, size, _) = self.plan.L**2, self.plan.vectors
+
+        def configuration(carried: list[Any]) -> list[Any]:
+            total, target = carried
+
+            def site(carried: list[Any]) -> list[Any]:
+                code.copy_number(*carried)
+                return [code.behind(carried[0], size), code.behind(carried[1], itemsize)]
+
+            _, target = code.loop(sites, [total, target], site)
+            return [code.behind(total, itemsize), target]
+
+        lanes = code.least(code.builder.sub(count, start), code.integer(self.plan.vectors.lanes))
+        code.loop(lanes, [at.totals, code.builder.add(out, code.times(start, sites * itemsize))], configuration)
+
+
+def _step(plan: Plan, channels: int) -> int:
+    """Bytes from a frequency of a grid of so many channels to the next."""
+    return (2 * channels + 1) * plan.vectors.size

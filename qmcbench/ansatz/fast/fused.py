@@ -13,43 +13,45 @@ block is of the same kind, its two input channels being the spins of a pair; it 
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qmcbench.ansatz.fast.fourier import FourierNetwork
+from qmcbench.ansatz.layers import Block, Layer, periodic_convolution
+from qmcbench.errors import UserError
 
 if TYPE_CHECKING:
-    from qmcbench.ansatz.cnn import CNN
+    from qmcbench.ansatz.fast.fourier import FourierNetwork
 
 COMPILED = (torch.float32, torch.float64)
 
 
-class Layer(NamedTuple):
-    """One fused convolution: ``weight`` (2 C_out, C_in, k, (k+1)/2), even columns first; ``bias`` (C_out,)."""
-
-    weight: Tensor
-    bias: Tensor
-
-
 class FusedNetwork:
-    """Fused layers, and the final map of each pooled pair to its two outputs."""
+    """Fused layers, and the final map of each pooled pair to its two outputs.
 
-    def __init__(self, layers: list[Layer], head: Layer) -> None:
+    ``compiled`` allows the form in Fourier space, compiled for this processor, where no gradient is asked for.
+    """
+
+    def __init__(self, layers: list[Layer], head: Layer, *, compiled: bool = True) -> None:
         self.layers = layers
         self.head = head
-        self._compiled: dict[int, FourierNetwork] = {}
+        self._may_compile = compiled and head.weight.device.type == "cpu" and head.weight.dtype in COMPILED
+        self._compiled: dict[int, FourierNetwork | None] = {}
 
     def outputs(self, spins: Tensor) -> Tensor:
         """All v_i of each configuration, shape (batch, L * L), in no particular order of sites."""
         weight, L = self.head.weight, spins.shape[-1]
-        if not torch.is_grad_enabled() and weight.device.type == "cpu" and weight.dtype in COMPILED:
+        if self._may_compile and not torch.is_grad_enabled():
             if L not in self._compiled:
-                self._compiled[L] = FourierNetwork(self, L)
-            return self._compiled[L].outputs(spins)
+                self._compiled[L] = fourier_network(self.layers, self.head, L)
+            network = self._compiled[L]
+            if network is not None:
+                return network.outputs(spins)
         # The two spins of a pair are the channels of the first grid.
         x = spins.to(weight.dtype).unflatten(-1, (-1, 2))
         for layer in self.layers:
@@ -57,19 +59,31 @@ class FusedNetwork:
         return (F.linear(x, weight) + self.head.bias).flatten(1)
 
 
-def periodic_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Padded input and output of a convolution on the torus, each (batch, height, width, channels)."""
-    padded = pad(x, weight.shape[2] // 2, weight.shape[3] // 2)
-    return padded, F.conv2d(padded.permute(0, 3, 1, 2), weight, bias).permute(0, 2, 3, 1)
+def fourier_network(layers: Sequence[Layer], head: Layer, L: int) -> FourierNetwork | None:
+    """The compiled form, or None where it cannot be built, which one warning says."""
+    if _unavailable:
+        return None
+    try:
+        from qmcbench.ansatz.fast.fourier import FourierNetwork  # only here: llvmlite may be broken
+
+        return FourierNetwork(layers, head, L)
+    except UserError:
+        raise
+    # Whatever it is that LLVM, or another version of llvmlite, cannot do: PyTorch can.
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        _unavailable.append(reason)
+        warnings.warn(
+            f"The compiled kernels cannot be built here ({reason}); PyTorch's are used, which are several times "
+            'slower. Install llvmlite again, or ask for them with [run] kernels = "torch".',
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
 
 
-def pad(x: Tensor, rows: int, columns: int) -> Tensor:
-    """Periodic padding of the grid ``x`` (batch, height, width, channels)."""
-    if columns:
-        x = torch.cat([x[:, :, -columns:], x, x[:, :, :columns]], dim=2)
-    if rows:
-        x = torch.cat([x[:, -rows:], x, x[:, :rows]], dim=1)
-    return x
+# Why the compiled form cannot be built in this process, if it cannot: it is not tried again at every step of a run.
+_unavailable: list[str] = []
 
 
 def _parities(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,20 +93,20 @@ def _parities(z: Tensor) -> tuple[Tensor, Tensor]:
     return (even[:, :, :-1], odd[:, :, 1:]) if z.shape[2] > z.shape[1] // 2 else (even, odd)
 
 
-def fuse(network: CNN) -> FusedNetwork:
-    """Fused form of a network; differentiable with respect to its parameters."""
-    first = network.blocks()[0].conv.weight
+def fuse(blocks: Sequence[Block], *, compiled: bool = True) -> FusedNetwork:
+    """Fused form of a network's blocks; differentiable with respect to their parameters."""
+    first = blocks[0].conv.weight
     # The input behaves as the output of a transposed convolution that hands each channel of a pair to its column.
     spread, offset = torch.eye(2, dtype=first.dtype, device=first.device)[:, None, :], first.new_zeros(1)
     layers = []
-    for block in network.blocks():
+    for block in blocks:
         weight, bias, kernel = block.conv.weight, block.conv.bias, block.conv.weight.shape[-1]
         placed = torch.einsum("oqab,sbmr->soqamr", weight, _columns(kernel).to(weight))
         fused = torch.einsum("soqamr,cqr->socam", placed, spread).flatten(0, 1)
         constant = bias + torch.einsum("oqab,q->o", weight, offset)
         layers.append(Layer(fused.contiguous(memory_format=torch.channels_last), constant))
         spread, offset = block.deconv.weight, block.deconv.bias
-    return FusedNetwork(layers, Layer(spread.squeeze(1).T, offset))
+    return FusedNetwork(layers, Layer(spread.squeeze(1).T, offset), compiled=compiled)
 
 
 @cache

@@ -8,16 +8,12 @@ are the parameters themselves, and pulling gradients of fused kernels back costs
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qmcbench.ansatz.fast.fused import periodic_convolution
-
-if TYPE_CHECKING:
-    from qmcbench.ansatz.cnn import Block
+from qmcbench.ansatz.layers import Block, periodic_convolution
 
 # Samples are taken in chunks that keep about this many numbers: few enough for caches, enough for long calls.
 CHUNK_NUMBERS = 10_000_000

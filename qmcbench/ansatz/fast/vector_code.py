@@ -1,19 +1,20 @@
-"""Routines for the processor's vector registers, in LLVM's intermediate language, to be called in compiled code.
+"""Routines for the processor's vector registers, in LLVM's intermediate language, compiled while the program runs.
 
-No loop in Python or Numba tells the compiler to keep so many sums in registers.
+No loop in Python tells a compiler to keep so many sums in registers. Pointers are opaque, and every number that a
+routine takes is an integer: a count, or an address in bytes.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from llvmlite import binding, ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 INTEGER = ir.IntType(64)
+LANE = ir.IntType(32)
+POINTER = ir.PointerType()
 NEGLIGIBLE = 1e-12
 """Factors that differ by less from 0 or +-1 are that, but for rounding."""
 
@@ -40,7 +41,7 @@ def vectors(itemsize: int) -> Vectors:
 
 
 class VectorCode:
-    """Writes arithmetic with vectors; addresses are integers, in bytes."""
+    """Writes arithmetic with vectors into the function of a ``builder``; addresses are integers, in bytes."""
 
     def __init__(self, builder: Any, vectors: Vectors) -> None:
         self.builder = builder
@@ -49,32 +50,58 @@ class VectorCode:
         self._vector = ir.VectorType(self._scalar, vectors.lanes)
         kind = ir.FunctionType(self._vector, [self._vector] * 3)
         name = f"llvm.fma.v{vectors.lanes}f{8 * vectors.itemsize}"
-        self._fma = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
+        self._fma = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
 
     def offset(self, address: Any, count: int, step: Any = None) -> Any:
         """``address`` + ``count`` vectors, or ``count`` times ``step`` bytes."""
         if step is None:
-            return self.builder.add(address, INTEGER(count * self.vectors.size))
+            return self.behind(address, count * self.vectors.size)
         return self.builder.add(address, self.builder.mul(step, INTEGER(count)))
+
+    def integer(self, number: int) -> Any:
+        return INTEGER(number)
+
+    def times(self, number: Any, factor: int) -> Any:
+        """The integer ``number`` times ``factor``."""
+        return self.builder.mul(number, INTEGER(factor))
+
+    def least(self, a: Any, b: Any) -> Any:
+        """The smaller of two integers."""
+        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
+
+    def behind(self, address: Any, size: int) -> Any:
+        """``address`` + ``size`` bytes."""
+        return self.builder.add(address, INTEGER(size))
 
     def load(self, address: Any) -> Any:
         """The vector at an address that is a multiple of its size."""
-        place = self.builder.inttoptr(address, self._vector.as_pointer())
-        return self.builder.load(place, align=self.vectors.size)
+        return self._load(address, self._vector)
 
     def store(self, vector: Any, address: Any) -> None:
-        place = self.builder.inttoptr(address, self._vector.as_pointer())
-        self.builder.store(vector, place, align=self.vectors.size)
+        self.builder.store(vector, self.builder.inttoptr(address, POINTER), align=self.vectors.size)
 
-    def broadcast(self, address: Any, place: int) -> Any:
+    def broadcast(self, address: Any, place: int = 0) -> Any:
         """The number ``place`` places behind an address, in all lanes."""
-        behind = self.builder.add(address, INTEGER(place * self.vectors.itemsize))
-        pointer = self.builder.inttoptr(behind, self._scalar.as_pointer())
-        number = self.builder.load(pointer, align=self.vectors.itemsize)
-        nowhere = ir.Constant(self._vector, ir.Undefined)
-        first = self.builder.insert_element(nowhere, number, ir.IntType(32)(0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.vectors.lanes), [0] * self.vectors.lanes)
-        return self.builder.shuffle_vector(first, nowhere, zeros)
+        number = self._load(self.behind(address, place * self.vectors.itemsize), self._scalar)
+        first = self.builder.insert_element(ir.Constant(self._vector, ir.Undefined), number, LANE(0))
+        zeros = ir.Constant(ir.VectorType(LANE, self.vectors.lanes), [0] * self.vectors.lanes)
+        return self.builder.shuffle_vector(first, ir.Constant(self._vector, ir.Undefined), zeros)
+
+    def gather_bytes(self, addresses: Sequence[Any]) -> Any:
+        """The signed bytes at as many addresses as there are lanes, as numbers."""
+        found = ir.Constant(ir.VectorType(ir.IntType(8), self.vectors.lanes), ir.Undefined)
+        for lane, address in enumerate(addresses):
+            found = self.builder.insert_element(found, self._load(address, ir.IntType(8)), LANE(lane))
+        return self.builder.sitofp(found, self._vector)
+
+    def copy_number(self, source: Any, target: Any) -> None:
+        """One number from an address to another."""
+        number = self._load(source, self._scalar)
+        self.builder.store(number, self.builder.inttoptr(target, POINTER), align=self.vectors.itemsize)
+
+    def _load(self, address: Any, kind: Any) -> Any:
+        align = {self._vector: self.vectors.size, self._scalar: self.vectors.itemsize}.get(kind, 1)
+        return self.builder.load(self.builder.inttoptr(address, POINTER), align=align, typ=kind)
 
     def constant(self, number: float) -> Any:
         return ir.Constant(self._vector, [number] * self.vectors.lanes)
@@ -84,6 +111,9 @@ class VectorCode:
 
     def sub(self, a: Any, b: Any) -> Any:
         return self.builder.fsub(a, b)
+
+    def multiply(self, a: Any, b: Any) -> Any:
+        return self.builder.fmul(a, b)
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         """a b + c."""
@@ -110,8 +140,13 @@ class VectorCode:
                 total = self.builder.fneg(vector) if total is None else self.sub(total, vector)
         return self.constant(0.0) if total is None else total
 
+    def call(self, routine: Any, *integers: Any) -> None:
+        """Call a routine of the same module; plain numbers become integers."""
+        self.builder.call(routine, [INTEGER(each) if isinstance(each, int) else each for each in integers])
+
     def loop(self, count: Any, carried: Sequence[Any], body: Callable[[list[Any]], Sequence[Any]]) -> list[Any]:
         """``body`` ``count`` times (at least once), each time with what it returned, at first with ``carried``."""
+        count = INTEGER(count) if isinstance(count, int) else count
         before, first = self.builder.block, [INTEGER(0), *carried]
         block = self.builder.append_basic_block("loop")
         self.builder.branch(block)
@@ -128,16 +163,43 @@ class VectorCode:
         return new[1:]
 
 
-def routine(vectors: Vectors, body: Callable[..., None]) -> Any:
-    """What ``body(code, *integers)`` writes, as a function of a tuple of integers that compiled code can call."""
+class Routines:
+    """Functions of integers that may call one another, to be compiled together."""
 
-    def generate(target: Any, builder: Any, _: Any, arguments: Any) -> Any:
-        body(VectorCode(builder, vectors), *cgutils.unpack_tuple(builder, *arguments))  # type: ignore[no-untyped-call]
-        return target.get_dummy_value()
+    def __init__(self, vectors: Vectors) -> None:
+        self.vectors = vectors
+        self.module = ir.Module()
 
-    @intrinsic
-    def call(_: Any, integers: Any) -> Any:
-        kinds = types.UniTuple(types.intp, len(integers))  # type: ignore[no-untyped-call]
-        return types.void(kinds), generate
+    def add(self, name: str, integers: int, body: Callable[..., None]) -> Any:
+        """A function of so many integers, written by ``body(code, *integers)``, for :meth:`VectorCode.call`."""
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [INTEGER] * integers), name)
+        builder = ir.IRBuilder(function.append_basic_block())
+        body(VectorCode(builder, self.vectors), *function.args)
+        builder.ret_void()
+        return function
 
-    return call
+    def compiled(self) -> Compiled:
+        """All of them, for this processor."""
+        return Compiled(self.module)
+
+
+class Compiled:
+    """Compiled routines, which live as long as this does."""
+
+    def __init__(self, module: ir.Module) -> None:
+        binding.initialize_native_target()
+        binding.initialize_native_asmprinter()
+        target = binding.Target.from_triple(binding.get_process_triple())
+        machine = target.create_target_machine(
+            cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=3, jit=True
+        )
+        parsed = binding.parse_assembly(str(module))
+        parsed.verify()
+        self._engine = binding.create_mcjit_compiler(parsed, machine)
+        self._engine.finalize_object()
+        self._names = {function.name: len(function.args) for function in module.functions if function.blocks}
+
+    def __getitem__(self, name: str) -> Callable[..., None]:
+        """The routine of that name; it runs without the interpreter's lock."""
+        kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * self._names[name])
+        return kind(self._engine.get_function_address(name))

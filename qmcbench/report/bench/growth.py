@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from qmcbench.report.bench.words import settings, threads, whence
 from qmcbench.report.document import Row, Table
-from qmcbench.report.figure import COLOURS, WIDTH, Plot, label, log_axis, render, seconds_axis, whiskers
+from qmcbench.report.figure import COLOURS, WIDTH, Plot, log_axis, printable, render, seconds_axis, whiskers
 from qmcbench.report.numbers import duration, fixed, number
 from qmcbench.store.bench import Growth
 from qmcbench.store.records import Run
@@ -106,7 +106,7 @@ def _labels(curves: Sequence[Growth]) -> list[str]:
     """What each curve is of, with what is fixed where two are of the same, and its exponents."""
     words = [curve.work.replace("_", " ") for curve in curves]
     return [
-        label(
+        printable(
             word
             + (f", {settings(curve.fixed)}" if words.count(word) > 1 else "")
             + f": {curve.value:.2f} ({number(curve.expected)})"

@@ -10,7 +10,7 @@ from qmcbench.reference import paper
 from qmcbench.report.bench.speedup import COLOURS
 from qmcbench.report.bench.words import lattice, whence
 from qmcbench.report.document import Row, Table
-from qmcbench.report.figure import WIDTH, Plot, label, name_rows, render
+from qmcbench.report.figure import WIDTH, Plot, name_rows, printable, render
 from qmcbench.report.numbers import DASH, count, duration, fixed
 from qmcbench.store.bench import Share
 from qmcbench.store.records import Run
@@ -75,7 +75,7 @@ def _draw(figure: Figure, bars: dict[str, Shares]) -> None:
         widths = np.array([each.get(name, 0.0) for each in bars.values()])
         if not any(name in each for each in bars.values()):
             continue
-        axes.barh(range(len(bars)), widths, 0.6, left, color=colour, label=label(name.replace("_", " ")))
+        axes.barh(range(len(bars)), widths, 0.6, left, color=colour, label=printable(name.replace("_", " ")))
         for row, share in enumerate(widths):
             if share >= 5:
                 axes.text(

@@ -21,8 +21,8 @@ from qmcbench.report.figure import (
     WIDTH,
     Numbers,
     Plot,
-    label,
     plain_numbers,
+    printable,
     render,
     whiskers,
 )
@@ -133,7 +133,7 @@ def _roofline(figure: Figure, phases: Sequence[WorkTime], known: dict[str, Rate]
     for work, one, other, text, height in zip(phases, x, y, _labels(phases), heights, strict=True):
         over = roof(work, known)
         reached = f" ({other / over.GFs:.0%})" if over else ""
-        _point(axes, work, (one, other), label(text + reached), height)
+        _point(axes, work, (one, other), printable(text + reached), height)
     axes.set(xlabel="flop / byte of compulsory traffic", ylabel="GF/s")
     plain_numbers(axes, "x")
     plain_numbers(axes)

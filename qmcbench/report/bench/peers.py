@@ -13,7 +13,7 @@ from qmcbench.bench.names import OURS, PHASES
 from qmcbench.bench.peers import Side, Spread, sides
 from qmcbench.report.bench.words import settings, spread, whence
 from qmcbench.report.document import Cell, Row, Table
-from qmcbench.report.figure import COLOURS, GREY, WIDTH, Plot, label, name_rows, plain_numbers, render, whiskers
+from qmcbench.report.figure import COLOURS, GREY, WIDTH, Plot, name_rows, plain_numbers, printable, render, whiskers
 from qmcbench.report.numbers import DASH, count, duration, fixed, number
 from qmcbench.store.bench import PeerTrial
 from qmcbench.store.records import Run
@@ -137,7 +137,7 @@ def _draw(figure: Figure, over: Ratios) -> None:
         # From 1 on: to the right this package is faster, to the left the peer.
         axes.barh(
             rows, np.array(median) - 1, 0.9 * height, 1.0, xerr=whiskers(median, low, high), color=colour,
-            label=label(name), error_kw={"capsize": 2, "ecolor": "black", "elinewidth": 1},
+            label=printable(name), error_kw={"capsize": 2, "ecolor": "black", "elinewidth": 1},
         )  # fmt: skip
         for row, value, most in zip(rows, median, high, strict=True):
             axes.text(1.06 * max(most, 1.0), row, f"{value:.2f}", va="center", fontsize=7, bbox=PLAIN)

@@ -21,9 +21,9 @@ from qmcbench.report.figure import (
     VERMILION,
     WIDTH,
     Plot,
-    label,
     log_axis,
     plain_numbers,
+    printable,
     render,
 )
 from qmcbench.report.numbers import DASH, count, duration, number
@@ -190,7 +190,7 @@ def _draw(figure: Figure, panels: Sequence[Sequence[Speedup]]) -> None:
             )  # fmt: skip
         axes.axhline(1.0, color=GREY, linewidth=1)
         L = own[0].every.L
-        axes.set_title(label(f"{L}x{L}"), fontsize=9)
+        axes.set_title(printable(f"{L}x{L}"), fontsize=9)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     log_axis(grid[0, 0], _ticks(sorted({row.every.batch for row in rows})), "", base=2)
