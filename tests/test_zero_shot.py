@@ -23,8 +23,7 @@ from qmcbench.store.records import Run
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint for 6x6, J2 = 0.5, imported with a published energy that nothing can agree with."""
     path = tmp_path_factory.mktemp("network") / "network.safetensors"
-    origin: dict[str, Any] = {"published_energy": -0.9, "citation": "nobody <2026>", "licence": "MIT"}
-    return energies.network(path, 6, 0.5, L=6, J2=0.5, **origin)
+    return energies.network(path, 6, 0.5, published=-0.9)
 
 
 def request(network: Path, out: Path, **changes: Any) -> Request:
@@ -73,7 +72,7 @@ def test_energies_are_held_against_the_exact_ones(finished: tuple[Run, Path]) ->
 
 
 def test_report_shows_what_was_measured(finished: tuple[Run, Path]) -> None:
-    """The files hold the results, name what is undecided, mark what is doubtful and draw S(k) of the trained lattice."""
+    """The files hold the results, name what is undecided, mark what is doubtful, draw S(k) of the trained lattice."""
     run, out = finished
     html, text = (out / "index.html").read_text(), (out / "report.md").read_text()
     assert "Inconclusive: " in html
