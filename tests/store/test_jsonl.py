@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from qmcbench.errors import UserError
@@ -26,11 +26,13 @@ CHECK = Check(
     statement="It holds.",
     reference=Reference(value=0.5, source="here"),
 )
-FINITE = st.floats(allow_nan=False, allow_infinity=False)
+# Within what every kind allows of its numbers; some relations between them are drawn until they hold.
+NUMBERS = {float: st.floats(0.01, 1.0), int: st.integers(1, 9)}
 DAMAGED = 600
 VALID = jsonschema.Draft202012Validator(schema.committed())
 
-st.register_type_strategy(float, FINITE)
+for _kind, _strategy in NUMBERS.items():
+    st.register_type_strategy(_kind, _strategy)
 
 
 def run(*records: Record) -> Run:
@@ -43,7 +45,10 @@ def run(*records: Record) -> Run:
 @given(data=st.data())
 def test_every_kind_survives_the_file_and_fits_the_schema(name: str, data: st.DataObject, tmp_path: Path) -> None:
     """Whatever a record's fields hold, it is read back equal, and its line is what the schema says."""
-    record = data.draw(st.from_type(KINDS[name]))
+    try:
+        record = data.draw(st.from_type(KINDS[name]))
+    except ValueError:
+        reject()
     path = jsonl.save(tmp_path, "x", run(record))
     assert jsonl.read(path) == run(record)
     for line in path.read_text().removesuffix("\n").split("\n"):
@@ -80,7 +85,7 @@ def test_what_is_not_finite_is_null(tmp_path: Path) -> None:
         pytest.param('"source": "here"', '"source": 1', "line 2: reference.source: 1 is not a string", id="nested"),
         pytest.param('"kind": "check"', '"kind": "chk"', "line 2: kind = 'chk' is not one of ", id="unknown kind"),
         pytest.param(
-            '"kind": "check"', '"kind": []', r"line 2: kind = \[\] is not one of ", id="kind that is no text"
+            '"kind": "check"', '"kind": []', r"line 2: kind = '\[\]' is not one of ", id="kind that is no text"
         ),
         pytest.param("records-1", "records-0", "is of the format 'qmcbench-records-0', but this", id="old format"),
         pytest.param('"cores": 2', '"cores": 2.5', "line 1: provenance.machine.cores: 2.5 is", id="header"),
