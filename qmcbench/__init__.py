@@ -8,6 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qmcbench.cores import limit_spinning
+
 if TYPE_CHECKING:
     from qmcbench import reference
     from qmcbench.ansatz.cnn import CNN
@@ -53,6 +55,9 @@ _HOME = {
     "sample_energies": "vmc",
     "train": "training",
 }
+
+# Before anything here loads torch, whose OpenMP library reads the environment only then.
+limit_spinning()
 
 # In a checkout the reference layer stands beside this package; installed, inside it (pyproject.toml, package-dir).
 if not (Path(__file__).parent / "reference").exists():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qmcbench.errors import UserError
+from qmcbench.group import characters
 from qmcbench.lattice import check_size
 from qmcbench.reference import model_names
 from qmcbench.structure import CONVERTER, number, read_toml, structure, unstructure
@@ -56,6 +57,8 @@ class Wavefunction:
     network: str = "small"
     sign: str = "marshall"
     symmetry: str = "C4"
+    """none, C4, C4v, full, or a list of generators, as in ["rotation", "-reflection"], a minus sign for the character
+    -1 (:mod:`qmcbench.group`); kept as one string."""
     dtype: str = "float32"
     start: str | None = None
     """A checkpoint whose parameters are the start (transfer learning); its lattice and J2 may differ."""
@@ -158,19 +161,31 @@ def parse(data: dict[str, Any], source: str = "configuration") -> Config:
     UserError
         Naming the first wrong key or value, what is allowed and where it stands.
     """
-    config = structure(data, Config, source)
+    config = structure(_joined(data), Config, source)
     _check(config, source)
     return config
 
 
+def _joined(data: dict[str, Any]) -> dict[str, Any]:
+    """``data`` with a list of generators as one string."""
+    section = data.get("wavefunction")
+    names = section.get("symmetry") if isinstance(section, dict) else None
+    if isinstance(section, dict) and isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return {**data, "wavefunction": {**section, "symmetry": ", ".join(names) or "none"}}
+    return data
+
+
 def _check(config: Config, source: str) -> None:
     check_size(config.model.L)
+    try:
+        characters(config.wavefunction.symmetry)
+    except UserError as error:
+        raise UserError(f"{source}: wavefunction.{error}") from error
     w, s, o, r = config.wavefunction, config.sampling, config.optimizer, config.run
     p = config.scalapack
     choices = [
         ("wavefunction.network", w.network, tuple(model_names())),
         ("wavefunction.sign", w.sign, ("marshall", "none")),
-        ("wavefunction.symmetry", w.symmetry, ("C4", "none")),
         ("wavefunction.dtype", w.dtype, ("float32", "float64")),
         ("optimizer.solver", o.solver, ("dense", "sample_space", "sample_space_float32", *SCALAPACK)),
         ("run.kernels", r.kernels, ("compiled", "torch")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
+
+from qmcbench.cores import available_cores as available_cores
+from qmcbench.cores import cores as cores
 
 PACKAGES = (
     "qmcbench",
@@ -70,18 +72,6 @@ def collect(command: str) -> Provenance:
             torch_threads=torch.get_num_threads(),
         ),
     )
-
-
-def cores() -> frozenset[int]:
-    """Numbers of the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return frozenset(os.sched_getaffinity(0))
-    return frozenset(range(os.cpu_count() or 1))
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(cores())
 
 
 def _version(package: str) -> str | None:

@@ -14,6 +14,7 @@ from qmcbench import checkpoint, memory, provenance
 from qmcbench.ansatz.derivatives import trainable
 from qmcbench.checkpoint import Checkpoint, State
 from qmcbench.config import SCALAPACK, Config
+from qmcbench.cores import default_threads
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted, catch_signals, writing
 from qmcbench.log import LOG, Log, digest, read_log
@@ -199,7 +200,7 @@ def torch_threads(config: Config, comm: Communicator) -> Iterator[None]:
     if device == "cuda":
         # One GPU per rank, also where the launcher shows every rank all GPUs of the node.
         torch.cuda.set_device(comm.local_rank % torch.cuda.device_count())
-    threads = config.run.threads or max(1, cores // comm.sharing)
+    threads = config.run.threads or default_threads(comm.sharing)
     if threads > cores and not config.run.oversubscribe:
         raise UserError(
             f"run.threads = {threads}, but this process may use {cores} cores, and more threads than cores are many "

@@ -18,7 +18,7 @@ from qmcbench.ansatz.base import Ansatz
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import check_trainable, log_derivatives, trainable
 from qmcbench.ansatz.sign import MarshallSign
-from qmcbench.ansatz.symmetry import C4
+from qmcbench.ansatz.symmetry import Projected
 from qmcbench.config import Config, Sampling, Wavefunction
 from qmcbench.errors import UserError
 from qmcbench.hamiltonian import J1J2
@@ -41,8 +41,8 @@ STEERING = 0.1
 def build_ansatz(config: Wavefunction, seed: int, kernels: str = "compiled") -> nn.Module:
     """The configured wave function with fresh parameters; ``kernels`` as in :class:`~qmcbench.config.Run`."""
     psi: nn.Module = CNN(config.network, seed=seed, dtype=getattr(torch, config.dtype), kernels=kernels)
-    if config.symmetry == "C4":
-        psi = C4(psi)
+    if config.symmetry != "none":
+        psi = Projected(psi, config.symmetry)
     if config.sign == "marshall":
         psi = MarshallSign(psi)
     return psi

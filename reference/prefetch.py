@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.extending import intrinsic
 
 
 @intrinsic
-def _prefetch(context: Any, array: Any, row: Any) -> Any:
-    """``prefetch_row(array, row)``: begin to load the start of a row of a C-contiguous 2-D array of float64."""
+def _prefetch(_: Any, address: Any) -> Any:
+    """``prefetch(address)``: begin to load what stands there into every cache."""
 
-    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        view = target.make_array(signature.args[0])(target, builder, arguments[0])
-        stride = builder.extract_value(view.strides, 0)
-        base = builder.bitcast(view.data, ir.IntType(8).as_pointer())
-        address = builder.gep(base, [builder.mul(arguments[1], stride)])
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        pointer = builder.inttoptr(arguments[0], ir.PointerType())
         numbers = [ir.Constant(ir.IntType(32), number) for number in (0, 3, 1)]  # to read, into every cache, data
-        kind = ir.FunctionType(ir.VoidType(), [address.type, *(number.type for number in numbers)])
-        builder.call(builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind), [address, *numbers])
-        return target.get_dummy_value()
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, *(number.type for number in numbers)])
+        builder.call(builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], kind), [pointer, *numbers])
+        return arguments[0]
 
-    return types.void(array, types.int64), generate
+    return types.int64(types.int64), generate
 
 
 # Numba calls it without the context; its own annotations say otherwise.
-prefetch_row: Any = _prefetch
+prefetch: Any = _prefetch
+
+
+@njit(inline="always")
+def prefetch_row(array: Any, row: Any) -> None:
+    """Begin to load the start of a row of a C-contiguous array."""
+    prefetch(np.int64(array.ctypes.data) + row * array.strides[0])

@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from qmcbench.ansatz.base import Ansatz
 from qmcbench.ansatz.cnn import CNN
+from qmcbench.ansatz.symmetry import Projected
 from qmcbench.reference.models import ModelSpec
 
 
@@ -53,3 +55,8 @@ def random_spins(L: int, batch: int, *, seed: int = 2) -> Tensor:
     """Random S^z = 0 configurations, shape (batch, L, L), int8."""
     order = torch.rand(batch, L * L, generator=torch.Generator().manual_seed(seed)).argsort(1)
     return torch.where(order < L * L // 2, 1, -1).to(torch.int8).view(batch, L, L)
+
+
+def C4(base: Ansatz) -> Projected:
+    """The sum over the four rotations, the paper's."""
+    return Projected(base, "C4")

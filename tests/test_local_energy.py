@@ -4,14 +4,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from plain import lively
+from plain import C4, lively
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from qmcbench import local_energy
 from qmcbench.ansatz.base import Ansatz
 from qmcbench.ansatz.sign import MarshallSign
-from qmcbench.ansatz.symmetry import C4
 from qmcbench.hamiltonian import J1J2
 from qmcbench.local_energy import local_energies, local_energy_parts
 from qmcbench.reference import ground_state

@@ -4,13 +4,13 @@ from qmcbench.ansatz.base import Ansatz, amplitudes
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import check_trainable, log_derivatives, trainable
 from qmcbench.ansatz.sign import MarshallSign, marshall_sign
-from qmcbench.ansatz.symmetry import C4
+from qmcbench.ansatz.symmetry import Projected
 
 __all__ = [
-    "C4",
     "CNN",
     "Ansatz",
     "MarshallSign",
+    "Projected",
     "amplitudes",
     "check_trainable",
     "log_derivatives",

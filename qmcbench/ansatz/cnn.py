@@ -41,6 +41,9 @@ class CNN(nn.Module):
         If a layout of one's own has an even kernel, several output channels or another number of parameters.
     """
 
+    invariance = ("row shift", "double column shift")
+    """The pooling pairs columns."""
+
     def __init__(
         self,
         model: str | ModelSpec,
@@ -78,16 +81,19 @@ class CNN(nn.Module):
         return log_product(self.network().outputs(spins))
 
     @torch.no_grad()
-    def log_derivatives(self, spins: Tensor, shares: Tensor | None = None) -> Tensor:
+    def log_derivatives(self, spins: Tensor) -> Tensor:
         """O_k = d log|psi| / d theta_k (paper Eq. 5), shape (batch, parameters).
 
         Of the parameters that ask for gradients, in the order of ``parameters()``.
-
-        With ``shares`` (batch, images), ``spins`` has the shape (batch, images, L, L) and the result is the sum of
-        the images' O weighted by them, at less cost than one by one.
         """
-        if shares is None:
-            spins, shares = spins.unsqueeze(1), torch.ones(len(spins), 1, device=spins.device)
+        return self.summed_log_derivatives(spins.unsqueeze(1), torch.ones(len(spins), 1, device=spins.device))
+
+    @torch.no_grad()
+    def summed_log_derivatives(self, spins: Tensor, shares: Tensor) -> Tensor:
+        """The sum of the images' O, weighted by ``shares`` (batch, images), at less cost than one by one.
+
+        ``spins`` has the shape (batch, images, L, L), the result that of :meth:`log_derivatives`.
+        """
         blocks = self.blocks()
         out = spins.new_empty(len(spins), self.spec.parameters, dtype=blocks[0].conv.weight.dtype)
         chunk = layerwise.chunk_size(blocks, spins.shape[1], spins.shape[-1])

@@ -24,6 +24,11 @@ class MarshallSign(nn.Module):
         super().__init__()
         self.base = base
 
+    @property
+    def invariance(self) -> tuple[str, ...]:
+        """That of the base: with N / 2 even, the sign is the same under all symmetries of the model."""
+        return tuple(getattr(self.base, "invariance", ()))
+
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """(log|psi|, phase), each of shape (batch,)."""
         log_psi, phase = amplitudes(self.base, spins)

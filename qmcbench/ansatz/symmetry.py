@@ -1,45 +1,114 @@
-"""Sum over the four lattice rotations (paper Eq. 10)."""
+"""Projection of any wave function onto a symmetry sector (paper Eq. 10 for the four rotations)."""
 
 from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from qmcbench import group
 from qmcbench.ansatz.base import Ansatz, amplitudes, log_sum
-from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
 
+# Configurations that the base evaluates at once.
+CHUNK = 1 << 18
+# A lattice without coincidences: what holds on it holds on all.
+GENERIC = 10
 
-class C4(nn.Module):
-    """psi(S) = sum_{r=0..3} base(T^r S), T the rotation by 90 degrees, summed with signs and without overflow."""
 
-    def __init__(self, base: Ansatz) -> None:
+class Projected(nn.Module):
+    """psi(S) = sum_g chi(g) base(g S), summed with signs and without overflow.
+
+    Only over those g whose images the base tells apart: it may say, as ``base.invariance``, the names of generators
+    (:data:`qmcbench.group.GENERATORS`) that leave it as it is.
+
+    Parameters
+    ----------
+    base
+        Any wave function.
+    symmetry
+        As in a configuration (:func:`qmcbench.group.characters`): ``"C4"``, or ``"rotation, -reflection"``.
+    """
+
+    def __init__(self, base: Ansatz, symmetry: str) -> None:
         super().__init__()
         self.base = base
+        self.symmetry = symmetry
+        self.generators = group.characters(symmetry)
+
+    @property
+    def invariance(self) -> tuple[str, ...]:
+        """Names of the generators that leave it as it is."""
+        own = invariance(self.base)
+        return group.invariant_under(group.images(self.generators, own, GENERIC), own, GENERIC)
+
+    def images(self, spins: Tensor) -> Tensor:
+        """The images g S of each configuration, shape (batch, images, L, L)."""
+        L = spins.shape[-1]
+        table = _table(self.generators, invariance(self.base), L).to(spins.device)
+        turned = spins.flatten(1).index_select(1, table.sites).view(-1, len(table.flips), L, L)
+        return turned * table.flips[:, None, None] if table.flipping else turned
 
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """(log|psi|, phase), each of shape (batch,)."""
-        return log_sum(*self._terms(spins), dim=0)
+        return log_sum(*self._terms(self.images(spins)), dim=0)
 
     @torch.no_grad()
     def log_derivatives(self, spins: Tensor) -> Tensor:
-        """O = sum_r (psi_r / psi) O_r, shape (batch, parameters)."""
-        log_psi, phase = self._terms(spins)
+        """O = sum_g (chi(g) psi_g / psi) O_g, shape (batch, parameters)."""
+        images = self.images(spins)
+        log_psi, phase = self._terms(images)
         total, total_phase = log_sum(log_psi, phase, dim=0)
         shares = phase * total_phase * (log_psi - total).exp()
-        if isinstance(self.base, CNN):
-            return self.base.log_derivatives(torch.stack(rotations(spins), dim=1), shares.T)
-        parts = (log_derivatives(self.base, rotated) for rotated in rotations(spins))
+        summed = getattr(self.base, "summed_log_derivatives", None)
+        if callable(summed):
+            found = summed(images, shares.T)
+            assert isinstance(found, Tensor)
+            return found
         out = torch.zeros((), device=spins.device)
-        for share, part in zip(shares, parts, strict=True):
+        for share, image in zip(shares, images.unbind(1), strict=True):
+            part = log_derivatives(self.base, image)
             out = out + share[:, None].to(part.dtype) * part
         return out
 
-    def _terms(self, spins: Tensor) -> tuple[Tensor, Tensor]:
-        log_psi, phase = amplitudes(self.base, torch.cat(rotations(spins)))
-        return log_psi.view(4, -1), phase.view(4, -1)
+    def _terms(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(log|psi|, phase) of each term, shape (images, batch)."""
+        count = images.shape[1]
+        parts = [amplitudes(self.base, part) for part in images.flatten(0, 1).split(CHUNK)]
+        log_psi, phase = (torch.cat(each).view(-1, count).T.contiguous() for each in zip(*parts, strict=True))
+        table = _table(self.generators, invariance(self.base), images.shape[-1]).to(images.device)
+        return log_psi, phase * table.characters[:, None]
 
 
-def rotations(spins: Tensor) -> list[Tensor]:
-    """The configurations (batch, L, L) rotated by 0, 90, 180 and 270 degrees."""
-    return [spins.rot90(turns, (-2, -1)) for turns in range(4)]
+class _Table(NamedTuple):
+    """The terms of a projection as tensors."""
+
+    sites: Tensor
+    """Where each image's spins come from, image by image, shape (images * L * L,)."""
+    flips: Tensor
+    """+1, or -1 where all spins are flipped, shape (images,), int8."""
+    characters: Tensor
+    """Shape (images,), float64."""
+    flipping: bool
+
+    def to(self, device: torch.device) -> _Table:
+        return self._replace(**{name: getattr(self, name).to(device) for name in ("sites", "flips", "characters")})
+
+
+@cache
+def _table(generators: group.Characters, invariance: tuple[str, ...], L: int) -> _Table:
+    terms = group.images(generators, invariance, L)
+    flips = torch.tensor([term.element.flip for term in terms], dtype=torch.int8)
+    return _Table(
+        torch.cat([torch.from_numpy(group.sites(term.element, L)) for term in terms]),
+        flips,
+        torch.tensor([term.character for term in terms], dtype=torch.float64),
+        bool((flips < 0).any()),
+    )
+
+
+def invariance(psi: Ansatz) -> tuple[str, ...]:
+    """Names of the generators that leave ``psi`` as it is, as far as it says so."""
+    return tuple(getattr(psi, "invariance", ()))

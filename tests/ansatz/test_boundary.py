@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from plain import random_spins
+from plain import C4, random_spins
 from torch import Tensor, nn
 
-from qmcbench.ansatz import C4, CNN, MarshallSign, amplitudes, check_trainable, log_derivatives
+from qmcbench.ansatz import CNN, MarshallSign, amplitudes, check_trainable, log_derivatives
 from qmcbench.config import Config, parse
 from qmcbench.errors import UserError
 from qmcbench.hamiltonian import J1J2

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from plain import lively, log_psi, parameters_of, random_spins
+from plain import C4, lively, log_psi, parameters_of, random_spins
 from torch import Tensor, nn
 
 from qmcbench.ansatz.base import Ansatz
@@ -13,7 +13,7 @@ from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.ansatz.fast import layerwise
 from qmcbench.ansatz.sign import MarshallSign
-from qmcbench.ansatz.symmetry import C4
+from qmcbench.ansatz.symmetry import Projected
 from qmcbench.errors import UserError
 from qmcbench.reference.models import BlockSpec, ModelSpec
 
@@ -136,7 +136,7 @@ def test_network_in_float32(model: str) -> None:
 
 
 @pytest.mark.parametrize("wrap", [lambda psi: psi, C4], ids=["alone", "C4"])
-def test_chunks_do_not_matter(wrap: Callable[[CNN], CNN | C4], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_do_not_matter(wrap: Callable[[CNN], CNN | Projected], monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples taken in cache-sized chunks, the last one shorter, give what one chunk gives."""
     psi, spins = wrap(lively("small")), random_spins(4, 7)
     expected = psi.log_derivatives(spins)
@@ -256,7 +256,7 @@ def test_frozen_parameters_of_any_module(frozen: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("wrap", [lambda psi: psi, C4], ids=["alone", "C4"])
-def test_frozen_blocks_of_the_network(wrap: Callable[[CNN], CNN | C4]) -> None:
+def test_frozen_blocks_of_the_network(wrap: Callable[[CNN], CNN | Projected]) -> None:
     """A frozen block of the network has no columns either."""
     psi, spins = wrap(lively("small")), random_spins(4, 5)
     every = log_derivatives(psi, spins).split([p.numel() for p in psi.parameters()], dim=1)
@@ -291,7 +291,7 @@ def test_nothing_to_train_is_refused(psi: Ansatz, name: str) -> None:
         pytest.param(lambda cnn: C4(MarshallSign(cnn)), id="C4-of-sign"),
     ],
 )
-def test_c4_against_finite_differences(wrap: Callable[[CNN], MarshallSign | C4], model: str, L: int) -> None:
+def test_c4_against_finite_differences(wrap: Callable[[CNN], MarshallSign | Projected], model: str, L: int) -> None:
     """The log-derivatives of the symmetrised network are what its log|psi| does when the parameters move."""
     psi, spins = wrap(lively(model)), random_spins(L, 4)
     assert_matches_differences(psi, psi.log_derivatives(spins), spins)

@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from plain import lively, random_spins
+from plain import C4, lively, random_spins
 from torch import Tensor
 
 from qmcbench.ansatz.base import Ansatz, log_sum
 from qmcbench.ansatz.sign import MarshallSign
-from qmcbench.ansatz.symmetry import C4, rotations
 
 # No rotation leaves it as it is.
 ASYMMETRIC = torch.tensor([[1, 1, 1, 1], [1, 1, -1, 1], [-1, -1, -1, -1], [-1, 1, -1, -1]], dtype=torch.int8)
@@ -29,12 +28,12 @@ def rotated(spins: Tensor, turns: int) -> Tensor:
 def test_rotations_are_the_four_quarter_turns() -> None:
     """The list holds the configuration turned by 0, 90, 180 and 270 degrees; four turns are none."""
     spins = random_spins(6, 3)
-    turned = rotations(spins)
+    turned = C4(lively("small")).images(spins).unbind(1)
     assert len(turned) == 4
     for turns, one in enumerate(turned):
         assert torch.equal(one, rotated(spins, turns))
     assert torch.equal(rotated(turned[3], 1), spins)
-    assert len({bytes(one.numpy().tobytes()) for one in rotations(ASYMMETRIC)}) == 4
+    assert len({bytes(one.numpy().tobytes()) for one in C4(lively("small")).images(ASYMMETRIC[None]).squeeze(0)}) == 4
 
 
 @pytest.mark.parametrize("L", [4, 6])

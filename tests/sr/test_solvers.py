@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from plain import random_spins
+from plain import C4, random_spins
 from torch import Tensor
 
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.sign import MarshallSign
-from qmcbench.ansatz.symmetry import C4
 from qmcbench.hamiltonian import J1J2
 from qmcbench.local_energy import local_energies
 from qmcbench.sr import SOLVERS, centre, dense, sample_space, solvers
