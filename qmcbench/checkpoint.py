@@ -1,86 +1,245 @@
-"""Checkpoints: one safetensors file with everything that continues a run exactly, written atomically."""
+"""Checkpoints: one sealed safetensors file with everything that continues a run exactly, written atomically."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
+from qmcbench.config import Config, parse
 from qmcbench.errors import UserError
 from qmcbench.files import write_atomically
+from qmcbench.provenance import Provenance
+from qmcbench.structure import parse_json, structure, unstructure
+from qmcbench.tensors import pack, read_whole, texts_of, unpack
 
-FORMAT = "qmcbench-checkpoint-1"
+FORMAT = "qmcbench-checkpoint-2"
+# Version 0.1.0 wrote this one, without a digest; it is still read.
+FORMAT_1 = "qmcbench-checkpoint-1"
 GROUPS = ("parameters", "chains", "optimizer")
+HINT = (
+    "restore it from a copy, train again with --restart, or make one of the authors' network with "
+    "`qmcbench import-weights`"
+)
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands after a completed step."""
+
+    step: int
+    proposals: int
+    """Made by each chain so far: the counter of the random streams."""
+    alpha: float
+    log: str | None = None
+    """Digest of the log's lines up to this step (:func:`qmcbench.training.digest`); None in those of 0.1.0."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Where an imported network comes from; what is known of the authors' network stands with theirs."""
+
+    file: str
+    sha256: str
+    source: str | None = None
+    licence: str | None = None
+    citation: str | None = None
+    L: int | None = None
+    J2: float | None = None
+    published_energy: float | None = None
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State of a run after a completed step."""
+    """A run after a completed step, or an imported network, which has neither chains, optimizer nor state."""
 
     parameters: dict[str, Tensor]
     """Parameters of the wave function by name."""
-    chains: dict[str, Tensor]
-    """Chains and what is remembered of them, by name."""
-    optimizer: dict[str, Tensor]
-    """What the optimiser remembers, by name."""
-    state: dict[str, Any]
-    """Small state as JSON: step, proposals made (the random streams' counter), alpha."""
-    config: dict[str, Any]
-    """The run's configuration, as :meth:`qmcbench.config.Config.to_dict` gives it."""
-    provenance: dict[str, Any] = field(default_factory=dict)
+    config: Config
+    provenance: Provenance
+    state: State | None = None
+    chains: dict[str, Tensor] | None = None
+    """``spins`` (chains, L, L), their global ``numbers`` (chains,), and the ``history`` of their local energies."""
+    optimizer: dict[str, Tensor] | None = None
+    """``last_solution`` (parameters,)."""
+    ranks: int = 1
+    imported: Imported | None = None
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
-    """Write ``checkpoint`` so that ``path`` always holds a complete one: a temporary file, synced, then renamed."""
-    tensors = {f"{group}/{k}": v for group in GROUPS for k, v in getattr(checkpoint, group).items()}
-    metadata = {
-        "format": FORMAT,
-        "state": json.dumps(checkpoint.state),
-        "config": json.dumps(checkpoint.config),
-        "provenance": json.dumps(checkpoint.provenance),
-    }
-    write_atomically(path, save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata))
-
-
-def read(path: Path) -> Checkpoint:
-    """Read a checkpoint.
+    """Write ``checkpoint`` so that ``path`` always holds a complete one.
 
     Raises
     ------
     UserError
-        If there is none, it is damaged, or it is of another format.
+        If it cannot be written; what was there before still is.
     """
-    if not path.is_file():
+    write_atomically(path, content_of(checkpoint))
+
+
+def content_of(checkpoint: Checkpoint) -> bytes:
+    """The bytes of the file."""
+    texts = {"format": FORMAT, "config": json.dumps(checkpoint.config.to_dict())}
+    for name in ("provenance", "state", "ranks", "imported"):
+        texts[name] = json.dumps(unstructure(getattr(checkpoint, name)))
+    groups = {group: getattr(checkpoint, group) or {} for group in GROUPS}
+    return pack({f"{group}/{name}": t for group in GROUPS for name, t in groups[group].items()}, texts)
+
+
+def read(path: Path) -> Checkpoint:
+    """Read a checkpoint, every field of which is checked.
+
+    Raises
+    ------
+    UserError
+        If there is none, it is damaged, or it holds what no run can have written.
+    """
+    if not exists(path):
         raise UserError(
             f"There is no checkpoint at {path}; give the path of a .safetensors file that `train` or "
             "`import-weights` wrote."
         )
+    return decode(read_whole(path, "checkpoint"), str(path))
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything at ``path``; a name that cannot be one is of nothing."""
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (safetensors.SafetensorError, OSError) as error:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def decode(content: bytes, source: str) -> Checkpoint:
+    """The checkpoint in the bytes of the file ``source``; as :func:`read`."""
+    texts = texts_of(content, source, HINT)
+    found = texts.get("format")
+    if found not in (FORMAT, FORMAT_1):
         raise UserError(
-            f"{path} is no checkpoint, or a damaged one ({error}); restore it from a copy, train again with "
-            "--restart, or make one of the authors' network with `qmcbench import-weights`."
-        ) from error
-    if metadata.get("format") != FORMAT:
-        raise UserError(
-            f"{path} holds the format {metadata.get('format')!r}, but this version reads {FORMAT!r}; "
-            "it was written neither by `qmcbench train` nor by `import-weights`."
+            f"{source} holds the format {str(found)[:60]!r}, but this version reads {FORMAT!r} and {FORMAT_1!r}; "
+            "it was written neither by `qmcbench train` nor by `import-weights`, or by a later version of them."
         )
-    groups = {
-        group: {name.removeprefix(f"{group}/"): t for name, t in tensors.items() if name.startswith(f"{group}/")}
-        for group in GROUPS
+    tensors = unpack(content, source, HINT, sealed=found == FORMAT)
+    plain = {name: _plain(texts, name, source) for name in ("config", "provenance", "state")}
+    if found == FORMAT:
+        plain |= {name: _plain(texts, name, source) for name in ("ranks", "imported")}
+    else:
+        plain |= _of_version_1(plain)
+    groups: dict[str, dict[str, Tensor]] = {group: {} for group in GROUPS}
+    for name, tensor in tensors.items():
+        group, _, rest = name.partition("/")
+        if group not in groups:
+            raise UserError(f"{source} holds the unknown tensor {name[:60]!r}; {HINT}.")
+        groups[group][rest] = tensor
+    checkpoint = Checkpoint(
+        parameters=groups["parameters"],
+        config=parse(_table(plain["config"], source), source),
+        provenance=structure(plain["provenance"], Provenance, f"{source}: provenance", HINT),
+        state=structure(plain["state"], State | None, f"{source}: state", HINT),  # type: ignore[arg-type]
+        chains=groups["chains"] or None,
+        optimizer=groups["optimizer"] or None,
+        ranks=structure(plain["ranks"], int, f"{source}: ranks", HINT),
+        imported=structure(plain["imported"], Imported | None, f"{source}: imported", HINT),  # type: ignore[arg-type]
+    )
+    if wrong := next(iter(mistakes(checkpoint)), None):
+        raise UserError(f"{source} is no checkpoint of a run: {wrong}; {HINT}.")
+    return checkpoint
+
+
+def _plain(texts: dict[str, str], name: str, source: str) -> Any:
+    if name not in texts:
+        raise UserError(f"{source} lacks its {name}; {HINT}.")
+    return parse_json(texts[name], f"{source}: {name}", HINT)
+
+
+def _table(value: Any, source: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UserError(f"{source}: config is not a table of keys; {HINT}.")
+    return value
+
+
+def _of_version_1(plain: dict[str, Any]) -> dict[str, Any]:
+    """What version 0.1.0 kept within the provenance, and an empty state of an imported network."""
+    provenance = dict(_table(plain["provenance"], "provenance"))
+    return {
+        "ranks": provenance.pop("ranks", 1),
+        "imported": provenance.pop("imported", None),
+        "provenance": provenance,
+        "state": plain["state"] or None,
     }
-    texts = {name: json.loads(metadata[name]) for name in ("state", "config", "provenance")}
-    return Checkpoint(**groups, **texts)
+
+
+def mistakes(checkpoint: Checkpoint) -> list[str]:
+    """What in ``checkpoint`` no run can have written, a clause each."""
+    found = [
+        f"the parameter {name[:60]!r} is not finite"
+        for name, parameter in checkpoint.parameters.items()
+        if not parameter.is_floating_point() or not torch.isfinite(parameter).all()
+    ]
+    if not checkpoint.parameters:
+        found.append("it has no parameters")
+    if checkpoint.ranks < 1:
+        found.append(f"ranks = {checkpoint.ranks}")
+    parts = checkpoint.state, checkpoint.chains, checkpoint.optimizer
+    if all(part is None for part in parts):
+        return found
+    state, chains, optimizer = parts
+    if state is None or chains is None or optimizer is None:
+        return [*found, "of state, chains and optimizer some are missing"]
+    found += _state_mistakes(state, checkpoint.config)
+    if set(chains) != {"spins", "numbers", "history"} or set(optimizer) != {"last_solution"}:
+        return [*found, f"it holds {', '.join(sorted({*chains, *optimizer}))[:200]} of chains and optimizer"]
+    size = sum(p.numel() for p in checkpoint.parameters.values())
+    return found + _tensor_mistakes(chains, optimizer["last_solution"], checkpoint.config, state.step, size)
+
+
+def _state_mistakes(state: State, config: Config) -> list[str]:
+    sampling, sites = config.sampling, config.model.L**2
+    proposals = sampling.warm_up * sites + state.step * (sampling.gap or sites)
+    found = []
+    if not 0 <= state.step <= config.optimizer.steps:
+        found.append(f"step = {state.step} is outside [0, optimizer.steps = {config.optimizer.steps}]")
+    elif state.proposals != proposals:
+        found.append(f"proposals = {state.proposals}, but {state.step} steps make {proposals}")
+    steered = sampling.effective_fraction is not None
+    if not (0 <= state.alpha <= 2 if steered else state.alpha == sampling.alpha):
+        found.append(f"alpha = {state.alpha}, which sampling.alpha = {sampling.alpha} does not become")
+    return found
+
+
+def _tensor_mistakes(
+    chains: dict[str, Tensor], last_solution: Tensor, config: Config, step: int, size: int
+) -> list[str]:
+    spins, numbers, history = chains["spins"], chains["numbers"], chains["history"]
+    count, L = config.sampling.chains, config.model.L
+    expected = {
+        "spins": (spins, torch.int8, (count, L, L)),
+        "numbers": (numbers, torch.int64, (count,)),
+        "history": (history, torch.float64, (count, min(history.shape[-1] if history.ndim else 0, step))),
+        "last_solution": (last_solution, torch.float64, (size,)),
+    }
+    found = [
+        f"{name} has the shape {tuple(tensor.shape)} and type {tensor.dtype}, not {shape} and {dtype}"
+        for name, (tensor, dtype, shape) in expected.items()
+        if tensor.dtype != dtype or tuple(tensor.shape) != shape
+    ]
+    if found:
+        return found
+    if not ((spins == 1) | (spins == -1)).all():
+        found.append("some spins are neither +1 nor -1")
+    elif spins.sum((1, 2), dtype=torch.int64).any():
+        found.append("some configurations are outside S^z = 0")
+    if not torch.equal(numbers, torch.arange(count)):
+        found.append(f"the chains' numbers are not 0 to {count - 1} in this order")
+    if history.isinf().any() or (history.abs() > config.sampling.bound).any():
+        found.append("the history of local energies goes beyond sampling.bound")
+    if not last_solution.isfinite().all():
+        found.append("the last solution is not finite")
+    return found
 
 
 def load_parameters(module: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> None:
@@ -96,7 +255,7 @@ def load_parameters(module: torch.nn.Module, checkpoint: Checkpoint, path: Path)
     if {n: p.shape for n, p in own.items()} != {n: p.shape for n, p in other.items()}:
         raise UserError(
             f"The checkpoint {path} holds a network of {_size(other)} parameters "
-            f"({checkpoint.config['wavefunction']['network']}), but the configuration asks for one of {_size(own)}; "
+            f"({checkpoint.config.wavefunction.network}), but the configuration asks for one of {_size(own)}; "
             "make wavefunction.network agree with it."
         )
     for name, parameter in own.items():

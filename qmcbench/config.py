@@ -118,6 +118,8 @@ class Run:
     device: str = "cpu"
     threads: int | None = None
     """Torch threads; all cores if absent. Bit-identical resuming needs the same number."""
+    oversubscribe: bool = False
+    """Whether there may be more threads than this process has cores."""
     checkpoint_every: int = 20
     kernels: str = "compiled"
     """compiled (for this processor, once a run) or torch (PyTorch's operations alone, several times slower)."""

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import tomllib
+import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,9 @@ Scalar = str | int | float | bool | None
 
 LARGEST = 256 * 2**20
 """Bytes of the largest file that is read whole; a longer one (or a device that never ends) is no file of ours."""
+
+LONGEST = 400
+"""Characters of a mistake that are shown: a value may have any number."""
 
 
 def structure(data: object, cls: type[T], source: str, hint: str = "") -> T:
@@ -46,7 +50,9 @@ def structure(data: object, cls: type[T], source: str, hint: str = "") -> T:
     try:
         return CONVERTER.structure(data, cls)
     except (ClassValidationError, IterableValidationError, ValueError, TypeError) as error:
-        raise UserError(f"{source}: {problem(error)}{f'; {hint}' if hint else ''}.") from error
+        clause = " ".join(problem(error).split())
+        shown = clause if len(clause) <= LONGEST else f"{clause[:LONGEST]}..."
+        raise UserError(f"{source}: {shown}{f'; {hint}' if hint else ''}.") from error
 
 
 def unstructure(value: object) -> Any:
@@ -121,8 +127,11 @@ def problem(error: BaseException, place: str = "") -> str:
                 return problem(inner, f"{place}{note.name}.")
         return problem(inner, place)
     where = place.rstrip(".")
-    if isinstance(error, AttributeError) or (isinstance(error, TypeError) and "mapping" in str(error)):
+    wrong = str(error) if isinstance(error, TypeError) else ""
+    if isinstance(error, AttributeError) or "mapping" in wrong or "argument of type" in wrong:
         return f"{where or 'this'} is not a table of keys"
+    if "not iterable" in wrong:
+        return f"{where or 'this'} is not a list"
     return f"{where}: {error}" if where else str(error)
 
 
@@ -140,13 +149,36 @@ def number(value: Any, kind: type) -> Any:
 def _exactly(value: Any, kind: type) -> Any:
     if not isinstance(value, kind):
         raise ValueError(f"{value!r} is not {'a string' if kind is str else 'true or false'}")
-    return value
+    return _encodable(value) if kind is str else value
 
 
 def _scalar(value: Any, _: Any) -> Scalar:
     if value is not None and not isinstance(value, str | int | float | bool):
         raise ValueError(f"{value!r} is neither text nor a number")
-    return value
+    return _encodable(value) if isinstance(value, str) else value
+
+
+def _encodable(text: str) -> str:
+    """``text``, unless it has half a surrogate pair (JSON allows it), which no file or terminal could take."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError(f"{text!r} is no text")
+    return text
+
+
+def _is_sequence(kind: Any) -> bool:
+    return typing.get_origin(kind) is tuple and typing.get_args(kind)[-1:] == (Ellipsis,)
+
+
+def _sequence(kind: Any, converter: cattrs.BaseConverter) -> Any:
+    """A hook for a tuple of any length: of a list, and not of whatever can be looped over, such as a string."""
+    whole: Any = list[typing.get_args(kind)[0]]  # type: ignore[misc]  # known only here
+
+    def hook(value: Any, _: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{str(value)[:60]!r} is not a list")
+        return tuple(converter.structure(value, whole))
+
+    return hook
 
 
 def _converter() -> cattrs.Converter:
@@ -156,6 +188,7 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook(str, _exactly)
     converter.register_structure_hook(bool, _exactly)
     converter.register_structure_hook_func(lambda kind: kind == Scalar, _scalar)
+    converter.register_structure_hook_factory(_is_sequence, _sequence)
     converter.register_unstructure_hook(float, lambda value: value if math.isfinite(value) else None)
     return converter
 

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import psutil
 import torch
 from torch import nn
 
-from qmcbench import checkpoint, provenance
+from qmcbench import checkpoint, memory, provenance
 from qmcbench.ansatz.derivatives import trainable
-from qmcbench.checkpoint import Checkpoint
-from qmcbench.config import SCALAPACK, Config, parse
+from qmcbench.checkpoint import Checkpoint, State
+from qmcbench.config import SCALAPACK, Config
 from qmcbench.cores import default_threads
 from qmcbench.errors import UserError
-from qmcbench.files import Interrupted, catch_signals, dumps, make_folder, write_atomically
+from qmcbench.files import Interrupted, catch_signals, writing
+from qmcbench.log import LOG, Log, digest, read_log
 from qmcbench.progress import Bar
+from qmcbench.provenance import Provenance
 from qmcbench.ranks.comm import Communicator, Serial, on_root, share
 from qmcbench.sampler import Chains
-from qmcbench.structure import unstructure
 from qmcbench.vmc import Step, Trainer, build_ansatz
 
+__all__ = ["CHECKPOINT", "LOG", "ansatz_of", "load_ansatz", "read_log", "starting_ansatz", "train"]
+
 CHECKPOINT = "checkpoint.safetensors"
-LOG = "log.jsonl"
 # What may differ between a checkpoint's configuration and that of the run that continues it.
 MAY_CHANGE = {
     "optimizer": {"steps"},
     "scalapack": {"grid", "block", "product", "redistribution"},
-    "run": {"checkpoint_every", "threads", "device", "kernels"},
+    "run": {"checkpoint_every", "threads", "device", "kernels", "oversubscribe"},
     "wavefunction": {"start"},
 }
 
@@ -48,9 +48,10 @@ def train(
     """Train, or continue, the run in the folder ``out``.
 
     The folder holds ``checkpoint.safetensors`` (replaced atomically), ``log.jsonl`` (one line a step) and nothing
-    else. A run that was stopped at any point, even by SIGKILL, continues from its last checkpoint and ends with the
-    same numbers, bit for bit, as one that was not (same machine, ranks, threads and versions). Another number of
-    ranks may continue it.
+    else; no other process may write there meanwhile. A run that was stopped at any point, even by SIGKILL, continues
+    from its last checkpoint and ends with the same numbers, bit for bit, as one that was not (same machine, ranks,
+    threads and versions). Another number of ranks may continue it. Torch's number of threads is afterwards what it
+    was before.
 
     Parameters
     ----------
@@ -76,105 +77,170 @@ def train(
     Raises
     ------
     UserError
-        If the folder cannot be written to, or its checkpoint is damaged or of another run.
+        If the folder cannot be written to or is in use, its checkpoint is damaged, of another run or does not fit
+        its log, or the machine has too little memory.
     Interrupted
-        After SIGINT or SIGTERM, with the last completed step saved.
+        After SIGINT, SIGTERM or SIGHUP, with the last completed step saved.
     """
     comm = comm or Serial()
-    root = comm.rank == 0
-    path, log = out / CHECKPOINT, out / LOG
-    configure_torch(config, comm)
-    on_root(comm, lambda: make_folder(out))
-    stored = on_root(comm, lambda: checkpoint.read(path) if path.exists() and not restart else None)
-    if stored is not None:
-        trainer = resume(stored, config, path, comm)
-    else:
-        trainer = Trainer(config, on_root(comm, lambda: starting_ansatz(config)), comm)
-    check_memory(config, trainer.psi, comm)
-    if root:
-        if trainer.step == 0:
-            path.unlink(missing_ok=True)
-        keep_lines(log, trainer.step)
-    made_by = unstructure(provenance.collect(command)) | {"ranks": comm.size}
-    steps = config.optimizer.steps
-    label = f"{config.model.L}x{config.model.L} J2={config.model.J2:g}"
-    if comm.size > 1:
-        label += f" ({comm.size} ranks)"
-    with (
-        Bar(label, steps, trainer.step, quiet=quiet or not root) as bar,
-        catch_signals() as signals,
-        # The other ranks have nothing to write.
-        log.open("a") if root else open(os.devnull, "a") as lines,
-    ):
-        if trainer.step == 0:
+    with torch_threads(config, comm), ExitStack() as files:
+        on_root(comm, lambda: _open(files, out))
+        stored = on_root(comm, lambda: None if restart else read_run(out))
+        trainer = begin(config, comm) if stored is None else resume(stored, config, out / CHECKPOINT, comm)
+        run = _Run(trainer, out / CHECKPOINT, provenance.collect(command))
+        if comm.rank == 0:
+            if stored is None:
+                (out / CHECKPOINT).unlink(missing_ok=True)
+            run.log = files.enter_context(closing(Log(out / LOG, trainer.step)))
+        bar = files.enter_context(_bar(trainer, quiet=quiet))
+        signals = files.enter_context(catch_signals())
+        if stored is None:
             trainer.warm_up()
-        while trainer.step < steps:
-            step = trainer.advance()
-            lines.write(dumps(asdict(step)) + "\n")
-            lines.flush()
-            bar.update(step.step, summary(step))
-            # A signal reaches the ranks at different moments, but they must stop after the same step.
-            stop = comm.any(bool(signals))
-            if stop or step.step == steps or step.step % config.run.checkpoint_every == 0:
-                state = snapshot(trainer, made_by)
-                if root:
-                    # The log must reach the disk first: on resuming, it is cut to the checkpoint's step.
-                    os.fsync(lines.fileno())
-                    checkpoint.write(path, state)
-            if stop and step.step < steps:
-                raise Interrupted(
-                    f"Stopped after step {step.step} of {steps}; "
-                    "run the same command, without --restart, to continue."
-                )
+            if config.optimizer.steps == 0:
+                run.save()
+        while trainer.step < config.optimizer.steps:
+            run.advance(bar, signals)
     return trainer
 
 
-def configure_torch(config: Config, comm: Communicator) -> None:
-    """Set threads, by default all cores that this rank shares with no other, and check that the device exists.
+@dataclass
+class _Run:
+    """A trainer and the files of its run; the log is rank 0's, which alone writes."""
+
+    trainer: Trainer
+    path: Path
+    made_by: Provenance
+    log: Log | None = None
+
+    def advance(self, bar: Bar, signals: list[int]) -> None:
+        """One step, logged, and saved when it is due."""
+        trainer, steps = self.trainer, self.trainer.config.optimizer.steps
+        step = trainer.advance()
+        if self.log is not None:
+            self.log.append(step)
+        bar.update(step.step, summary(step))
+        # A signal reaches the ranks at different moments, but they must stop after the same step.
+        stop = trainer.comm.any(bool(signals))
+        if stop or step.step == steps or step.step % trainer.config.run.checkpoint_every == 0:
+            self.save()
+        if stop and step.step < steps:
+            raise Interrupted(
+                f"Stopped after step {step.step} of {steps}; run the same command, without --restart, to continue."
+            )
+
+    def save(self) -> None:
+        """Write the checkpoint; every rank must call it."""
+        state = snapshot(self.trainer, self.made_by, "" if self.log is None else self.log.digest)
+
+        def write() -> None:
+            if self.log is not None:
+                # The log must reach the disk first: on resuming, it is cut to the checkpoint's step.
+                self.log.sync()
+            checkpoint.write(self.path, state)
+
+        on_root(self.trainer.comm, write)
+
+
+def _open(files: ExitStack, out: Path) -> None:
+    files.enter_context(writing(out))
+
+
+def _bar(trainer: Trainer, *, quiet: bool) -> Bar:
+    model, comm = trainer.config.model, trainer.comm
+    label = f"{model.L}x{model.L} J2={model.J2:g}"
+    if comm.size > 1:
+        label += f" ({comm.size} ranks)"
+    return Bar(label, trainer.config.optimizer.steps, trainer.step, quiet=quiet or comm.rank != 0)
+
+
+def read_run(out: Path) -> Checkpoint | None:
+    """The checkpoint in the folder ``out``, None if there is none, once its log is seen to belong to it.
 
     Raises
     ------
     UserError
-        If CUDA is asked for and not there.
+        If it is damaged, no run, or the log lacks lines or is that of another run.
     """
-    if config.run.device.startswith("cuda") and not torch.cuda.is_available():
+    path, log = out / CHECKPOINT, out / LOG
+    if not checkpoint.exists(path):
+        return None
+    stored = checkpoint.read(path)
+    if stored.state is None:
         raise UserError(
-            f"run.device = {config.run.device!r}, but torch {torch.__version__} finds no CUDA device; use 'cpu'."
+            f"{path} holds an imported network and not a run that could continue; "
+            "start from it with wavefunction.start in another --out folder."
         )
-    if config.run.device == "cuda":
+    count = stored.state.step
+    steps = read_log(log, count) if count and checkpoint.exists(log) else []
+    advice = (
+        "put the right log back, start from the checkpoint with wavefunction.start in another --out folder, or use "
+        "--restart to discard both"
+    )
+    if len(steps) < count:
+        raise UserError(f"{path} has completed {count} steps, but {log} has {len(steps)} lines; {advice}.")
+    if wrong := next((n for n, step in enumerate(steps, start=1) if step.step != n), None):
+        raise UserError(f"{log}: line {wrong} is of step {steps[wrong - 1].step}; {advice}.")
+    if stored.state.log is not None and digest(steps) != stored.state.log:
+        raise UserError(f"{log} is not the log of the run in {path}: its first {count} lines differ; {advice}.")
+    return stored
+
+
+@contextmanager
+def torch_threads(config: Config, comm: Communicator) -> Iterator[None]:
+    """The run's threads, by default all cores that this rank shares with no other, and those of before afterwards.
+
+    Raises
+    ------
+    UserError
+        If CUDA is asked for and not there, or more threads than cores without ``run.oversubscribe``.
+    """
+    device, cores = config.run.device, provenance.available_cores()
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"run.device = {device!r}, but torch {torch.__version__} finds no CUDA device; use 'cpu'.")
+    if device == "cuda":
         # One GPU per rank, also where the launcher shows every rank all GPUs of the node.
         torch.cuda.set_device(comm.local_rank % torch.cuda.device_count())
-    torch.set_num_threads(config.run.threads or default_threads(comm.sharing))
+    threads = config.run.threads or default_threads(comm.sharing)
+    if config.run.threads and threads > cores and not config.run.oversubscribe:
+        raise UserError(
+            f"run.threads = {threads}, but this process may use {cores} cores, and more threads than cores are many "
+            "times slower; take fewer, or set run.oversubscribe = true as well."
+        )
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def check_memory(config: Config, psi: nn.Module, comm: Communicator) -> None:
-    """See that the log-derivatives and what the solver needs on this node fit.
+    """See that the chains, and later the log-derivatives and what the solver needs on this node, fit.
 
     Raises
     ------
     UserError
-        If it does not, with both numbers.
+        If they do not, with both numbers.
     """
     name, samples = config.optimizer.solver, config.sampling.chains
+    own = len(share(samples, 0, comm.size))
+    chains = memory.sampling(config.model.L, own, config.sampling.gap)
+    purpose = f"a sweep of {own} chains on {config.model.L}x{config.model.L}"
+    memory.check(chains, purpose, "use fewer sampling.chains", comm.neighbours)
     size = sum(p.numel() for p in trainable(psi).values())
-    numbers = size * len(share(samples, 0, comm.size))
+    numbers = size * own
     if name in SCALAPACK:
-        from qmcbench.sr.scalapack import memory
+        from qmcbench.ranks.mesh import memory as of_scalapack
 
-        rank = memory(size, samples, comm.size, config.scalapack, SCALAPACK[name]).total
+        rank = of_scalapack(size, samples, comm.size, config.scalapack, SCALAPACK[name]).total
         advice = "use more nodes" if SCALAPACK[name] == "samples" else "use more nodes, or 'scalapack_samples'"
     elif name == "dense":
         rank, advice = 8 * (2 * size**2 + numbers), "use 'sample_space', whose step is the same"
     else:
         rank, advice = 2 * 8 * samples**2, "use fewer chains, or 'scalapack_samples' on several nodes"
     rank += numbers * (8 if config.wavefunction.dtype == "float64" else 4)
-    need, free = comm.neighbours * rank / 2**30, psutil.virtual_memory().available / 2**30
-    if need > free:
-        ranks = f"the {comm.neighbours} ranks of this node need" if comm.neighbours > 1 else "this process needs"
-        raise UserError(
-            f"optimizer.solver = {name!r}: {ranks} {need:.3g} GiB for {size} parameters and {samples} samples, "
-            f"but {free:.3g} GiB are free; {advice}."
-        )
+    purpose = f"{size} parameters and {samples} samples with optimizer.solver = {name!r}"
+    memory.check(rank, purpose, advice, comm.neighbours)
 
 
 def starting_ansatz(config: Config) -> nn.Module:
@@ -199,27 +265,34 @@ def load_ansatz(path: Path) -> tuple[nn.Module, Config]:
 
 def ansatz_of(stored: Checkpoint, path: Path) -> tuple[nn.Module, Config]:
     """As :func:`load_ansatz`, of the checkpoint ``stored`` that was read from ``path``."""
-    config = parse(stored.config, source=str(path))
-    psi = build_ansatz(config.wavefunction, config.run.seed, config.run.kernels)
+    psi = build_ansatz(stored.config.wavefunction, stored.config.run.seed, stored.config.run.kernels)
     checkpoint.load_parameters(psi, stored, path)
-    return psi, config
+    return psi, stored.config
 
 
-def snapshot(trainer: Trainer, made_by: dict[str, Any]) -> Checkpoint:
+def snapshot(trainer: Trainer, made_by: Provenance, log: str) -> Checkpoint:
     """Everything that continues ``trainer`` exactly, with the chains of all ranks: every rank must call it."""
     chains, gather = trainer.chains, trainer.comm.gather
     return Checkpoint(
-        dict(trainer.psi.state_dict()),
-        {
+        parameters=dict(trainer.psi.state_dict()),
+        config=trainer.config,
+        provenance=made_by,
+        state=State(trainer.step, chains.proposals, trainer.alpha, log),
+        chains={
             "spins": gather(chains.spins),
             "numbers": gather(chains.numbers),
             "history": torch.from_numpy(trainer.history),
         },
-        {"last_solution": trainer.last_solution},
-        {"step": trainer.step, "proposals": chains.proposals, "alpha": trainer.alpha},
-        trainer.config.to_dict(),
-        made_by,
+        optimizer={"last_solution": trainer.last_solution},
+        ranks=trainer.comm.size,
     )
+
+
+def begin(config: Config, comm: Communicator) -> Trainer:
+    """The trainer of a run that begins, with its chains still in the Neel state."""
+    psi = on_root(comm, lambda: starting_ansatz(config))
+    check_memory(config, psi, comm)
+    return Trainer(config, psi, comm)
 
 
 def resume(stored: Checkpoint, config: Config, path: Path, comm: Communicator) -> Trainer:
@@ -228,38 +301,46 @@ def resume(stored: Checkpoint, config: Config, path: Path, comm: Communicator) -
     Raises
     ------
     UserError
-        If ``config`` is not that of the checkpoint's run, naming the first difference, or it holds no run at all.
+        If ``config`` is not that of the checkpoint's run, naming the first difference.
     """
-    if not stored.chains:
+    state, chains, optimizer = stored.state, stored.chains, stored.optimizer
+    assert state is not None  # as read_run has seen
+    assert chains is not None
+    assert optimizer is not None
+    check_same_run(stored.config, config, path)
+    if state.step > config.optimizer.steps:
         raise UserError(
-            f"{path} holds an imported network and not a run that could continue; "
-            "start from it with wavefunction.start in another --out folder."
-        )
-    mine = config.to_dict()
-    for section, values in mine.items():
-        for key, value in values.items():
-            other = stored.config.get(section, {}).get(key)
-            if other != value and key not in MAY_CHANGE.get(section, ()):
-                raise UserError(
-                    f"{path} belongs to a run with {section}.{key} = {other!r}, but the configuration has {value!r}; "
-                    "use another --out folder, or --restart to discard it."
-                )
-    if stored.state["step"] > config.optimizer.steps:
-        raise UserError(
-            f"{path} has completed {stored.state['step']} steps, more than optimizer.steps = "
-            f"{config.optimizer.steps}; raise it, or use --restart."
+            f"{path} has completed {state.step} steps, more than optimizer.steps = {config.optimizer.steps}; "
+            "raise it, or use --restart."
         )
     psi = build_ansatz(config.wavefunction, config.run.seed, config.run.kernels)
     checkpoint.load_parameters(psi, stored, path)
+    check_memory(config, psi, comm)
     trainer = Trainer(config, psi, comm)
     own = slice(trainer.own.start, trainer.own.stop)
-    spins, numbers = stored.chains["spins"][own], stored.chains["numbers"][own]
-    chains = Chains(spins, numbers, stored.state["proposals"])
-    trainer.chains = chains.to(config.run.device)
-    trainer.history = stored.chains["history"].numpy()
-    trainer.last_solution = stored.optimizer["last_solution"].to(config.run.device)
-    trainer.step, trainer.alpha = stored.state["step"], stored.state["alpha"]
+    trainer.chains = Chains(chains["spins"][own], chains["numbers"][own], state.proposals).to(config.run.device)
+    trainer.history = chains["history"].numpy()
+    trainer.last_solution = optimizer["last_solution"].to(config.run.device)
+    trainer.step, trainer.alpha = state.step, state.alpha
     return trainer
+
+
+def check_same_run(stored: Config, config: Config, path: Path) -> None:
+    """See that ``config`` continues the run of ``stored``, the configuration in the checkpoint at ``path``.
+
+    Raises
+    ------
+    UserError
+        If not, naming the first difference.
+    """
+    other = stored.to_dict()
+    for section, values in config.to_dict().items():
+        for key, value in values.items():
+            if other[section][key] != value and key not in MAY_CHANGE.get(section, ()):
+                raise UserError(
+                    f"{path} belongs to a run with {section}.{key} = {other[section][key]!r}, but the configuration "
+                    f"has {value!r}; use another --out folder, or --restart to discard it."
+                )
 
 
 def summary(step: Step) -> str:
@@ -275,14 +356,3 @@ def summary(step: Step) -> str:
     if step.refused:
         text += f"  refused: {step.refused}"
     return text
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Lines of a run's ``log.jsonl`` as dictionaries, in order."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def keep_lines(log: Path, count: int) -> None:
-    """Cut the log to its first ``count`` lines: later ones will be written again."""
-    lines = log.read_text().splitlines(keepends=True)[:count] if log.exists() else []
-    write_atomically(log, "".join(lines).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from qmcbench import statistics
@@ -24,7 +26,7 @@ from qmcbench.lattice import random_configurations
 from qmcbench.local_energy import local_energies, local_energy_parts
 from qmcbench.ranks.comm import Communicator, Serial, share
 from qmcbench.sampler import Chains, Sampler, importance_weights, restart
-from qmcbench.sr import FactorisationError, centre, make_solver
+from qmcbench.sr import Centred, FactorisationError, centre, make_solver
 
 Observe = Callable[[Tensor, Tensor, Tensor, int], dict[str, Tensor]]
 """Called once a round with spins (chains, L, L), log_psi and phase (chains,), and the number of the round, from 0;
@@ -57,7 +59,7 @@ class Step:
     """Variance of the total energy divided by the number of sites."""
     acceptance: float
     r_hat: float
-    """Split R-hat of the chains' local energies over the last steps (nan until there are enough)."""
+    """How freely the chains move (:func:`mixing`): above 1.1 many stay where they are; nan until it is known."""
     alpha: float
     effective_fraction: float
     """Kish's effective sample size over the number of samples."""
@@ -118,41 +120,22 @@ class Trainer:
 
     def advance(self) -> Step:
         """One optimisation step: sample, average, solve, update."""
-        optimizer, sites, comm = self.config.optimizer, self.hamiltonian.sites, self.comm
+        optimizer, sites = self.config.optimizer, self.hamiltonian.sites
         mine = slice(self.own.start, self.own.stop)
         clock = _Clock(self.config.run.device)
-        sweep = self.sampler.advance(self.psi, self.chains, self.gap, self.alpha)
-        clock.lap("sampling")
-        energies = local_energies(self.psi, self.hamiltonian, self.chains.spins, sweep.log_psi, sweep.phase)
-        clock.lap("local_energy")
-        derivatives = log_derivatives(self.psi, self.chains.spins)
-        healthy = is_healthy(energies, self.config.sampling.bound * sites) & derivatives.sum(1).isfinite()
-        derivatives[~healthy] = 0.0
-        clock.lap("derivatives")
-        acceptance = comm.gather(torch.full((len(self.own),), sweep.acceptance, dtype=torch.float64)).mean().item()
-        healthy = comm.gather(healthy)
-        energies = comm.gather(_real(energies)).masked_fill(~healthy, 0.0)
-        weights = importance_weights(comm.gather(sweep.log_psi).masked_fill(~healthy, -torch.inf), self.alpha)
-        clock.lap("gather")
-        if not healthy.any():
-            raise UserError(
-                f"Step {self.step + 1}: every local energy or log-derivative is abnormal (not finite, or beyond "
-                f"sampling.bound = {self.config.sampling.bound:g} per site), so the wave function has broken down; "
-                "go on from the last checkpoint with a smaller learning rate or a larger shift."
-            )
-        effective = statistics.effective_sample_size(weights.numpy(force=True)) / len(weights)
-        estimate = statistics.estimate(*_columns(energies / sites, weights))
+        batch = self._sample(clock)
+        effective = statistics.effective_sample_size(batch.weights.numpy(force=True)) / len(batch.weights)
+        estimate = statistics.estimate(*_columns(batch.energies / sites, batch.weights))
         used_alpha, learning_rate = self.alpha, optimizer.learning_rate(self.step)
-        shift, retries, norm, shortened, refused = self._update(
-            derivatives, energies[mine], weights[mine], learning_rate
-        )
+        samples = centre(batch.derivatives, batch.energies[mine], batch.weights[mine], self.comm)
+        update = self._update(samples, learning_rate)
         clock.lap("solve")
         seconds = {**clock.laps, "step": sum(clock.laps.values())}
-        restart(self.chains, healthy, comm)
+        restart(self.chains, batch.healthy, self.comm)
         if self.config.sampling.effective_fraction is not None:
             change = STEERING * (self.config.sampling.effective_fraction - effective)
             self.alpha = min(2.0, max(0.0, self.alpha + change))
-        recent = (energies / sites).numpy(force=True)[:, None]
+        recent = (batch.energies / sites).masked_fill(~batch.healthy, torch.nan).numpy(force=True)[:, None]
         self.history = np.concatenate([self.history, recent], axis=1)[:, -HISTORY:]
         self.step += 1
         return Step(
@@ -160,27 +143,55 @@ class Trainer:
             energy=estimate.mean,
             error=estimate.error,
             variance=estimate.variance * sites,
-            acceptance=acceptance,
-            r_hat=statistics.r_hat(self.history),
+            acceptance=batch.acceptance,
+            r_hat=mixing(self.history),
             alpha=used_alpha,
             effective_fraction=effective,
-            restarted=int((~healthy).sum()),
+            restarted=int((~batch.healthy).sum()),
             learning_rate=learning_rate,
-            shift=shift,
-            retries=retries,
-            step_norm=norm,
-            shortened=shortened,
-            refused=refused,
+            shift=update.shift,
+            retries=update.retries,
+            step_norm=update.norm,
+            shortened=update.shortened,
+            refused=update.refused,
             seconds=seconds,
         )
 
-    def _update(
-        self, derivatives: Tensor, energies: Tensor, weights: Tensor, learning_rate: float
-    ) -> tuple[float, int, float, bool, str | None]:
-        """Solve for the step and apply it, unless it is not finite: (shift, retries, norm, shortened, refused)."""
+    def _sample(self, clock: _Clock) -> _Batch:
+        """One sample of every chain, and what all ranks' samples say.
+
+        Raises
+        ------
+        UserError
+            If every one of them is abnormal.
+        """
+        comm, bound = self.comm, self.config.sampling.bound
+        sweep = self.sampler.advance(self.psi, self.chains, self.gap, self.alpha)
+        clock.lap("sampling")
+        energies = local_energies(self.psi, self.hamiltonian, self.chains.spins, sweep.log_psi, sweep.phase)
+        clock.lap("local_energy")
+        derivatives = log_derivatives(self.psi, self.chains.spins)
+        healthy = is_healthy(energies, bound * self.hamiltonian.sites) & derivatives.sum(1).isfinite()
+        derivatives[~healthy] = 0.0
+        clock.lap("derivatives")
+        acceptance = comm.gather(torch.full((len(self.own),), sweep.acceptance, dtype=torch.float64)).mean().item()
+        healthy = comm.gather(healthy)
+        energies = comm.gather(_real(energies)).masked_fill(~healthy, 0.0)
+        log_psi = comm.gather(sweep.log_psi).masked_fill(~healthy, -torch.inf)
+        if not healthy.any():
+            raise UserError(
+                f"Step {self.step + 1}: every local energy or log-derivative is abnormal (not finite, or beyond "
+                f"sampling.bound = {bound:g} per site), so the wave function has broken down; "
+                "go on from the last checkpoint with a smaller learning rate or a larger shift."
+            )
+        weights = importance_weights(log_psi, self.alpha)
+        clock.lap("gather")
+        return _Batch(derivatives, energies, weights, healthy, acceptance)
+
+    def _update(self, samples: Centred, learning_rate: float) -> _Update:
+        """Solve for the step and apply it, unless it is not finite."""
         optimizer = self.config.optimizer
         shift = optimizer.shift(self.step)
-        samples = centre(derivatives, energies, weights, self.comm)
         # SPRING (Goldshlager et al., J. Comput. Phys. 516, 113351 (2024)): what these few samples do not determine is
         # kept from the solution before; (M + shift) Delta = G + shift * carried, written as a correction to it.
         carried = optimizer.momentum * self.last_solution
@@ -188,13 +199,13 @@ class Trainer:
         try:
             solution = self.solver(samples._replace(energies=samples.energies - explained), shift)
         except FactorisationError as error:
-            return shift, 0, float("nan"), False, str(error)
+            return _Update(shift, 0, math.nan, refused=str(error))
         # Rank 0's, so that the ranks' parameters stay equal to the last bit on unlike processors too.
         direction = carried + self.comm.broadcast(solution.step)
         step = learning_rate * direction
         norm, longest = step.norm().item(), optimizer.max_step_norm(self.step)
         if not torch.isfinite(step).all():
-            return solution.shift, solution.retries, norm, False, "the step is not finite"
+            return _Update(solution.shift, solution.retries, norm, refused="the step is not finite")
         self.last_solution = direction
         if norm > longest:
             step *= longest / norm
@@ -202,7 +213,55 @@ class Trainer:
             parameters = list(trainable(self.psi).values())
             for parameter, change in zip(parameters, step.split([p.numel() for p in parameters]), strict=True):
                 parameter.sub_(change.view_as(parameter).to(parameter.dtype))
-        return solution.shift, solution.retries, norm, norm > longest, None
+        return _Update(solution.shift, solution.retries, norm, shortened=norm > longest)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """One sample of every chain: log-derivatives of this rank's, everything else of all ranks'."""
+
+    derivatives: Tensor
+    """Shape (own chains, parameters); 0 where abnormal."""
+    energies: Tensor
+    """Local (total) energies, shape (chains,); 0 where abnormal, where the weight is 0 too."""
+    weights: Tensor
+    healthy: Tensor
+    acceptance: float
+
+
+@dataclass(frozen=True)
+class _Update:
+    """What became of a step; the fields are those of :class:`Step`."""
+
+    shift: float
+    retries: int
+    norm: float
+    shortened: bool = False
+    refused: str | None = None
+
+
+def mixing(history: NDArray[np.float64]) -> float:
+    """Split R-hat of the places that the chains' local energies take among each other, step by step.
+
+    Places, because an update moves all energies together, and a single one near a node of psi is larger than all the
+    rest: both hide in the energies themselves that a chain stays where it is, which always keeps its place.
+
+    Parameters
+    ----------
+    history
+        Local energies of the last steps, shape (chains, steps); nan where abnormal.
+
+    Returns
+    -------
+    float
+        1 when chains move freely, above it otherwise. nan (unknown) with fewer than 4 steps or 2 chains that were
+        never abnormal, or where all energies are equal.
+    """
+    normal = history[np.isfinite(history).all(axis=1)]
+    if len(normal) < 2 or history.shape[1] < 4:
+        return math.nan
+    places = rankdata(normal, axis=0)
+    return statistics.r_hat(places) if np.ptp(places) > 0 else math.nan
 
 
 def is_healthy(energies: Tensor, bound: float) -> Tensor:

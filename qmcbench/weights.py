@@ -11,6 +11,7 @@ import hashlib
 import io
 import math
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,13 @@ from torch import Tensor
 
 from qmcbench import checkpoint, provenance
 from qmcbench.ansatz.cnn import CNN
-from qmcbench.checkpoint import Checkpoint
+from qmcbench.checkpoint import Checkpoint, Imported
 from qmcbench.config import parse
 from qmcbench.errors import UserError
-from qmcbench.files import make_folder
+from qmcbench.files import make_parents, write_atomically
 from qmcbench.pickles import one_line, unpickle
 from qmcbench.reference import model_names
 from qmcbench.reference.schemas import document
-from qmcbench.structure import unstructure
 
 Arrays = dict[str, NDArray[np.float64]]
 
@@ -74,7 +74,7 @@ def import_weights(
         written.
     """
     known = authors_network()
-    if out.exists():
+    if checkpoint.exists(out):
         raise UserError(f"{out} exists already; give another --out, or remove it first.")
     content = _read(source)
     arrays = read_arrays(source, content)
@@ -82,15 +82,15 @@ def import_weights(
     model = {"L": known["L"] if L is None else L, "J2": known["J2"] if J2 is None else J2}
     config = parse({"model": model, "wavefunction": wavefunction}, source="import-weights")
     parameters = {name: _tensor(source, name, array, dtype) for name, array in arrays.items()}
-    origin: dict[str, Any] = {"file": source.name, "sha256": hashlib.sha256(content).hexdigest()}
+    origin = Imported(source.name, hashlib.sha256(content).hexdigest())
     # Known by its values, in either format.
     if values_digest(arrays) == known["values_sha256"]:
-        origin |= {name: known[name] for name in ("source", "licence", "citation", "L", "J2", "published_energy")}
-    made = {**unstructure(provenance.collect(command)), "imported": origin}
-    imported = Checkpoint(parameters, {}, {}, {}, config.to_dict(), made)
-    make_folder(out.parent)
-    checkpoint.write(out, imported)
-    return imported
+        names = ("source", "licence", "citation", "L", "J2", "published_energy")
+        origin = replace(origin, **{name: known[name] for name in names})
+    network = Checkpoint(parameters, config, provenance.collect(command), imported=origin)
+    make_parents(out)
+    write_atomically(out, checkpoint.content_of(network), replace=False)
+    return network
 
 
 def authors_network() -> dict[str, Any]:

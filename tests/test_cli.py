@@ -1,21 +1,31 @@
 """The command line: a user's mistake is one sentence on standard error and a non-zero exit, never a traceback."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import typer
 
+from qmcbench.cli.main import app
+from qmcbench.guide import PAGES, read
+
+HEAVY = ("torch", "scipy", "quspin", "numba", "matplotlib", "mpi4py", "jsonschema")
+"""Packages whose import takes a noticeable time."""
 RUN = "[model]\nL = 4\nJ2 = 0.5\n[sampling]\nchains = 8\nwarm_up = 1\n[optimizer]\nsteps = 1\n[run]\nthreads = 1\n"
 
 
-def qmcbench(*arguments: object, without: str = "") -> subprocess.CompletedProcess[str]:
+def qmcbench(
+    *arguments: object, without: str = "", environment: Mapping[str, str] = os.environ
+) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, optionally with one package missing."""
     block = f"sys.modules[{without!r}] = None;" if without else ""
-    code = f"import sys; {block} sys.argv[0] = 'qmcbench'; from qmcbench.cli import main; main()"
+    code = f"import sys; {block} sys.argv[0] = 'qmcbench'; from qmcbench.__main__ import main; main()"
     command = [sys.executable, "-P", "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=dict(environment))
 
 
 def refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -31,16 +41,16 @@ def refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("L = 4", "L = 5"), ("L = 5 is odd", "6")),
-        (("L = 4", "L = 38"), ("38", "36")),
-        (("J2 = 0.5", "J2 = 'half'"), ("model.J2", "'half' is not a number")),
-        (("J2 = 0.5", "J2 = nan"), ("model.J2", "finite")),
-        (("J2 = 0.5\n", ""), ("model.J2 is missing",)),
-        (("chains = 8", "chians = 8"), ("unknown key sampling.'chians'", "chains")),
-        (("chains = 8", "chains = 1"), ("sampling.chains = 1", "[2,")),
-        (("[run]", "[rnu]"), ("unknown key 'rnu'",)),
-        (("threads = 1", "device = 'tpu'"), ("run.device = 'tpu'", "cpu")),
-        (("[model]", "[model"), ("not valid TOML",)),
+        pytest.param(("L = 4", "L = 5"), ("L = 5 is odd", "6"), id="odd"),
+        pytest.param(("L = 4", "L = 38"), ("38", "36"), id="too large"),
+        pytest.param(("J2 = 0.5", "J2 = 'half'"), ("model.J2", "'half' is not a number"), id="no number"),
+        pytest.param(("J2 = 0.5", "J2 = nan"), ("model.J2", "finite"), id="nan"),
+        pytest.param(("J2 = 0.5\n", ""), ("model.J2 is missing",), id="missing"),
+        pytest.param(("chains = 8", "chians = 8"), ("unknown key sampling.'chians'", "chains"), id="misspelt key"),
+        pytest.param(("chains = 8", "chains = 1"), ("sampling.chains = 1", "[2,"), id="too small"),
+        pytest.param(("[run]", "[rnu]"), ("unknown key 'rnu'",), id="misspelt section"),
+        pytest.param(("threads = 1", "device = 'tpu'"), ("run.device = 'tpu'", "cpu"), id="no device"),
+        pytest.param(("[model]", "[model"), ("not valid TOML",), id="no TOML"),
     ],
 )
 def test_wrong_configuration(tmp_path: Path, change: tuple[str, str], words: tuple[str, ...]) -> None:
@@ -86,17 +96,36 @@ def test_missing_quspin_is_named() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["ed", "--L", "4", "--j2", "half"], ("--j2", "half")),
-        (["ed", "--L", "4"], ("--j2",)),
-        (["ed", "--L", "4", "--j2", "nan"], ("nan",)),
-        (["train", "run.toml", "--ouut", "x"], ("--ouut",)),
-        (["trian"], ("trian",)),
-        ([], ("ommand",)),
+        pytest.param(
+            ["ed", "--L", "4", "--j2", "half"], ("--j2", "half", "see `qmcbench ed --help`"), id="no number"
+        ),
+        pytest.param(["ed", "--L", "4"], ("--j2", "see `qmcbench ed --help`"), id="missing option"),
+        pytest.param(["ed", "--L", "4", "--j2", "nan"], ("nan",), id="nan"),
+        pytest.param(
+            ["ed", "--L", "4", "--j2", "0.5", "--work", "x"],
+            ("--work", "see `qmcbench ed --help`"),
+            id="useless option",
+        ),
+        pytest.param(["train", "run.toml", "--ouut", "x"], ("--ouut", "see `qmcbench train --help`"), id="misspelt"),
+        pytest.param(
+            ["reference", "list", "--l", "4"], ("--l", "see `qmcbench reference list --help`"), id="of a group"
+        ),
+        pytest.param(["trian"], ("trian", "ee `qmcbench --help`"), id="misspelt command"),
+        pytest.param(["guide", "trian"], ("'trian'", "train"), id="misspelt page"),
     ],
 )
 def test_wrong_command_line(arguments: list[str], words: tuple[str, ...]) -> None:
-    """Options that are missing, misspelt or no numbers."""
+    """Options that are missing, misspelt or no numbers: the sentence names the help of the command."""
     refused(qmcbench(*arguments), *words)
+
+
+@pytest.mark.parametrize("group", [[], ["reference"], ["scale"]], ids=" ".join)
+def test_no_command_shows_the_help(group: list[str]) -> None:
+    """Whoever types the name alone wants to know what there is."""
+    alone, asked = qmcbench(*group), qmcbench(*group, "--help")
+    assert alone.returncode == 0
+    assert alone.stdout == asked.stdout
+    assert "Usage: qmcbench" in alone.stdout
 
 
 def test_exact_diagonalization_of_other_sizes_is_refused() -> None:
@@ -125,23 +154,64 @@ def test_unknown_profile(tmp_path: Path) -> None:
     refused(qmcbench("reproduce", "--profile", "slow", "--out", tmp_path), "'slow'", "quick")
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        [],
-        ["train"],
-        ["evaluate"],
-        ["zero-shot"],
-        ["import-weights"],
-        ["ed"],
-        ["reproduce"],
-        ["reference", "list"],
-        ["reference", "show"],
-        ["reference", "verify"],
-    ],
-)
-def test_help_has_an_example(command: list[str]) -> None:
-    """Every --help shows how the command is called."""
-    result = qmcbench(*command, "--help")
-    assert result.returncode == 0
-    assert "xample" in result.stdout or "qmcbench reproduce" in result.stdout
+def commands(command: object = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command of the command line, groups included, as the words that name it."""
+    command = typer.main.get_command(app) if command is None else command
+    yield path
+    for name, each in getattr(command, "commands", {}).items():
+        yield from commands(each, (*path, name))
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=lambda words: " ".join(("qmcbench", *words)))
+def test_help_has_an_example_and_is_quick(command: tuple[str, ...]) -> None:
+    """Every --help shows how the command is called, and imports nothing heavy: that would take seconds."""
+    code = (
+        "import sys; sys.argv[0] = 'qmcbench'\nfrom qmcbench.__main__ import main\n"
+        f"try: main()\nfinally: print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    run = [sys.executable, "-P", "-c", code, *command, "--help"]
+    result = subprocess.run(run, capture_output=True, text=True, timeout=120, check=True)
+    assert "xample" in result.stdout or "Begin with" in result.stdout
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_package_and_its_version_are_quick() -> None:
+    """``import qmcbench`` and ``--version`` import nothing heavy; every name that the package offers is there."""
+    code = (
+        f"import sys, qmcbench\nassert not set({HEAVY}) & set(sys.modules)\n"
+        "from qmcbench.cli.main import app\ntry: app(['--version'])\nexcept SystemExit: pass\n"
+        f"assert not set({HEAVY}) & set(sys.modules)\n"
+        "[getattr(qmcbench, name) for name in qmcbench.__all__]\nassert 'torch' in sys.modules\n"
+        "assert set(qmcbench.__all__) <= set(dir(qmcbench))\nqmcbench.nothing"
+    )
+    result = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.stdout.startswith("qmcbench ")
+    assert result.stderr.endswith("AttributeError: module 'qmcbench' has no attribute 'nothing'\n"), result.stderr
+
+
+def test_completion() -> None:
+    """The shell's completion knows commands, options and the guide's pages."""
+    for words, expected in (
+        ("qmcbench tr", "train"),
+        ("qmcbench train --res", "--restart"),
+        ("qmcbench guide cl", "cluster"),
+    ):
+        asked = {"_QMCBENCH_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        assert qmcbench(environment=os.environ | asked).stdout.split() == [expected]
+
+
+def test_guide_lists_its_pages_and_shows_each() -> None:
+    """Outside a terminal a page is its Markdown, which a forge shows as well."""
+    listed = qmcbench("guide").stdout
+    for name in PAGES:
+        assert f"{name} " in listed
+        assert qmcbench("guide", name).stdout == read(name)
+
+
+def test_ranks_are_refused_where_they_share_nothing() -> None:
+    """Under a launcher only the commands that ranks share go on; the sentence needs no MPI."""
+    refused(
+        qmcbench("ed", "--L", 4, "--j2", 0.5, environment=os.environ | {"PMI_SIZE": "2"}, without="mpi4py"), "mpi4py"
+    )

@@ -3,11 +3,12 @@
 import json
 
 import pytest
-import ranks
 import torch
+from helpers import ranks
 
 from qmcbench.errors import UserError
-from qmcbench.ranks.comm import Serial, launched, on_root, share
+from qmcbench.ranks.comm import Serial, on_root, share
+from qmcbench.ranks.launch import launched
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (24, 3), (10, 4), (13, 4), (64, 2)])
@@ -55,7 +56,7 @@ def test_one_process_speaks_to_itself() -> None:
 
 EVERY_CALL = """
 import json, sys, torch
-from qmcbench.comm import on_root, world
+from qmcbench.ranks.comm import on_root, world
 from qmcbench.errors import UserError
 comm = world()
 own = torch.full((comm.rank + 1, 2), float(comm.rank))

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from helpers.stores import ORIGIN
 from typer.testing import CliRunner
 
 from qmcbench.cli.main import app
@@ -12,6 +14,7 @@ from qmcbench.errors import UserError
 from qmcbench.jobs import doctor
 from qmcbench.jobs.doctor import Finding
 from qmcbench.ranks import launch
+from qmcbench.structure import unstructure
 
 RANKS = ["MPI", "mpiexec", "ScaLAPACK", "rank's threads", "pdpotrf"]
 
@@ -30,15 +33,16 @@ def test_this_installation_works() -> None:
 
 def healthy(ranks: int | None, job: dict[str, Any], timeout: float) -> dict[str, Any]:
     """What the jobs answer where all is well."""
-    if job["kind"] == "cholesky":
-        return {"ranks": 2, "size": 200, "positive": True, "difference": 1e-15}
-    return {
+    blas = [{"name": "openblas", "version": "1.0", "threads": 1}, {"name": "openmp", "version": None, "threads": 1}]
+    common = {
         "ranks": ranks or 1,
-        "mpi": {"found": "an MPI"},
-        "scalapack": {"found": "a ScaLAPACK"},
-        "libraries": {"blas": [["openblas", "1.0", 1], ["openmp", None, 1]]},
-        "provenance": {"machine": {"torch_threads": 1}},
+        "oversubscribed": False,
+        "libraries": {"mpi": None, "scalapack": None, "blas": blas},
+        "provenance": unstructure(replace(ORIGIN, machine=replace(ORIGIN.machine, torch_threads=1))),
     }
+    if job["kind"] == "cholesky":
+        return common | {"size": 200, "grid": [1, 2], "positive": True, "difference": 1e-15}
+    return common | {"mpi": {"found": "an MPI"}, "scalapack": {"found": "a ScaLAPACK"}}
 
 
 @pytest.fixture
@@ -128,15 +132,28 @@ def test_launcher_of_another_library(examined: Callable[..., dict[str, Finding]]
         assert words in findings["mpiexec"].found
 
 
-@pytest.mark.parametrize("answer", [{"difference": 1e-3}, {"positive": False}, {"difference": float("nan")}])
+@pytest.mark.parametrize("answer", [{"difference": 1e-3}, {"positive": False}, {"difference": None}], ids=str)
 def test_wrong_cholesky(examined: Callable[..., dict[str, Finding]], answer: dict[str, Any]) -> None:
     """A library that computes something else is not to be used."""
-    assert statuses(examined(lambda ranks, kind, found: found.update(answer))) == ["ok"] * 4 + ["FAILED"]
+
+    def change(ranks: int | None, kind: str, found: dict[str, Any]) -> None:
+        if kind == "cholesky":
+            found.update(answer)
+
+    assert statuses(examined(change)) == ["ok"] * 4 + ["FAILED"]
+
+
+def test_answer_that_is_none(examined: Callable[..., dict[str, Finding]]) -> None:
+    """Ranks of another version, say: a sentence for each part."""
+    findings = examined(lambda ranks, kind, found: found.pop("libraries"))
+    assert statuses(findings) == ["FAILED"] * 5
+    assert findings["MPI"].found == "The answer to 'find': the key libraries is missing."
 
 
 def test_threads_that_were_not_asked_for(examined: Callable[..., dict[str, Finding]]) -> None:
     """Ranks whose BLAS takes all cores get in each other's way."""
-    findings = examined(lambda ranks, kind, found: found.update(libraries={"blas": [["openblas", "1.0", 8]]}))
+    greedy = [{"name": "openblas", "version": "1.0", "threads": 8}]
+    findings = examined(lambda ranks, kind, found: found["libraries"].update(blas=greedy))
     assert statuses(findings) == ["ok", "ok", "ok", "FAILED", "ok"]
     assert "openblas 1.0: 8" in findings["rank's threads"].found
 

@@ -1,11 +1,13 @@
 """Training with files: what a log and checkpoint hold, and that an interrupted run ends with the same bits."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -34,7 +36,7 @@ def config(steps: int = 6, **sections: dict[str, object]):
 
 def numbers(out: Path) -> list[dict]:
     """A run's log without its wall times."""
-    return [{k: str(v) for k, v in line.items() if k != "seconds"} for line in read_log(out / LOG)]
+    return [{k: str(v) for k, v in asdict(step).items() if k != "seconds"} for step in read_log(out / LOG)]
 
 
 def tensor_groups(of: checkpoint.Checkpoint) -> list[dict[str, torch.Tensor]]:
@@ -51,10 +53,10 @@ def same_state(one: Path, other: Path) -> bool:
 def test_log_has_one_line_a_step_and_the_checkpoint_the_last(tmp_path: Path) -> None:
     """A finished run logs every step once, and its checkpoint carries the final parameters and the configuration."""
     trainer = train(config(), tmp_path, quiet=True)
-    assert [line["step"] for line in read_log(tmp_path / LOG)] == [1, 2, 3, 4, 5, 6]
+    assert [step.step for step in read_log(tmp_path / LOG)] == [1, 2, 3, 4, 5, 6]
     stored = checkpoint.read(tmp_path / CHECKPOINT)
-    assert stored.state["step"] == 6
-    assert parse(stored.config) == config()
+    assert stored.state.step == 6
+    assert stored.config == config()
     psi, _ = load_ansatz(tmp_path / CHECKPOINT)
     for ours, theirs in zip(psi.parameters(), trainer.psi.parameters(), strict=True):
         assert torch.equal(ours, theirs)
@@ -116,7 +118,7 @@ def test_killed_run_resumes_to_the_same_bits(tmp_path: Path, number: signal.Sign
     toml.write_text(TOML)
     status = run_until(tmp_path / "killed", toml, 4, number)
     assert status == (-signal.SIGKILL if number == signal.SIGKILL else 130)
-    done = checkpoint.read(tmp_path / "killed" / CHECKPOINT).state["step"]
+    done = checkpoint.read(tmp_path / "killed" / CHECKPOINT).state.step
     assert 0 < done < 60, "the signal came too late to test anything"
     command = [sys.executable, "-P", "-m", "qmcbench", "train", str(toml), "--quiet", "--out"]
     for name in ("killed", "whole"):
@@ -126,17 +128,18 @@ def test_killed_run_resumes_to_the_same_bits(tmp_path: Path, number: signal.Sign
 
 
 def test_half_written_checkpoint_never_replaces_a_good_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If writing fails midway, the old file is still there, whole."""
+    """If writing fails midway, the old file is still there, whole, and nothing else is."""
     train(config(2), tmp_path, quiet=True)
     good = (tmp_path / CHECKPOINT).read_bytes()
 
     def broken(descriptor: int) -> None:
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", broken)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match=r"Cannot write .*checkpoint.safetensors: No space left"):
         checkpoint.write_atomically(tmp_path / CHECKPOINT, b"half")
     assert (tmp_path / CHECKPOINT).read_bytes() == good
+    assert sorted(p.name for p in tmp_path.iterdir()) == [CHECKPOINT, LOG]
 
 
 def test_other_configuration_is_refused(tmp_path: Path) -> None:
@@ -189,7 +192,7 @@ def test_dense_solver_that_cannot_fit_is_refused(tmp_path: Path, monkeypatch: py
     train(config(1, optimizer={"solver": "sample_space"}), tmp_path, quiet=True)
     with pytest.raises(UserError, match="sample_space"):
         train(config(1, optimizer={"solver": "dense"}), tmp_path, quiet=True, restart=True)
-    assert checkpoint.read(tmp_path / CHECKPOINT).state["step"] == 1, "a refused restart must lose nothing"
+    assert checkpoint.read(tmp_path / CHECKPOINT).state.step == 1, "a refused restart must lose nothing"
 
 
 def test_log_derivatives_count_as_needed_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

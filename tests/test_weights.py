@@ -94,11 +94,11 @@ def test_imported_network_is_the_authors_function(form: str | int, tmp_path: Pat
 def test_network_is_recognised_by_its_shapes(model: str, tmp_path: Path) -> None:
     """Each of the paper's networks is told by its shapes, its provenance kept; strangers are not called theirs."""
     made = import_weights(npz(tmp_path / "w.npz", arrays(model)), tmp_path / "out.safetensors", L=8, J2=0.4)
-    assert made.config["wavefunction"]["network"] == model
-    assert made.config["model"] == {"L": 8, "J2": 0.4}
+    assert made.config.wavefunction.network == model
+    assert (made.config.model.L, made.config.model.J2) == (8, 0.4)
     stored = checkpoint.read(tmp_path / "out.safetensors")
-    assert stored.provenance["imported"].keys() == {"file", "sha256"}
-    assert stored.provenance["imported"]["file"] == "w.npz"
+    assert stored.imported is not None
+    assert (stored.imported.file, stored.imported.licence) == ("w.npz", None)
     assert {p.dtype for p in stored.parameters.values()} == {torch.float32}
 
 
@@ -112,13 +112,13 @@ def test_authors_network_is_recognised_by_its_values(tmp_path: Path, monkeypatch
         write(tmp_path / "chk", pickle.dumps(list(content.values()), protocol=3)),
     )
     for number, source in enumerate(sources):
-        origin = import_weights(source, tmp_path / f"{number}.safetensors").provenance["imported"]
-        assert origin["published_energy"] == -0.49665963574854954
-        assert "MIT" in origin["licence"]
-        assert "015035" in origin["citation"]
+        origin = import_weights(source, tmp_path / f"{number}.safetensors").imported
+        assert origin.published_energy == -0.49665963574854954
+        assert "MIT" in origin.licence
+        assert "015035" in origin.citation
     content["block6.deconv.bias"] = content["block6.deconv.bias"] + 1e-15
     other = import_weights(npz(tmp_path / "w2.npz", content), tmp_path / "2.safetensors")
-    assert "licence" not in other.provenance["imported"]
+    assert other.imported.licence is None
 
 
 def test_training_starts_from_an_imported_network_but_does_not_continue_it(tmp_path: Path) -> None:

@@ -2,33 +2,36 @@
 
 import argparse
 import hashlib
-import json
 import math
 import os
-import select
 import shlex
-import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
+import time
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from statistics import median
+from typing import Any
 
 import ours
-import summary
+from programs import Failed, Iteration, Ready, Repeat, Running, Series, Slow, interpreter
 from worker import ANSWERS, Job
 
 from qmcbench import provenance
-from qmcbench.files import dumps, write_atomically
+from qmcbench.bench.names import OURS, PEERS, PHASES
+from qmcbench.bench.peers import best
+from qmcbench.errors import UserError
+from qmcbench.files import dumps
 from qmcbench.progress import Bar
-from qmcbench.ranks.launch import THREADS
 from qmcbench.statistics import integrated_autocorrelation_time
+from qmcbench.store import jsonl
+from qmcbench.store.bench import PeerProgram, PeerTrial, WorkTime
+from qmcbench.store.records import Record, Run
+from qmcbench.structure import Scalar
 
-HERE = Path(__file__).parent
-SCRIPTS = {summary.OURS: "ours.py", "netket": "twin_netket.py", "quantax": "twin_quantax.py"}
-CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
-    summary.OURS: [{"solver": "sample_space"}, {"solver": "sample_space_float32"}],
+NAME = "bench peers"
+CONFIGURATIONS: dict[str, list[dict[str, Scalar]]] = {
+    OURS: [{"solver": "sample_space"}, {"solver": "sample_space_float32"}],
     "netket": [
         {
             "form": form,
@@ -71,205 +74,171 @@ WARM_UP = 2
 """Uncounted iterations of a trial; NetKet still compiles in its second."""
 
 
-class Failed(Exception):
-    """A program ended."""
+@dataclass(frozen=True)
+class Plan:
+    """The command line; see :func:`plan`."""
+
+    peers_python: str
+    out: Path
+    L: int
+    J2: float
+    model: str
+    samples: int
+    threads: int
+    repeats: int
+    trial_repeats: int
+    tau_sweeps: int
+    timeout: float
+    only: list[str] | None
+    quiet: bool
+
+    @property
+    def programs(self) -> list[str]:
+        """What is compared."""
+        return [OURS, *(self.only or PEERS)]
+
+    @property
+    def quick(self) -> bool:
+        """Whether it is less than what is compared when nothing else is said."""
+        return self.L < 10 or self.samples < 1024 or self.model == "small"
+
+    @property
+    def size(self) -> dict[str, Any]:
+        """What every record of a program has."""
+        return {
+            "network": self.model,
+            "L": self.L,
+            "J2": self.J2,
+            "samples": self.samples,
+            "threads": self.threads,
+        }
 
 
-class Slow(Failed):
-    """It did not answer in time."""
-
-
-class Running:
-    """A program that waits for requests; use as a context manager."""
-
-    def __init__(self, program: str, job: Job, python: str, timeout: float) -> None:
-        self.timeout = timeout
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the program)
-        self.process = subprocess.Popen(
-            [python, str(HERE / SCRIPTS[program]), json.dumps(asdict(job))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
-            env=os.environ | dict.fromkeys(THREADS, str(job.threads)) | {"JAX_PLATFORMS": "cpu"},
-        )
-
-    def ready(self) -> dict[str, Any]:
-        """Its first answer, once it has been found to be the same network."""
-        return self._answer()
-
-    def ask(self, request: str) -> dict[str, Any]:
-        """Its answer to ``request``.
-
-        :raises Failed: with the last line of its messages.
-        """
-        assert self.process.stdin is not None
-        try:
-            print(request, file=self.process.stdin, flush=True)
-        except BrokenPipeError:
-            raise Failed(self._last_words()) from None
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        # One line a request, so that nothing is ever left in Python's own buffer when select looks.
-        if not select.select([self.process.stdout], [], [], self.timeout)[0]:
-            raise Slow(f"no answer in {self.timeout:.0f} s")
-        line = self.process.stdout.readline()
-        if not line:
-            raise Failed(self._last_words())
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def _last_words(self) -> str:
-        self.process.wait()
-        self.errors.seek(0)
-        lines = [line.strip() for line in self.errors if line.strip()]
-        status = f"exit status {self.process.returncode}"
-        return f"{status}: {lines[-1][:200]}" if lines else status
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout, self.errors):
-            assert stream is not None
-            stream.close()
-
-
-def compare(jobs: dict[str, Job], pythons: dict[str, str], arguments: argparse.Namespace) -> dict[str, Any]:
+def compare(job: Job, plan: Plan, command: str) -> list[Record]:
     """Try every configuration, then time the best of each program in turn, repeat by repeat."""
-    trials = try_all(jobs, pythons, arguments)
+    trials = try_all(job, plan, command)
     chosen = {}
-    for program in jobs:
-        found = summary.best(trials, program)
+    for program in plan.programs:
+        found = best(trials, program)
         if found is None:
-            failures = {trial["failure"] for trial in trials if trial["program"] == program}
-            sys.exit(f"error: no configuration of {program} ran: {'; '.join(sorted(failures))}")
-        chosen[program] = with_configuration(jobs[program], found["configuration"])
-    programs = timed(chosen, pythons, arguments)
-    own = programs[summary.OURS]["repeats"]
-    return {
-        "repeats": arguments.repeats,
-        "trials": trials,
-        "programs": programs,
-        "ratios": {
-            name: summary.ratios(own, row["repeats"]) for name, row in programs.items() if name != summary.OURS
-        },
-    }
+            failures = {str(trial.not_run) for trial in trials if trial.program == program}
+            raise UserError(f"no configuration of {program} ran: {'; '.join(sorted(failures))}")
+        chosen[program] = with_configuration(job, dict(found.configuration))
+    return [*trials, *timed(chosen, plan)]
 
 
-def try_all(jobs: dict[str, Job], pythons: dict[str, str], arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def try_all(job: Job, plan: Plan, command: str) -> list[PeerTrial]:
     """A trial of every configuration; those that an earlier run of the same job has in its folder are kept."""
-    every = [(program, configuration) for program in jobs for configuration in CONFIGURATIONS[program]]
-    trials = []
-    with Bar("configurations", len(every), quiet=arguments.quiet) as bar:
+    every = [(program, configuration) for program in plan.programs for configuration in CONFIGURATIONS[program]]
+    trials: list[PeerTrial] = []
+    with Bar("configurations", len(every), quiet=plan.quiet) as bar:
         for number, (program, configuration) in enumerate(every):
             bar.update(number, f"{program} {configuration}")
-            job = with_configuration(jobs[program], configuration)
-            described = {"program": program, "job": public(job)}
-            file = (
-                arguments.out / "trials" / f"{hashlib.sha256(json.dumps(described).encode()).hexdigest()[:12]}.json"
-            )
-            if file.exists():
-                found = json.loads(file.read_text())
-            else:
-                best = summary.best(trials, program)
-                found = trial(program, job, pythons, arguments, SLOW * best["iteration"] if best else math.inf)
-                if "failure" not in found or found["slow"]:
-                    file.parent.mkdir(exist_ok=True)
-                    file.write_text(dumps(described | found, indent=1) + "\n")
-            trials.append(found | {"program": program, "configuration": job.configuration})
+            one = with_configuration(job, configuration)
+            described = dumps({"program": program, "job": asdict(replace(one, data=""))}, sort_keys=True)
+            name = hashlib.sha256(described.encode()).hexdigest()[:12]
+            kept = jsonl.load(plan.out / "trials", name)
+            found = next(iter(kept.of(PeerTrial)), None) if kept else None
+            if found is None:
+                fastest = best(trials, program)
+                most = SLOW * fastest.value if fastest and fastest.value is not None else math.inf
+                found = trial(program, one, plan, most)
+                if found.value is not None or found.slow:
+                    run = Run(job=NAME, provenance=provenance.collect(command), records=(found,), quick=plan.quick)
+                    jsonl.save(plan.out / "trials", name, run)
+            trials.append(found)
         bar.update(len(every))
     return trials
 
 
-def public(job: Job) -> dict[str, Any]:
-    """The job without the machine's own paths."""
-    return {key: value for key, value in asdict(job).items() if key != "data"}
-
-
-def with_configuration(job: Job, configuration: dict[str, Any]) -> Job:
+def with_configuration(job: Job, configuration: dict[str, Scalar]) -> Job:
     """``job`` with ``configuration``, no chunk larger than there are samples."""
     fitting = {
-        key: min(value, job.samples) if key == "backward_chunk" else value for key, value in configuration.items()
+        key: min(value, job.samples) if key == "backward_chunk" and isinstance(value, int) else value
+        for key, value in configuration.items()
     }
-    return Job(**asdict(job) | {"configuration": fitting})
+    return replace(job, configuration=fitting)
 
 
-def trial(
-    program: str, job: Job, pythons: dict[str, str], arguments: argparse.Namespace, most: float
-) -> dict[str, Any]:
+def trial(program: str, job: Job, plan: Plan, most: float) -> PeerTrial:
     """The fastest iteration after uncounted ones, and the memory it took; or why there is none.
 
     It ends with an iteration that takes more than ``most`` seconds.
     """
+    described: dict[str, Any] = {"program": program, "configuration": job.configuration, **plan.size}
     try:
-        with Running(program, job, pythons[program], arguments.timeout) as running:
+        with Running(job, program, interpreter(program, plan.peers_python), plan.timeout) as running:
             running.ready()
             running.timeout = min(running.timeout, most)
             for _ in range(WARM_UP):
-                running.ask("iteration")
-            rows = [running.ask("iteration") for _ in range(arguments.trial_repeats)]
+                running.ask("iteration", Iteration)
+            rows = [running.ask("iteration", Iteration) for _ in range(plan.trial_repeats)]
     except Failed as error:
-        return {"failure": str(error), "slow": isinstance(error, Slow)}
-    return {"iteration": min(row["iteration"] for row in rows), "peak_MiB": rows[-1]["peak_MiB"]}
+        return PeerTrial(value=None, not_run=str(error), slow=isinstance(error, Slow), **described)
+    return PeerTrial(value=min(row.iteration for row in rows), peak_bytes=rows[-1].peak_MiB * 2**20, **described)
 
 
-def timed(jobs: dict[str, Job], pythons: dict[str, str], arguments: argparse.Namespace) -> dict[str, Any]:
+def timed(jobs: dict[str, Job], plan: Plan) -> list[Record]:
     """Repeats of all programs in turn, so that a slow spell of the machine meets all of them; then tau of each."""
     running: dict[str, Running] = {}
+    ready: dict[str, Ready] = {}
     try:
-        ready = {}
         for name, job in jobs.items():
-            running[name] = Running(name, job, pythons[name], arguments.timeout)
+            running[name] = Running(job, name, interpreter(name, plan.peers_python), plan.timeout)
             ready[name] = running[name].ready()
-            running[name].ask("repeat")
-        repeats: dict[str, list[dict[str, Any]]] = {name: [] for name in jobs}
-        with Bar("repeats", arguments.repeats, quiet=arguments.quiet) as bar:
-            for number in range(1, arguments.repeats + 1):
+            running[name].ask("repeat", Repeat)
+        repeats: dict[str, list[Repeat]] = {name: [] for name in jobs}
+        with Bar("repeats", plan.repeats, quiet=plan.quiet) as bar:
+            for number in range(1, plan.repeats + 1):
                 for name, program in running.items():
-                    repeats[name].append(program.ask("repeat"))
+                    repeats[name].append(program.ask("repeat", Repeat))
                 bar.update(number)
-        taus = {}
-        for name, program in running.items():
-            series = program.ask(f"series {arguments.tau_sweeps}")["series"]
-            taus[name] = integrated_autocorrelation_time(series)
+        series = {name: each.ask(f"series {plan.tau_sweeps}", Series).series for name, each in running.items()}
     except Failed as error:
-        sys.exit(f"error: {error}")
+        raise UserError(str(error)) from error
     finally:
         for program in running.values():
-            program.__exit__(None, None, None)
-    return {
-        name: ready[name]
-        | {
-            "tau": taus[name],
-            "configuration": jobs[name].configuration,
-            "repeats": repeats[name],
-            "medians": summary.medians(repeats[name], jobs[name].samples, taus[name]),
-            "peak_MiB": max(row["peak_MiB"] for row in repeats[name]),
-        }
-        for name in jobs
-    }
+            program.close()
+    found: list[Record] = []
+    for name, job in jobs.items():
+        found.append(
+            PeerProgram(
+                value=ready[name].amplitude_difference,
+                tau=integrated_autocorrelation_time(series[name]),
+                program=name,
+                configuration=job.configuration,
+                peak_bytes=max(row.peak_MiB for row in repeats[name]) * 2**20,
+                versions=ready[name].versions,
+                energies=tuple(row.energy_per_site for row in repeats[name]),
+                **plan.size,
+            )
+        )
+        found += (time_of(name, phase, repeats[name], plan) for phase in PHASES)
+    return found
 
 
-def parse() -> argparse.Namespace:
+def time_of(program: str, phase: str, repeats: list[Repeat], plan: Plan) -> WorkTime:
+    """One phase of one program, repeat by repeat."""
+    each = tuple(float(getattr(row, phase)) for row in repeats)
+    return WorkTime(
+        work=phase, program=program, network=plan.model, L=plan.L, batch=plan.samples, threads=plan.threads,
+        value=median(each), low=min(each), high=max(each), repeats=len(each), each=each,
+    )  # fmt: skip
+
+
+def plan() -> Plan:
     """The command line."""
     parser = argparse.ArgumentParser(
         description="Time qmcbench, NetKet and quantax with the same network, lattice, samples and threads in one "
-        "run; every peer in several configurations, the best of which counts. Writes peers.json, which the report of "
-        "`qmcbench bench` takes in.",
+        "run; every peer in several configurations, the best of which counts. Writes records/peers.jsonl, of which "
+        "`qmcbench report` makes a chapter.",
         epilog="The peers need an environment of their own: `python3.11 -m venv peers; peers/bin/pip install "
         '"netket==3.23.*" "quantax==0.4.*"`. Example: `python benchmarks/peers/run.py '
         "--peers-python peers/bin/python --out reports/peers`; to see that it works, add "
         "`--L 4 --model small --samples 64`.",
     )
     parser.add_argument("--peers-python", required=True, help="interpreter of the peers' environment")
-    parser.add_argument("--out", type=Path, required=True, help="folder for peers.json")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the records")
     parser.add_argument("--L", type=int, default=10)
     parser.add_argument("--J2", type=float, default=0.5)
     parser.add_argument("--model", default="medium", help="small, medium or large")
@@ -283,43 +252,45 @@ def parse() -> argparse.Namespace:
         "--tau-sweeps", type=int, default=30, help="sweeps that the autocorrelation time is taken from"
     )
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds that one answer may take")
-    parser.add_argument("--only", action="append", choices=["netket", "quantax"], help="this peer; may be repeated")
+    parser.add_argument("--only", action="append", choices=PEERS, help="this peer; may be repeated")
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress on standard error")
-    return parser.parse_args()
+    return Plan(**vars(parser.parse_args()))
 
 
 def main() -> None:
-    """Run the comparison and write its files."""
-    arguments = parse()
+    """Run the comparison and keep its records."""
+    asked, began = plan(), time.monotonic()
     cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < arguments.threads:
-        sys.exit(f"error: {arguments.threads} threads need as many cores, but {len(cores)} are here; use --threads.")
+    if len(cores) < asked.threads:
+        raise UserError(f"{asked.threads} threads need as many cores, but {len(cores)} are here; use --threads.")
     # XLA takes every core it may use, whatever OMP_NUM_THREADS says; the programs inherit this.
-    os.sched_setaffinity(0, cores[: arguments.threads])
-    programs = [summary.OURS, *(arguments.only or ["netket", "quantax"])]
-    pythons = {name: sys.executable if name == summary.OURS else arguments.peers_python for name in programs}
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    os.sched_setaffinity(0, cores[: asked.threads])
+    asked.out.mkdir(parents=True, exist_ok=True)
+    command = shlex.join(["python", "benchmarks/peers/run.py", *_arguments(sys.argv[1:])])
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "network.npz"
-        ours.export(arguments.model, arguments.L, 64, data)
+        ours.export(asked.model, asked.L, 64, data)
         job = Job(
-            L=arguments.L,
-            J2=arguments.J2,
-            model=arguments.model,
-            samples=arguments.samples,
-            threads=arguments.threads,
+            L=asked.L,
+            J2=asked.J2,
+            model=asked.model,
+            samples=asked.samples,
+            threads=asked.threads,
             data=str(data),
             learning_rate=0.02,
             shift=1e-3,
             configuration={},
         )
-        results = compare(dict.fromkeys(programs, job), pythons, arguments)
-    command = shlex.join(["python", "benchmarks/peers/run.py", *_arguments(sys.argv[1:])])
-    results = {"job": public(job), **results, "provenance": provenance.collect(command)}
-    write_atomically(arguments.out / "peers.json", (dumps(results, indent=1) + "\n").encode())
-    title = f"{job.model}, {job.L}x{job.L}, {job.samples} samples, {job.threads} threads"
+        records = tuple(compare(job, asked, command))
+    run = Run(
+        job=NAME,
+        provenance=provenance.collect(command),
+        records=records,
+        quick=asked.quick,
+        seconds=time.monotonic() - began,
+    )
     # The programs' module takes standard output for their answers.
-    print(title, summary.table(results), sep="\n", end="\n\n", file=ANSWERS)
+    print(f"records: {jsonl.save(asked.out, 'peers', run)}", file=ANSWERS)
 
 
 def _arguments(given: list[str]) -> list[str]:
@@ -333,5 +304,7 @@ def _arguments(given: list[str]) -> list[str]:
 if __name__ == "__main__":
     try:
         main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted; the configurations tried so far are kept")

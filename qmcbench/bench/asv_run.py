@@ -5,23 +5,72 @@ from __future__ import annotations
 import json
 import math
 import os
-import site
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from qmcbench.bench.suite import VARIABLE
 from qmcbench.errors import UserError
 from qmcbench.files import make_folder
+from qmcbench.store.bench import AsvBenchmark
+from qmcbench.structure import parse_json, read_text, structure
+
+T = TypeVar("T")
 
 CONFIG = Path("benchmarks", "asv.conf.json")
 MACHINE = "this"
 """The machine's name in asv's files, which would otherwise be the host's."""
 VERSION = 2
 """Of asv's result files."""
+LAUNCH = """
+import sys
+from asv.machine import MachineCollection
+path = sys.argv.pop(1)
+MachineCollection.get_machine_file_path = staticmethod(lambda: path)
+from asv.main import main
+main()
+"""
+"""asv with its list of machines in a file of ours: it would be in the home folder, which is the user's."""
+SKIPPED = "it does not fit this machine's memory or cores"
+UNITS = {"seconds": "s", "bytes": "B"}
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is used of a file of results."""
+
+    version: int
+    result_columns: tuple[str, ...]
+    results: Mapping[str, tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is used of a benchmark's description."""
+
+    param_names: tuple[str, ...]
+    unit: str
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is used of a benchmark's results: of each choice of parameters, the median and its quartiles."""
+
+    params: tuple[tuple[str, ...], ...]
+    result: tuple[float | None, ...] | None
+    stats_q_25: tuple[float | None, ...] | None = None
+    stats_q_75: tuple[float | None, ...] | None = None
+
+    def __post_init__(self) -> None:
+        choices = math.prod(map(len, self.params))
+        for each in (self.result, self.stats_q_25, self.stats_q_75):
+            if each and len(each) != choices:
+                raise ValueError(f"{len(each)} values for {choices} choices of parameters")
 
 
 def run(checkout: Path, folder: Path, *, quick: bool = False, only: str | None = None, quiet: bool = False) -> None:
@@ -49,21 +98,13 @@ def run(checkout: Path, folder: Path, *, quick: bool = False, only: str | None =
     config = checkout / CONFIG
     folder = folder.resolve()
     make_folder(folder)
-    settings = json.loads(config.read_text(encoding="utf-8"))
+    settings = parse_json(read_text(config, "configuration"), str(config))
     settings |= {name: str((config.parent / settings[name]).resolve()) for name in ("repo", "benchmark_dir")}
     settings |= {f"{name}_dir": str(folder / name) for name in ("env", "results", "html")}
     own = folder / CONFIG.name
     own.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-    # asv keeps a list of machines in the home folder.
-    environment = os.environ | {
-        "HOME": str(folder),
-        "PYTHONUSERBASE": site.getuserbase(),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        VARIABLE: "quick" if quick else "full",
-    }
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=checkout, env=environment, capture_output=True, text=True, check=False
-    )
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", VARIABLE: "quick" if quick else "full"}
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=False)
     if commit.returncode:
         raise UserError(f"git does not know the commit of {checkout}: {commit.stderr.strip()}")
     machine = ["machine", "--yes", "--machine", MACHINE]
@@ -71,7 +112,7 @@ def run(checkout: Path, folder: Path, *, quick: bool = False, only: str | None =
     suite += ["--show-stderr", *["--quick"] * quick, *(["--bench", only] if only else [])]
     for arguments, fine in ((machine, (0,)), (suite, (0, 2))):  # 2: a benchmark failed, which the results show
         done = subprocess.run(
-            [sys.executable, "-m", "asv", *arguments, "--config", str(own)],
+            [sys.executable, "-c", LAUNCH, str(folder / "machines.json"), *arguments, "--config", str(own)],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -103,51 +144,60 @@ def check(checkout: Path) -> None:
         )
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
+def read(folder: Path) -> tuple[AsvBenchmark, ...]:
     """The newest results that :func:`run` left in ``folder``, one for each benchmark and choice of parameters.
-
-    Returns
-    -------
-    list of dict
-        ``benchmark``, ``parameters`` (names and values), ``unit`` ("seconds" or "bytes"), ``median`` and its
-        quartiles ``q25`` and ``q75`` (absent for a single value); or, without them, ``not_run``: "skipped" (it does
-        not fit this machine) or "failed".
 
     Raises
     ------
     UserError
-        If there are none, or they are of another version of asv.
+        If there are none, they are of another version of asv, or damaged.
     """
     results = folder / "results"
     files = [path for path in (results / MACHINE).glob("*.json") if path.name != "machine.json"]
     if not files:
         raise UserError(f"asv left no results in {folder}.")
-    found = json.loads(max(files, key=lambda path: path.stat().st_mtime).read_text(encoding="utf-8"))
-    if found["version"] != VERSION:
-        raise UserError(f"asv's results are of version {found['version']}, not {VERSION}; install asv 0.6.")
-    benchmarks = json.loads((results / "benchmarks.json").read_text(encoding="utf-8"))
-    return [
+    newest = max(files, key=lambda path: path.stat().st_mtime)
+    found = _part(_object(newest), Results, str(newest))
+    if found.version != VERSION:
+        raise UserError(f"asv's results are of version {found.version}, not {VERSION}; install asv 0.6.")
+    benchmarks = _object(results / "benchmarks.json")
+    return tuple(
         row
-        for name, values in sorted(found["results"].items())
+        for name, values in sorted(found.results.items())
         if name in benchmarks
-        for row in _rows(name, dict(zip(found["result_columns"], values, strict=False)), benchmarks[name])
-    ]
+        for row in _rows(
+            name,
+            _part(dict(zip(found.result_columns, values, strict=False)), Columns, f"{newest}, {name}"),
+            _part(benchmarks[name], Described, f"{results / 'benchmarks.json'}, {name}"),
+        )
+    )
 
 
-def _rows(name: str, columns: dict[str, Any], benchmark: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = []
+def _object(path: Path) -> dict[str, Any]:
+    content = parse_json(read_text(path, "results of asv"), str(path))
+    return content if isinstance(content, dict) else {}
+
+
+def _part(content: Any, cls: type[T], source: str) -> T:
+    """The keys that ``cls`` has; asv's files have more."""
+    names = {field.name for field in fields(cls)}  # type: ignore[arg-type]  # only dataclasses
+    own = {name: value for name, value in content.items() if name in names} if isinstance(content, dict) else content
+    return structure(own, cls, source, "run the suite again")
+
+
+def _rows(name: str, columns: Columns, benchmark: Described) -> Iterator[AsvBenchmark]:
+    unit = UNITS.get(benchmark.unit, benchmark.unit)
     # Values are written as Python writes them: 'large', 16.
-    for number, values in enumerate(product(*columns["params"])):
-        parameters = dict(zip(benchmark["param_names"], (value.strip("'") for value in values), strict=True))
-        row: dict[str, Any] = {"benchmark": name, "parameters": parameters, "unit": benchmark["unit"]}
-        median = columns["result"][number] if columns["result"] else None
+    for number, values in enumerate(product(*columns.params)):
+        parameters = dict(zip(benchmark.param_names, (value.strip("'") for value in values), strict=False))
+        median, low, high = (
+            each[number] if each else None for each in (columns.result, columns.stats_q_25, columns.stats_q_75)
+        )
         if median is None or math.isnan(median):
-            row["not_run"] = "failed" if median is None else "skipped"
+            failed = median is None
+            yield AsvBenchmark(
+                value=None, unit=unit, benchmark=name, parameters=parameters, failed=failed,
+                not_run="failed" if failed else SKIPPED,
+            )  # fmt: skip
         else:
-            row["median"] = median
-            for ours, theirs in (("q25", "stats_q_25"), ("q75", "stats_q_75")):
-                quartiles = columns.get(theirs)
-                if quartiles and quartiles[number] is not None:
-                    row[ours] = quartiles[number]
-        rows.append(row)
-    return rows
+            yield AsvBenchmark(value=median, unit=unit, benchmark=name, parameters=parameters, low=low, high=high)

@@ -1,17 +1,13 @@
-"""The paper's baseline, one scalar core, and how much faster the package is (paper Fig. 8).
+"""The paper's baseline: the network on one scalar core.
 
 Like the version for the management core of the paper's processor, the baseline does the plain network operation by
 operation, one configuration at a time. Its loops are compiled, without leave to reorder sums, so those of the
-convolutions are scalar. A vector unit and a tuned library make one core faster before there is a second: PyTorch's
-operations on one core are timed beside, to tell the two apart.
+convolutions are scalar.
 """
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,118 +17,23 @@ from torch import Tensor
 
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench import operations
-from qmcbench.bench.operations import FORWARD, Step, calls, grid, run, threads
-from qmcbench.bench.timing import clock, random_spins
-from qmcbench.provenance import available_cores
+from qmcbench.bench.operations import grid, run
 
 Array = NDArray[Any]
 
-BATCHES = (8, 16, 32, 48, 64, 96, 128, 192, 256)
-SYSTEMS = (("medium", 6), ("medium", 10), ("medium", 16), ("large", 6), ("large", 10), ("large", 16), ("large", 24))
-"""Those of the paper's Fig. 8, whose "small" model has 16249 parameters and is our medium one."""
 TOLERANCE = 1e-5
 """Largest difference of log|psi| per site between baseline and package, float32, for a time to count."""
-
-
-class Row(NamedTuple):
-    """One operation (all its calls in a forward pass), or the whole pass, for one batch: medians in seconds."""
-
-    network: str
-    L: int
-    batch: int
-    operation: str
-    scalar_s: float
-    """The baseline: ``batch`` times its time for one configuration, since it does them one by one."""
-    one_core_s: float
-    """PyTorch's operation, or the package's forward pass, on one core."""
-    all_cores_s: float
-    cores: int
-
-    @property
-    def speedup(self) -> float:
-        """Of all cores over the baseline: what the paper's Fig. 8 plots."""
-        return self.scalar_s / self.all_cores_s
-
-
-@torch.no_grad()
-def speedups(
-    systems: Sequence[tuple[str, int]] = SYSTEMS,
-    batches: Sequence[int] = BATCHES,
-    *,
-    configurations: int = 4,
-    repeats: int = 5,
-    done: Callable[[int], None] = lambda rows: None,
-) -> list[Row]:
-    """Time every operation and the whole forward pass, float32.
-
-    Parameters
-    ----------
-    systems
-        Networks and L.
-    configurations
-        How many the baseline is timed with.
-    repeats
-        Of each timing, after two uncounted calls.
-    done
-        Called with the number of rows so far.
-
-    Raises
-    ------
-    ArithmeticError
-        If baseline and package do not agree: a time of a wrong result means nothing.
-    """
-    rows: list[Row] = []
-    for model, L in systems:
-        network = CNN(model)
-        scalar = _scalar_seconds(network, random_spins(L, configurations), repeats)
-        for batch in batches:
-            for operation, work in _works(network, random_spins(L, batch)):
-                with threads(1):
-                    one = statistics.median(clock(work, repeats))
-                with threads(available_cores()):
-                    every = statistics.median(clock(work, repeats))
-                rows.append(Row(model, L, batch, operation, batch * scalar[operation], one, every, available_cores()))
-                done(len(rows))
-    return rows
-
-
-def _scalar_seconds(network: CNN, spins: Tensor, repeats: int) -> dict[str, float]:
-    """Seconds of each operation and of the whole pass for one configuration, the average of several."""
-    difference = (forward(network, spins)[0] - network(spins)[0]).abs().max().item()
-    if not difference <= TOLERANCE * spins[0].numel():
-        raise ArithmeticError(f"log|psi| of the baseline and the package differ by {difference:.1e}")
-    plain, inputs = operations.steps(network, Loops()), _configurations(network, spins)
-    works: dict[str, list[Callable[[], object]]] = {
-        operation: [calls(plain, each, operation) for each in inputs] for operation in operations.OPERATIONS
-    }
-    works[FORWARD] = [partial(run, plain, each) for each in inputs]
-    return {
-        operation: statistics.median(clock(partial(_call_all, each), repeats)) / len(spins)
-        for operation, each in works.items()
-    }
-
-
-def _call_all(works: Sequence[Callable[[], object]]) -> None:
-    for work in works:
-        work()
-
-
-def _works(network: CNN, spins: Tensor) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Each operation and the whole pass as the package, or else PyTorch, does it."""
-    plain: list[Step[Tensor]] = operations.steps(network, operations.Torch())
-    for operation in operations.OPERATIONS:
-        yield operation, calls(plain, grid(network, spins), operation)
-    yield FORWARD, lambda: network(spins)
 
 
 def forward(network: CNN, spins: Tensor) -> tuple[Tensor, Tensor]:
     """(log|psi|, sign) of ``spins`` (batch, L, L) by the baseline, each of shape (batch,), float64."""
     plain = operations.steps(network, Loops())
-    found = np.array([run(plain, one) for one in _configurations(network, spins)])
+    found = np.array([run(plain, one) for one in configurations(network, spins)])
     return torch.from_numpy(found[:, 0].copy()), torch.from_numpy(found[:, 1].copy())
 
 
-def _configurations(network: CNN, spins: Tensor) -> list[Array]:
+def configurations(network: CNN, spins: Tensor) -> list[Array]:
+    """The first grid of each configuration."""
     return list(grid(network, spins).numpy())
 
 

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from itertools import count
 from statistics import median
 from typing import Any, NamedTuple
 
 import torch
 
 from qmcbench.ansatz.cnn import CNN
+from qmcbench.bench.names import FORWARD, ITERATION
 from qmcbench.bench.suite import J2
 from qmcbench.bench.timing import clock, fused_multiply_adds, random_spins
 from qmcbench.bench.worker_weak import Weak
 from qmcbench.config import Sampling, Wavefunction
 from qmcbench.errors import UserError
 from qmcbench.hamiltonian import J1J2
+from qmcbench.store.bench import Memory, Rate, SamplingRate, WorkTime
+from qmcbench.store.records import Record
 from qmcbench.vmc import Evaluator, Trainer, build_ansatz
 
 REPEATS = 5
@@ -68,7 +73,9 @@ def check(device: str) -> None:
         )
 
 
-def measure(device: str, *, quick: bool = False, done: Callable[[int], None] = lambda count: None) -> dict[str, Any]:
+def measure(
+    device: str, *, quick: bool = False, done: Callable[[int], None] = lambda count: None
+) -> tuple[Record, ...]:
     """Time everything on ``device``, float32.
 
     Parameters
@@ -82,11 +89,11 @@ def measure(device: str, *, quick: bool = False, done: Callable[[int], None] = l
 
     Returns
     -------
-    dict
-        ``device`` and its ``name``; ``sgemm_GFs``, of a large matrix product; ``rows``: of each system seconds of a
-        forward pass (no symmetry), its GF/s (fused multiply-adds count as two) and ``fraction_of_sgemm``; samples a
-        second with C4 (L * L proposals and a local energy each); seconds of an iteration without symmetry, of as many
-        samples as chains; ``peak_bytes`` on a GPU. Medians of REPEATS.
+    tuple of Record
+        The rate of a large matrix product; of each system the time of a forward pass (no symmetry; fused
+        multiply-adds count as two operations), samples a second with C4 (L * L proposals and a local energy each),
+        the time of an iteration without symmetry, of as many samples as chains, and on a GPU the most memory. Medians
+        of REPEATS.
 
     Raises
     ------
@@ -94,33 +101,39 @@ def measure(device: str, *, quick: bool = False, done: Callable[[int], None] = l
         If there is no such device.
     """
     check(device)
-    sizes = QUICK if quick else FULL
+    sizes, steps = QUICK if quick else FULL, count(1)
+    on = "cpu" if device == "cpu" else torch.cuda.get_device_name(device)
     a, b = (torch.randn(sizes.gemm, sizes.gemm, device=device) for _ in range(2))
     sgemm = 2 * sizes.gemm**3 / min(_seconds(device, lambda: torch.mm(a, b))) / 1e9
-    rows: list[dict[str, Any]] = []
-    for number, size in enumerate(sizes.systems):
+    found: list[Record] = [Rate(value=sgemm, operation="sgemm", size=sizes.gemm, device=on)]
+    for size in sizes.systems:
         if device != "cpu":
             torch.cuda.reset_peak_memory_stats(device)
-        forward = median(_forward(device, size))
-        done(3 * number + 1)
-        sampling = median(_sampling(device, size))
-        done(3 * number + 2)
-        iteration = median(_iteration(device, size))
-        done(3 * number + 3)
-        rate = 2 * fused_multiply_adds(CNN(size.network), size.L) * size.batch / forward / 1e9
-        rows.append(
-            size._asdict()
-            | {
-                "forward_s": forward,
-                "GFs": rate,
-                "fraction_of_sgemm": rate / sgemm,
-                "samples_per_second": size.chains / sampling,
-                "iteration_s": iteration,
-                "peak_bytes": None if device == "cpu" else torch.cuda.max_memory_allocated(device),
-            }
-        )
-    name = "cpu" if device == "cpu" else torch.cuda.get_device_name(device)
-    return {"device": device, "name": name, "repeats": REPEATS, "sgemm_GFs": sgemm, "rows": rows}
+        row = partial(WorkTime, network=size.network, L=size.L, device=on)
+        operations = 2 * fused_multiply_adds(CNN(size.network), size.L) * size.batch
+        found.append(row(work=FORWARD, batch=size.batch, operations=operations, **_times(_forward(device, size))))
+        done(next(steps))
+        found.append(_sampling_rate(device, on, size))
+        done(next(steps))
+        found.append(row(work=ITERATION, batch=size.chains, **_times(_iteration(device, size))))
+        done(next(steps))
+        if device != "cpu":
+            most = torch.cuda.max_memory_allocated(device)
+            found.append(Memory(value=most, work="all", network=size.network, L=size.L, batch=size.batch, device=on))
+    return tuple(found)
+
+
+def _times(seconds: list[float]) -> dict[str, Any]:
+    return {"value": median(seconds), "low": min(seconds), "high": max(seconds), "repeats": len(seconds)}
+
+
+def _sampling_rate(device: str, on: str, size: Size) -> SamplingRate:
+    seconds = _sampling(device, size)
+    return SamplingRate(
+        value=size.chains / median(seconds), low=size.chains / max(seconds), high=size.chains / min(seconds),
+        repeats=len(seconds), network=size.network, L=size.L, chains=size.chains, proposals=size.L**2,
+        symmetry="C4", weights="random", device=on,
+    )  # fmt: skip
 
 
 def _forward(device: str, size: Size) -> list[float]:

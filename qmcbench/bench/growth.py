@@ -14,9 +14,9 @@ import gc
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import psutil
 from scipy.stats import linregress
@@ -25,6 +25,7 @@ from qmcbench import provenance
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.fast.layerwise import chunk_size, kept_numbers
 from qmcbench.bench import kernels, suite, timing, worker_strong
+from qmcbench.bench.answers import structured
 from qmcbench.bench.limits import derivative_products
 from qmcbench.config import Scalapack
 from qmcbench.ranks import launch
@@ -32,6 +33,9 @@ from qmcbench.ranks.comm import Communicator, Serial
 from qmcbench.reference import model_names, model_spec
 from qmcbench.sr import make_solver
 from qmcbench.sr.solvers import COLUMNS, STRIP
+from qmcbench.store.bench import Growth
+from qmcbench.store.bench import Point as Stored
+from qmcbench.structure import Scalar
 
 LEAST = 3
 """Points that a line is fitted to, and timed calls of a point, at the least."""
@@ -175,10 +179,10 @@ class Curve:
 
     what: str
     """A key of COUNTS."""
-    variable: str
-    """"L", "parameters", "samples" or "chains" (with one sample each)."""
+    variable: Literal["L", "parameters", "samples", "chains"]
+    """Chains have one sample each."""
     values: tuple[int, ...]
-    fixed: Mapping[str, Any]
+    fixed: Mapping[str, Scalar]
     """What else says how large the workload is: "network", "L", and the other variables."""
     why: str
     """Where the expected exponents come from."""
@@ -247,7 +251,17 @@ def total(quick: bool) -> int:
     return sum(len(curve.values) for curve in _chosen(quick))
 
 
-def measure(*, quick: bool = False, done: Callable[[int], None] = lambda n: None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Answer:
+    """What a process that measured one point found."""
+
+    seconds: tuple[float, ...]
+    """Of each call but the first, which does not count."""
+    bytes: int
+    """0 if too few to be seen."""
+
+
+def measure(*, quick: bool = False, done: Callable[[int], None] = lambda count: None) -> tuple[Growth, ...]:
     """Measure every curve on all cores: about a quarter of an hour on two, or a minute if ``quick``.
 
     Parameters
@@ -259,8 +273,8 @@ def measure(*, quick: bool = False, done: Callable[[int], None] = lambda n: None
 
     Returns
     -------
-    dict
-        ``threads``, and ``curves``: of each, "seconds" and, where enough points are above NOISE, "bytes".
+    tuple of Growth
+        Of each curve, "seconds" and, where enough points are above NOISE, "bytes".
 
     Raises
     ------
@@ -269,20 +283,21 @@ def measure(*, quick: bool = False, done: Callable[[int], None] = lambda n: None
     """
     threads, curves, behind = provenance.available_cores(), [], 0
     for curve in _chosen(quick):
-        seconds, rises = {}, {}
+        seconds: dict[int, Sequence[float]] = {}
+        rises: dict[int, Sequence[float]] = {}
         for x in curve.values:
             job = {"kind": "growth", "what": curve.what, "size": curve.size(x)}
-            answer = launch.run(None, job, TIMEOUT, threads=threads)
-            seconds[x] = answer["seconds"]
-            if answer["bytes"] >= NOISE:
-                rises[x] = [answer["bytes"]]
+            answer = structured(launch.run(None, job, TIMEOUT, threads=threads), Answer)
+            seconds[x] = answer.seconds
+            if answer.bytes >= NOISE:
+                rises[x] = [answer.bytes]
             behind += 1
             done(behind)
         count = COUNTS[curve.what]
-        curves.append(_described(curve, "seconds", seconds, count.work))
+        curves.append(_growth(curve, "seconds", seconds, count.work))
         if count.bytes is not None and len(rises) >= LEAST:
-            curves.append(_described(curve, "bytes", rises, count.bytes))
-    return {"threads": threads, "curves": curves}
+            curves.append(_growth(curve, "bytes", rises, count.bytes))
+    return tuple(curves)
 
 
 def point(comm: Communicator, what: str, size: Mapping[str, Any]) -> dict[str, Any]:
@@ -296,7 +311,7 @@ def point(comm: Communicator, what: str, size: Mapping[str, Any]) -> dict[str, A
     Returns
     -------
     dict
-        ``seconds`` of each call but the first, which does not count; ``bytes``, 0 if too few to be seen.
+        The fields of :class:`Answer`.
     """
     build(what, _tiny(size))
     gc.collect()
@@ -306,7 +321,7 @@ def point(comm: Communicator, what: str, size: Mapping[str, Any]) -> dict[str, A
     while len(seconds) < LEAST or (len(seconds) < timing.REPEATS and sum(seconds) < ENOUGH):
         seconds.append(kernels.timed(comm, work)[0])
     peak = kernels.peak_memory(comm)[0]
-    return {"seconds": seconds, "bytes": peak - held if peak > before else 0}
+    return asdict(Answer(tuple(seconds), peak - held if peak > before else 0))
 
 
 def build(what: str, size: Mapping[str, Any]) -> suite.Work:
@@ -329,27 +344,30 @@ def _tiny(size: Mapping[str, Any]) -> dict[str, Any]:
     return {name: least.get(name, value) for name, value in size.items()}
 
 
-def _described(
-    curve: Curve, quantity: str, values: Mapping[int, Sequence[float]], count: Callable[..., float]
-) -> dict[str, Any]:
-    medians = {x: statistics.median(each) for x, each in values.items()}
-    line = fit(medians)
-    return {
-        "quantity": quantity,
-        "what": curve.what,
-        "variable": curve.variable,
-        "fixed": dict(curve.fixed),
+def _growth(
+    curve: Curve,
+    quantity: Literal["seconds", "bytes"],
+    values: Mapping[int, Sequence[float]],
+    count: Callable[..., float],
+) -> Growth:
+    line = fit({x: statistics.median(each) for x, each in values.items()})
+    return Growth(
+        value=line.exponent,
+        sigma=line.error,
+        work=curve.what,
+        quantity=quantity,
+        variable=curve.variable,
+        fixed=dict(curve.fixed),
         # Rounded: a line through powers is off by the last digits.
-        "expected": round(fit({x: count(**curve.size(x)) for x in values}).exponent, 6),
-        "why": curve.why,
-        "points": [
-            {"x": x, "median": medians[x], "min": min(each), "max": max(each), "repeats": len(each)}
+        expected=round(fit({x: count(**curve.size(x)) for x in values}).exponent, 6),
+        why=curve.why,
+        fitted_from=line.start,
+        points=tuple(
+            Stored(x=x, median=statistics.median(each), low=min(each), high=max(each), repeats=len(each))
             for x, each in values.items()
-        ],
-        "exponent": line.exponent,
-        "exponent_error": line.error,
-        "fitted_from": line.start,
-    }
+        ),
+        threads=provenance.available_cores(),
+    )
 
 
 def _chosen(quick: bool) -> tuple[Curve, ...]:

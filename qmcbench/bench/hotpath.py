@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +17,9 @@ from qmcbench.ansatz.base import log_product
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.fast import fused
 from qmcbench.bench import baseline, operations, worker_derivatives
-from qmcbench.bench.hotpath_steps import Row, derivatives_step, gram_steps, in_turn, step_row, summary
+from qmcbench.bench.answers import structured
+from qmcbench.bench.hotpath_steps import Change, derivatives_step, gram_steps, in_turn, ratio
+from qmcbench.bench.names import DERIVATIVES, FORWARD, FOURIER, FUSED, PLAIN, SCALAR, SOLVE
 from qmcbench.bench.suite import J2
 from qmcbench.bench.timing import (
     REPEATS,
@@ -29,11 +33,21 @@ from qmcbench.config import Sampling, Wavefunction
 from qmcbench.hamiltonian import J1J2
 from qmcbench.provenance import available_cores
 from qmcbench.ranks import launch
+from qmcbench.store.bench import Memory, Rate, SamplingRate, Step, WorkTime
+from qmcbench.store.records import Record
 from qmcbench.training import load_ansatz
 from qmcbench.vmc import Evaluator, build_ansatz
 
 TIMEOUT = 600.0
 """Seconds that the process with the derivatives and the solve may take."""
+SAVED = "from the multiply-adds saved"
+POOLED = Change("fused pooled grid", PLAIN, FUSED, SAVED)
+COMPILED = Change(
+    "Fourier space, compiled",
+    FUSED,
+    FOURIER,
+    f"{SAVED}, without the transforms; the fused form is PyTorch's convolution",
+)
 
 
 class Forward(NamedTuple):
@@ -101,7 +115,7 @@ def total(quick: bool) -> int:
 
 def measure(
     *, quick: bool = False, checkpoint: Path | None = None, done: Callable[[int], None] = lambda count: None
-) -> dict[str, Any]:
+) -> tuple[Record, ...]:
     """Time the forms of the forward pass, the other steps, sampling, and the derivatives with their solve.
 
     Parameters
@@ -115,10 +129,10 @@ def measure(
 
     Returns
     -------
-    dict
-        ``threads``, ``sgemm_GFs``; ``forward``: every form of every forward pass, its seconds, and GF/s that count
-        the fused multiply-adds whatever the form does; ``steps``: before, after, and times as fast, predicted (None
-        if nobody did) and measured; ``samples_per_second``; ``derivatives``. Seconds are medians.
+    tuple of Record
+        The rate of sgemm; the time of every form of every forward pass, whose operations are the fused multiply-adds
+        whatever the form does; what each step brought; the sampling rate; times of the derivatives and the solve, and
+        the most memory of the process that does them.
 
     Raises
     ------
@@ -127,75 +141,66 @@ def measure(
     UserError
         If the checkpoint cannot be read, or the process with the derivatives fails.
     """
-    sizes = QUICK if quick else FULL
-    forward: list[Row] = []
-    steps: list[Row] = []
-    count = 0
-
-    def finished() -> None:
-        nonlocal count
-        count += 1
-        done(count)
-
-    with operations.threads(available_cores()):
-        sgemm = gemm_rate(size=sizes.gemm)
+    sizes, cores, steps = QUICK if quick else FULL, available_cores(), count(1)
+    with operations.threads(cores):
+        found: list[Record] = [
+            Rate(value=gemm_rate(size=sizes.gemm), operation="sgemm", size=sizes.gemm, threads=cores)
+        ]
         for work in sizes.forward:
-            rows, found = _forward(work, sizes.repeats, sgemm)
-            forward += rows
-            steps += found
-            finished()
-        steps.append(derivatives_step(*sizes.derivatives, sizes.repeats))
-        finished()
-        steps += gram_steps(*sizes.gram, sizes.repeats)
-        finished()
-        sampling = _samples_per_second(sizes, checkpoint)
-        finished()
-    network, L, samples = sizes.step
+            found += _forward(work, sizes.repeats)
+            done(next(steps))
+        found.append(derivatives_step(*sizes.derivatives, sizes.repeats))
+        done(next(steps))
+        found += gram_steps(*sizes.gram, sizes.repeats)
+        done(next(steps))
+        found.append(_sampling_rate(sizes, checkpoint))
+        done(next(steps))
+    found += _derivatives(*sizes.step)
+    done(next(steps))
+    return tuple(found)
+
+
+def _derivatives(network: str, L: int, samples: int) -> list[Record]:
+    """Two times and the memory, of a process of its own."""
+    cores = available_cores()
     job = {"kind": "derivatives", "network": network, "L": L, "samples": samples}
-    own = launch.run(None, job, TIMEOUT, threads=available_cores())
-    finished()
-    return {
-        "threads": available_cores(),
-        "sgemm_GFs": sgemm,
-        "forward": forward,
-        "steps": steps,
-        "samples_per_second": [sampling],
-        "derivatives": {name: own[name] for name in worker_derivatives.ANSWER},
-    }
+    answer = structured(launch.run(None, job, TIMEOUT, threads=cores), worker_derivatives.Answer)
+    row = partial(WorkTime, network=network, L=L, batch=samples, threads=cores, repeats=answer.repeats)
+    return [
+        row(work=DERIVATIVES, value=answer.derivatives_s),
+        row(work=SOLVE, form=worker_derivatives.SOLVER, dtype="float64", value=answer.solve_s),
+        Memory(
+            work="derivatives and step", network=network, L=L, batch=samples, threads=cores,
+            value=answer.peak_bytes, before=answer.before_bytes,
+        ),
+    ]  # fmt: skip
 
 
 @torch.no_grad()
-def _forward(work: Forward, repeats: int, sgemm: float) -> tuple[list[Row], list[Row]]:
-    """A row of each form, and the two steps between them."""
+def _forward(work: Forward, repeats: int) -> list[WorkTime | Step]:
+    """The time of each form, and the two steps between them."""
     network = CNN(work.network).requires_grad_(False)
     forms = _forms(network, random_spins(work.L, work.batch), work.scalar)
     _agree_in_psi(forms, work)
     times = in_turn(forms, repeats)
-    operations_each = 2 * fused_multiply_adds(network, work.L)
-    rows = []
-    for form, seconds in times.items():
-        batch, cores = (1, 1) if form == "scalar" else (work.batch, available_cores())
-        rate = operations_each * batch / median(seconds) / 1e9
-        rows.append(
-            {"network": work.network, "L": work.L, "batch": batch, "form": form, "cores": cores}
-            | summary(seconds)
-            | {"GFs": rate, "fraction_of_sgemm": rate / sgemm}
-        )
     plain, pooled, fourier = (
-        count(network, work.L) for count in (plain_multiply_adds, fused_multiply_adds, fourier_multiply_adds)
+        multiply_adds(network, work.L)
+        for multiply_adds in (plain_multiply_adds, fused_multiply_adds, fourier_multiply_adds)
     )
-    saved = "from the multiply-adds saved"
-    return rows, [
-        step_row("fused pooled grid", str(work), times, "plain", "fused", saved, plain / pooled),
-        step_row(
-            "Fourier space, compiled",
-            str(work),
-            times,
-            "fused",
-            "fourier",
-            f"{saved}, without the transforms; the fused form is PyTorch's convolution",
-            pooled / fourier,
-        ),
+    rows: list[WorkTime | Step] = []
+    for form, seconds in times.items():
+        batch, cores = (1, 1) if form == SCALAR else (work.batch, available_cores())
+        rows.append(
+            WorkTime(
+                work=FORWARD, form=form, network=work.network, L=work.L, batch=batch, threads=cores,
+                value=median(seconds), low=min(seconds), high=max(seconds), repeats=len(seconds),
+                operations=2 * pooled * batch,
+            )
+        )  # fmt: skip
+    return [
+        *rows,
+        ratio(POOLED, str(work), times, plain / pooled),
+        ratio(COMPILED, str(work), times, pooled / fourier),
     ]
 
 
@@ -209,14 +214,14 @@ def _forms(network: CNN, spins: Tensor, scalar: bool) -> dict[str, Callable[[], 
             return torch.stack(log_product(pooled.outputs(spins)))
 
     forms: dict[str, Callable[[], Tensor]] = {
-        "plain": lambda: operations.run(plain, operations.grid(network, spins)),
-        "fused": by_torch,
-        "fourier": lambda: torch.stack(network(spins)),
+        PLAIN: lambda: operations.run(plain, operations.grid(network, spins)),
+        FUSED: by_torch,
+        FOURIER: lambda: torch.stack(network(spins)),
     }
     if scalar:
         loops = operations.steps(network, baseline.Loops())
         one = operations.grid(network, spins[:1]).numpy()[0]
-        forms["scalar"] = lambda: torch.from_numpy(operations.run(loops, one))[:, None]
+        forms[SCALAR] = lambda: torch.from_numpy(operations.run(loops, one))[:, None]
     return forms
 
 
@@ -224,12 +229,12 @@ def _agree_in_psi(forms: Mapping[str, Callable[[], Tensor]], work: Forward) -> N
     """See that log|psi| is the same in every form, of as many configurations as it takes."""
     found = {form: call() for form, call in forms.items()}
     for form, values in found.items():
-        difference = (values[0] - found["fourier"][0, : values.shape[1]]).abs().max().item()
+        difference = (values[0] - found[FOURIER][0, : values.shape[1]]).abs().max().item()
         if values.requires_grad or not difference <= baseline.TOLERANCE * work.L**2:
             raise ArithmeticError(f"{work}: log|psi| of the form {form} differs by {difference:.1e}")
 
 
-def _samples_per_second(sizes: Sizes, checkpoint: Path | None) -> Row:
+def _sampling_rate(sizes: Sizes, checkpoint: Path | None) -> SamplingRate:
     """How fast :class:`qmcbench.vmc.Evaluator` gives energies, L * L proposals and a local energy each."""
     model, L, chains = sizes.sampling
     if checkpoint is None:
@@ -242,17 +247,8 @@ def _samples_per_second(sizes: Sizes, checkpoint: Path | None) -> Row:
     evaluator = Evaluator(psi, J1J2(L, J2), sampling, seed=1)
     evaluator.advance()  # the sweep of the warm-up
     rates = [chains / seconds for seconds in in_turn({"sample": evaluator.advance}, 5)["sample"]]
-    return {
-        "network": settings.network,
-        "L": L,
-        "symmetry": settings.symmetry,
-        "chains": chains,
-        "proposals": L * L,
-        "per_second": median(rates),
-        "min": min(rates),
-        "max": max(rates),
-        "repeats": len(rates),
-        "weights": weights,
-        "acceptance": evaluator.samples().acceptance,
-        "remark": f"one sweep of {L * L} proposals and one local energy a sample",
-    }
+    return SamplingRate(
+        value=median(rates), low=min(rates), high=max(rates), repeats=len(rates),
+        network=settings.network, L=L, symmetry=settings.symmetry, chains=chains, proposals=L * L,
+        weights=weights, acceptance=evaluator.samples().acceptance, seed=1, threads=available_cores(),
+    )  # fmt: skip

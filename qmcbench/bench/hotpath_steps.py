@@ -7,9 +7,9 @@ How many times as fast one is, is the median of its ratios turn by turn. Forms t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from statistics import median
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,15 +21,36 @@ from qmcbench.bench import kernels, operations
 from qmcbench.bench.timing import random_spins
 from qmcbench.ranks.comm import Serial
 from qmcbench.sr.solvers import COLUMNS, add_lower
+from qmcbench.store.bench import Step
 
 Work = Callable[[], object]
 Times = Mapping[str, Sequence[float]]
 """Seconds of each form; those at the same place are of the same turn."""
-Row = dict[str, Any]
 
+
+@dataclass(frozen=True)
+class Change:
+    """One rewriting: from one form to another of the same workload."""
+
+    step: str
+    before: str
+    after: str
+    remark: str
+
+
+LAYER_BY_LAYER = Change(
+    "log-derivatives layer by layer", "torch.func", "by hand", "before: vmap of grad, at most 256 samples at once"
+)
+TRIANGLE = Change(
+    "one triangle of the Gram matrix", "full", "strips", "float64; Cholesky reads no more than a triangle"
+)
+SINGLE = Change(
+    "Gram matrix in float32", "strips", "float32",
+    "the solver sample_space_float32; its gate is the difference of the step",
+)  # fmt: skip
 STATED = {
-    ("one triangle of the Gram matrix", "Gram matrix, 1024 x 16249"): 1.75,
-    ("Gram matrix in float32", "Gram matrix, 1024 x 16249"): 1.9,
+    (TRIANGLE.step, "Gram matrix, 1024 x 16249"): 1.75,
+    (SINGLE.step, "Gram matrix, 1024 x 16249"): 1.9,
 }
 """Predictions written down before the step was: times as fast, by step and workload. Others are counted, or none."""
 PARTING = 1e-10
@@ -67,7 +88,7 @@ class _Plain(nn.Module):
         return log_product(x.flatten(1))
 
 
-def derivatives_step(model: str, L: int, samples: int, repeats: int) -> Row:
+def derivatives_step(model: str, L: int, samples: int, repeats: int) -> Step:
     """Log-derivatives: the module's own, against torch.func on the plain network, as any other module gets it."""
     spins = random_spins(L, samples)
 
@@ -81,17 +102,10 @@ def derivatives_step(model: str, L: int, samples: int, repeats: int) -> Row:
     workload = f"log-derivatives, {model}, {L}x{L}, {samples} samples"
     # In float32 a pooling may take the other of two sites that are nearly equal, and then the gradients do differ.
     _agree(forms(torch.float64), workload)
-    return step_row(
-        "log-derivatives layer by layer",
-        workload,
-        in_turn(forms(torch.float32), repeats),
-        "torch.func",
-        "by hand",
-        f"before: vmap of grad, at most {CHUNK} samples at once",
-    )
+    return ratio(LAYER_BY_LAYER, workload, in_turn(forms(torch.float32), repeats))
 
 
-def gram_steps(samples: int, parameters: int, repeats: int) -> list[Row]:
+def gram_steps(samples: int, parameters: int, repeats: int) -> list[Step]:
     """The Gram matrix of the samples: up to the diagonal in strips, against all of it; and that in float32."""
     rows = torch.from_numpy(kernels.synthetic(range(samples), parameters, seed=0))
 
@@ -110,24 +124,7 @@ def gram_steps(samples: int, parameters: int, repeats: int) -> list[Row]:
     _agree({"full": full, "strips": half}, workload)
     _agree({"float64": half, "float32": single}, workload, PARTING_SINGLE)
     times = in_turn({"full": full, "strips": half, "float32": single}, repeats)
-    return [
-        step_row(
-            "one triangle of the Gram matrix",
-            workload,
-            times,
-            "full",
-            "strips",
-            "float64; Cholesky reads no more than a triangle",
-        ),
-        step_row(
-            "Gram matrix in float32",
-            workload,
-            times,
-            "strips",
-            "float32",
-            "the solver sample_space_float32; its gate is the difference of the step",
-        ),
-    ]
+    return [ratio(TRIANGLE, workload, times), ratio(SINGLE, workload, times)]
 
 
 def _agree(forms: Mapping[str, Callable[[], Tensor]], workload: str, within: float = PARTING) -> None:
@@ -138,20 +135,15 @@ def _agree(forms: Mapping[str, Callable[[], Tensor]], workload: str, within: flo
             raise ArithmeticError(f"{workload}: the forms {', '.join(forms)} differ by {difference:.1e}")
 
 
-def step_row(
-    step: str, workload: str, times: Times, before: str, after: str, remark: str, counted: float | None = None
-) -> Row:
-    """One line of the story; a stated prediction goes before a counted one."""
-    return {
-        "step": step,
-        "workload": workload,
-        "before_s": median(times[before]),
-        "after_s": median(times[after]),
-        "predicted": STATED.get((step, workload), counted),
-        "measured": median(b / a for b, a in zip(times[before], times[after], strict=True)),
-        "remark": remark,
-    }
-
-
-def summary(seconds: Sequence[float]) -> Row:
-    return {"median_s": median(seconds), "min_s": min(seconds), "max_s": max(seconds), "repeats": len(seconds)}
+def ratio(change: Change, workload: str, times: Times, predicted: float | None = None) -> Step:
+    """What a change brought; a stated prediction goes before a counted one."""
+    before, after = times[change.before], times[change.after]
+    return Step(
+        name=change.step,
+        workload=workload,
+        before_s=median(before),
+        after_s=median(after),
+        predicted=STATED.get((change.step, workload), predicted),
+        value=median(b / a for b, a in zip(before, after, strict=True)),
+        remark=change.remark,
+    )

@@ -49,8 +49,8 @@ def synthetic(samples: range, parameters: int, seed: int) -> NDArray[np.float32]
     return rows
 
 
-def dgemm(comm: Communicator, size: int = 2500, repeats: int = 5) -> dict[str, Any]:
-    """The rate of ScaLAPACK's own BLAS at size x size x size on all ranks at once: the best of ``repeats``, GF/s."""
+def dgemm(comm: Communicator, size: int, repeats: int = 5) -> float:
+    """GF/s of each rank with ScaLAPACK's own BLAS at size x size x size on all at once: the best of ``repeats``."""
     from qmcbench.sr.scalapack_library import load
 
     blas = load().handle
@@ -64,7 +64,7 @@ def dgemm(comm: Communicator, size: int = 2500, repeats: int = 5) -> dict[str, A
 
     multiply()
     seconds = [timed(comm, multiply)[0] for _ in range(repeats)]
-    return {"size": size, "GFs_per_rank": 2 * size**3 / min(seconds) / 1e9, **summary(seconds)}
+    return 2 * size**3 / min(seconds) / 1e9
 
 
 def peak_memory(comm: Communicator) -> list[int]:

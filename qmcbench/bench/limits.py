@@ -19,19 +19,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from itertools import count
+from statistics import median
+from typing import NamedTuple
 
 import torch
 
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench import kernels, suite
+from qmcbench.bench.names import DERIVATIVES, FORWARD, LOCAL_ENERGY, SOLVE, SWEEP
+from qmcbench.bench.roofline import GEMM
 from qmcbench.bench.timing import clock, fourier_multiply_adds, gemm_rate, plain_multiply_adds, random_spins
 from qmcbench.hamiltonian import J1J2
 from qmcbench.ranks.comm import Serial
 from qmcbench.reference import model_spec
+from qmcbench.store.bench import Rate, WorkTime
 
-RATES = {"float32": "sgemm_GFs", "float64": "dgemm_GFs", "bfloat16": "bf16_GFs"}
-"""The precisions whose matrix products are measured. bfloat16 bounds no phase: it is what the machine could do."""
 FLOAT, DOUBLE = 4, 8
 """Bytes of the networks' numbers, and of the amplitudes' and the solvers'."""
 AMPLITUDE = 2 * DOUBLE
@@ -76,7 +79,7 @@ FULL = Sizes(
         ("forward", "large", 10, 256),
         *(
             (phase, network, 10, samples)
-            for phase in ("sweep", "local_energy", "log_derivatives")
+            for phase in (SWEEP, LOCAL_ENERGY, DERIVATIVES)
             for network, samples in (("medium", 1024), ("large", 256))
         ),
     ),
@@ -89,7 +92,7 @@ QUICK = Sizes(
     rate_repeats=2,
     repeats=2,
     enough=0.0,
-    phases=tuple((phase, "small", 4, 16) for phase in ("forward", "sweep", "local_energy", "log_derivatives")),
+    phases=tuple((phase, "small", 4, 16) for phase in (FORWARD, SWEEP, LOCAL_ENERGY, DERIVATIVES)),
     solves=(("sample_space", "small", 4, 64), ("dense", "small", 4, 64)),
 )
 
@@ -101,14 +104,6 @@ class Cost(NamedTuple):
     bytes: int
 
 
-class Roof(NamedTuple):
-    """The most that a phase could reach."""
-
-    GFs: float
-    bound: str
-    """"arithmetic" or "memory"."""
-
-
 @dataclass(frozen=True)
 class Phase:
     """One phase to be timed."""
@@ -117,17 +112,17 @@ class Phase:
     network: str
     L: int
     samples: int
-    solver: str | None
-    """Of a solve; otherwise None."""
-    dtype: str
-    """Precision of its products."""
+    solver: str
+    """Of a solve; otherwise empty."""
     cost: Cost
     ready: Callable[[], suite.Work]
     """Makes what is timed, and calls it once."""
 
 
-def measure(*, quick: bool = False, done: Callable[[int], object] = lambda n: None) -> dict[str, Any]:
-    """The rates of the machine with all of torch's threads, and the phases' fractions of them.
+def measure(
+    *, quick: bool = False, done: Callable[[int], object] = lambda count: None
+) -> tuple[Rate | WorkTime, ...]:
+    """The rates of the machine with all of torch's threads, and the times of the phases with their counts.
 
     Parameters
     ----------
@@ -138,40 +133,32 @@ def measure(*, quick: bool = False, done: Callable[[int], object] = lambda n: No
 
     Returns
     -------
-    dict
-        ``threads``; ``rates`` (GF/s of matrix products, GB/s of a copy; the best of several); ``sizes`` of these;
-        ``phases``, each with the median, least and greatest of its wall times in seconds, ``flops`` and ``bytes``
-        (how they are counted: the module's docstring), ``GFs`` from the median, ``intensity`` (flops per byte),
-        ``attainable_GFs`` and ``bound`` (the roof), and ``fraction`` (GFs over the roof).
+    tuple of Rate and WorkTime
+        Of every phase the median, least and greatest of its wall times, with its operations and traffic (how they are
+        counted: the module's docstring), from which :mod:`qmcbench.bench.roofline` takes the roof.
     """
-    sizes = QUICK if quick else FULL
-    works: dict[str, Callable[[], float]] = {
-        name: partial(
-            gemm_rate, getattr(torch, dtype), sizes.bf16 if dtype == "bfloat16" else sizes.gemm, sizes.rate_repeats
-        )
-        for dtype, name in RATES.items()
-    }
-    works["copy_GBs"] = partial(copy_rate, sizes.copy_bytes, sizes.rate_repeats)
-    rates = {}
-    for step, (name, work) in enumerate(works.items(), start=1):
-        rates[name] = work()
-        done(step)
-    rows = []
-    for step, phase in enumerate(_phases(sizes), start=len(rates) + 1):
-        rows.append(_measured(phase, sizes, rates))
-        done(step)
-    return {
-        "threads": torch.get_num_threads(),
-        "rates": rates,
-        "sizes": {"gemm": sizes.gemm, "bf16": sizes.bf16, "copy_bytes": sizes.copy_bytes},
-        "phases": rows,
-    }
+    sizes, steps = QUICK if quick else FULL, count(1)
+    found: list[Rate | WorkTime] = []
+    for dtype, operation in GEMM.items():
+        size = sizes.bf16 if dtype == "bfloat16" else sizes.gemm
+        rate = gemm_rate(getattr(torch, dtype), size, sizes.rate_repeats)
+        found.append(Rate(value=rate, operation=operation, size=size, threads=torch.get_num_threads()))
+        done(next(steps))
+    copied = copy_rate(sizes.copy_bytes, sizes.rate_repeats)
+    found.append(
+        Rate(value=copied, unit="GB/s", operation="copy", size=sizes.copy_bytes, threads=torch.get_num_threads())
+    )
+    done(next(steps))
+    for phase in _phases(sizes):
+        found.append(_measured(phase, sizes))
+        done(next(steps))
+    return tuple(found)
 
 
 def total(quick: bool) -> int:
     """Steps of :func:`measure`: the rates and the phases."""
     sizes = QUICK if quick else FULL
-    return len(RATES) + 1 + len(sizes.phases) + len(sizes.solves)
+    return len(GEMM) + 1 + len(sizes.phases) + len(sizes.solves)
 
 
 def copy_rate(size: int, repeats: int) -> float:
@@ -182,11 +169,6 @@ def copy_rate(size: int, repeats: int) -> float:
     """
     source, target = torch.ones(size, dtype=torch.uint8), torch.zeros(size, dtype=torch.uint8)
     return 2 * size / clock(lambda: target.copy_(source), repeats)[0] / 1e9
-
-
-def attainable(intensity: float, gemm: float, copy: float) -> Roof:
-    """The roof at so many operations per byte, for a matrix-product rate in GF/s and a bandwidth in GB/s."""
-    return Roof(gemm, "arithmetic") if gemm <= intensity * copy else Roof(intensity * copy, "memory")
 
 
 def cost(phase: str, model: str, L: int, samples: int) -> Cost:
@@ -238,35 +220,20 @@ def derivative_products(network: CNN, L: int) -> int:
 def _phases(sizes: Sizes) -> Iterator[Phase]:
     for name, model, L, samples in sizes.phases:
         ready = partial(suite.phase, name, f"{model}-{L}", samples)
-        yield Phase(name, model, L, samples, None, "float32", cost(name, model, L, samples), ready)
+        yield Phase(name, model, L, samples, "", cost(name, model, L, samples), ready)
     for solver, model, L, samples in sizes.solves:
         ready = partial(suite.solve, solver, model, samples)
-        yield Phase("solve", model, L, samples, solver, "float64", solve_cost(solver, model, samples), ready)
+        yield Phase(SOLVE, model, L, samples, solver, solve_cost(solver, model, samples), ready)
 
 
-def _measured(phase: Phase, sizes: Sizes, rates: dict[str, float]) -> dict[str, Any]:
+def _measured(phase: Phase, sizes: Sizes) -> WorkTime:
     work = phase.ready()
     seconds: list[float] = []
     while len(seconds) < sizes.repeats or sum(seconds) < sizes.enough:
         seconds.append(kernels.timed(Serial(), work)[0])
-    times = kernels.summary(seconds)
-    flops, traffic = phase.cost
-    rate, intensity = flops / times["median_s"] / 1e9, flops / traffic
-    roof = attainable(intensity, rates[RATES[phase.dtype]], rates["copy_GBs"])
-    return {
-        "phase": phase.phase,
-        "network": phase.network,
-        "L": phase.L,
-        "samples": phase.samples,
-        "solver": phase.solver,
-        "dtype": phase.dtype,
-        **{name: times[name] for name in ("median_s", "min_s", "max_s")},
-        "repeats": len(seconds),
-        "flops": float(flops),
-        "bytes": float(traffic),
-        "GFs": rate,
-        "intensity": intensity,
-        "attainable_GFs": roof.GFs,
-        "fraction": rate / roof.GFs,
-        "bound": roof.bound,
-    }
+    return WorkTime(
+        work=phase.phase, form=phase.solver, network=phase.network, L=phase.L, batch=phase.samples,
+        dtype="float64" if phase.solver else "float32", threads=torch.get_num_threads(),
+        value=median(seconds), low=min(seconds), high=max(seconds), repeats=len(seconds),
+        operations=phase.cost.flops, traffic=phase.cost.bytes,
+    )  # fmt: skip

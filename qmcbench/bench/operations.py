@@ -10,30 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile, record_function
 
 from qmcbench.ansatz.base import log_product
 from qmcbench.ansatz.cnn import CNN
-from qmcbench.bench.timing import random_spins
+from qmcbench.bench.names import FUSED
 
 T = TypeVar("T")
-
-OPERATIONS = {
-    "conv2d": "Conv2D",
-    "max_pool": "MaxPool",
-    "deconv": "Conv1DBackpropInput",
-    "bias": "AddV2",
-    "pad": None,
-    "product": None,
-}
-"""The operations of the plain network, and what the paper's Fig. 7 calls those that it names."""
-FORWARD = "forward"
-FUSED = "fused"
 
 
 class Kernels(Protocol[T]):
@@ -141,53 +128,6 @@ def fused_steps(network: CNN) -> list[Step[Tensor]]:
     """The forward pass after fusion, from spins (batch, L, L): one operation, and the product."""
     outputs = network.network().outputs
     return [Step(FUSED, outputs), Step("product", lambda values: torch.stack(log_product(values)))]
-
-
-@torch.no_grad()
-def hotspots(model: str = "large", L: int = 10, batch: int = 256, repeats: int = 10) -> dict[str, Any]:
-    """Where one core spends a forward pass, as in the paper's Fig. 7 (its 10x10, large, management core only).
-
-    Returns
-    -------
-    dict
-        ``plain`` and ``fused``, each with the ``seconds`` of one forward pass of the batch and the ``share_percent``
-        of every operation; "other" is what lies between them. float32, by ``torch.profiler``.
-    """
-    network, spins = CNN(model), random_spins(L, batch)
-    with threads(1):
-        return {
-            "network": model,
-            "L": L,
-            "batch": batch,
-            "repeats": repeats,
-            "plain": profiled(steps(network, Torch()), grid(network, spins), repeats),
-            "fused": profiled(fused_steps(network), spins, repeats),
-        }
-
-
-@torch.no_grad()
-def profiled(network: Sequence[Step[Tensor]], x: Tensor, repeats: int) -> dict[str, Any]:
-    """Seconds of a forward pass and the share of each of its operations in them, in percent."""
-    run(network, x)  # compiles, and fills the caches
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        for _ in range(repeats):
-            with record_function(_label(FORWARD)):
-                y = x
-                for step in network:
-                    with record_function(_label(step.operation)):
-                        y = step.apply(y)
-    times = {event.key: event.cpu_time_total for event in profiler.key_averages()}
-    total = times[_label(FORWARD)]
-    shares = {step.operation: 100 * times[_label(step.operation)] / total for step in network}
-    return {
-        "seconds": total / repeats / 1e6,
-        "share_percent": shares | {"other": 100 - sum(shares.values())},
-    }
-
-
-def _label(operation: str) -> str:
-    """A name that none of PyTorch's own operations has."""
-    return f"qmcbench.{operation}"
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import torch
 
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
-from qmcbench.bench import baseline, operations, worker_strong
+from qmcbench.bench import names, operations, speedup, worker_strong
 from qmcbench.bench.timing import random_spins
 from qmcbench.bench.worker_weak import Weak
 from qmcbench.config import Scalapack
@@ -35,7 +35,7 @@ Work = Callable[[], object]
 
 VARIABLE = "QMCBENCH_BENCH"
 """Environment variable that chooses the sizes: "quick" or, by default, "full"."""
-OPERATIONS = (*operations.OPERATIONS, operations.FUSED)
+OPERATIONS = (*names.OPERATIONS, names.FUSED)
 PHASES = ("forward", "sampler_step", "sweep", "local_energy", "log_derivatives", "iteration")
 SOLVERS_IN_PROCESS = tuple(SOLVERS)
 J2 = 0.5
@@ -65,8 +65,8 @@ class Sizes:
 
 SIZES = {
     "full": Sizes(
-        systems=tuple(f"{model}-{L}" for model, L in baseline.SYSTEMS),
-        batches=baseline.BATCHES,
+        systems=tuple(f"{model}-{L}" for model, L in speedup.FULL.systems),
+        batches=speedup.FULL.batches,
         training=("small-6", "medium-6", "medium-10", "large-10"),
         chains=(16, 256),
         solved=("small", "medium", "large"),
@@ -108,7 +108,7 @@ def operation(name: str, system: str, batch: int) -> Work:
     # Without gradients when it is called, not only here: with them, the fused network takes another way.
     inference = torch.no_grad()
     with inference:
-        if name == operations.FUSED:
+        if name == names.FUSED:
             work = operations.calls(operations.fused_steps(network), spins, name)
         else:
             plain = operations.steps(network, operations.Torch())
@@ -172,7 +172,7 @@ def strong_scaling(ranks: int, space: str, model: str, samples: int) -> dict[str
     parameters = model_spec(model).parameters
     job = {"kind": "strong", "parameters": parameters, "samples": samples, "layout": {}, "space": space}
     answer = launch.run(ranks, job | {"dgemm_size": 256}, TIMEOUT)
-    return _samples(answer, lambda: answer["phases"]["total"])
+    return _samples(answer, lambda: [sum(times.values()) for times in answer["times"]])
 
 
 def weak_scaling(ranks: int, system: str) -> dict[str, Any]:
@@ -180,13 +180,13 @@ def weak_scaling(ranks: int, system: str) -> dict[str, Any]:
     model, L = parse(system)
     job = {"kind": "weak", "L": L, "network": model, "solver": "sample_space", "warm_up": 1}
     answer = launch.run(ranks, job, TIMEOUT)
-    return _samples(answer, lambda: answer["mc"])
+    return _samples(answer, lambda: answer["monte_carlo"])
 
 
-def _samples(answer: dict[str, Any], times: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    if "not_run" in answer:
+def _samples(answer: dict[str, Any], times: Callable[[], list[float]]) -> dict[str, Any]:
+    if answer.get("not_run"):
         raise NotImplementedError(answer["not_run"])
-    return {"samples": times()["all_s"], "number": 1}
+    return {"samples": times(), "number": 1}
 
 
 def _ready(work: Work) -> Work:

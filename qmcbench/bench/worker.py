@@ -6,44 +6,61 @@ on standard output; everything else goes to standard error. A rank that fails en
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from cattrs import structure
 from threadpoolctl import threadpool_info
 
 from qmcbench import provenance
-from qmcbench.bench import growth, kernels, worker_derivatives, worker_strong, worker_weak
+from qmcbench.bench import kernels
+from qmcbench.bench.answers import Library
 from qmcbench.errors import UserError
 from qmcbench.files import dumps
 from qmcbench.ranks.comm import Communicator, world
 from qmcbench.ranks.faults import Job
 from qmcbench.sr import scalapack_library
+from qmcbench.store.scaling import Blas, Libraries
+from qmcbench.structure import Scalar, parse_json, structure, unstructure
 
 Answer = dict[str, Any]
 
 
 def work(comm: Communicator, text: str) -> Answer:
-    """Do the job that ``text`` describes; its answer says with what libraries, and on what, it was done."""
-    settings = json.loads(text)
-    answer = JOBS[settings.pop("kind")](comm, settings)
+    """Do the job that ``text`` describes; its answer says with what libraries, and on what, it was done.
+
+    Raises
+    ------
+    UserError
+        If there is no such job, or it has a wrong key or value.
+    """
+    settings = parse_json(text, "The job of the ranks")
+    kind = settings.pop("kind", None) if isinstance(settings, dict) else None
+    if kind not in JOBS:
+        raise UserError(f"The job of the ranks: kind = {kind!r} is not one of {', '.join(JOBS)}.")
+    request, do = JOBS[kind]()
+    answer = do(comm, structure(settings, request, f"The job {kind!r} of the ranks"))
     command = shlex.join(["mpiexec", "-n", str(comm.size), "python", "-m", "qmcbench.bench.worker", text])
-    return {
+    plain: Answer = unstructure(answer)
+    return plain | {
         "ranks": comm.size,
         "oversubscribed": comm.sharing * torch.get_num_threads() > provenance.available_cores(),
-        **answer,
-        "libraries": {
-            "mpi": mpi_version() if "mpi4py.MPI" in sys.modules else None,
-            "scalapack": scalapack_library.load().name if scalapack_library.load.cache_info().currsize else None,
-            "blas": [[each["internal_api"], each["version"], each["num_threads"]] for each in threadpool_info()],
-        },
-        "provenance": provenance.collect(command),
+        "libraries": unstructure(libraries()),
+        "provenance": unstructure(provenance.collect(command)),
     }
+
+
+def libraries() -> Libraries:
+    """What this rank has loaded."""
+    return Libraries(
+        mpi_version() if "mpi4py.MPI" in sys.modules else None,
+        scalapack_library.load().name if scalapack_library.load.cache_info().currsize else None,
+        tuple(Blas(each["internal_api"], each["version"], each["num_threads"]) for each in threadpool_info()),
+    )
 
 
 def mpi_version() -> str:
@@ -53,27 +70,90 @@ def mpi_version() -> str:
     return " ".join(MPI.Get_library_version().splitlines()[0].split())
 
 
-def find_libraries(comm: Communicator) -> Answer:
-    """What can be loaded: for ``mpi`` and ``scalapack`` what was found, or why not."""
-    found: Answer = {}
-    for name, find in (("mpi", mpi_version), ("scalapack", lambda: scalapack_library.load().name)):
-        try:
-            found[name] = {"found": find()}
-        except (ImportError, RuntimeError, UserError) as error:
-            found[name] = {"problem": str(error)}
-    return found
+@dataclass(frozen=True)
+class Find:
+    """What can be loaded."""
 
 
-JOBS: dict[str, Callable[[Communicator, dict[str, Any]], Answer]] = {
-    "find": lambda comm, settings: find_libraries(comm),
-    "cholesky": lambda comm, settings: kernels.compare_cholesky(comm, **settings),
-    "dgemm": lambda comm, settings: kernels.dgemm(comm, **settings),
-    "derivatives": lambda comm, settings: worker_derivatives.measure(comm, **settings),
-    "growth": lambda comm, settings: growth.point(comm, **settings),
-    "strong": lambda comm, settings: worker_strong.measure(comm, structure(settings, worker_strong.Strong)),
-    "weak": lambda comm, settings: worker_weak.measure(comm, structure(settings, worker_weak.Weak)),
+def find_libraries(comm: Communicator, request: Find) -> dict[str, Library]:
+    """MPI and ScaLAPACK."""
+    return {"mpi": _find(mpi_version), "scalapack": _find(lambda: scalapack_library.load().name)}
+
+
+def _find(name: Callable[[], str]) -> Library:
+    try:
+        return Library(found=name())
+    except (ImportError, RuntimeError, UserError) as error:
+        return Library(problem=str(error))
+
+
+@dataclass(frozen=True)
+class Cholesky:
+    """A factorisation to be compared with numpy's."""
+
+    size: int = 200
+    block: int = 16
+
+
+@dataclass(frozen=True)
+class Derivatives:
+    """See :func:`qmcbench.bench.worker_derivatives.measure`."""
+
+    network: str
+    L: int
+    samples: int
+    repeats: int = 5
+
+
+@dataclass(frozen=True)
+class Growth:
+    """See :func:`qmcbench.bench.growth.point`."""
+
+    what: str
+    size: Mapping[str, Scalar]
+
+
+Work = tuple[type, Callable[[Communicator, Any], Any]]
+"""A job's own keys, and who does it. The answer is a record or a dictionary."""
+
+
+def _cholesky() -> Work:
+    return Cholesky, lambda comm, request: kernels.compare_cholesky(comm, **asdict(request))
+
+
+def _derivatives() -> Work:
+    from qmcbench.bench import worker_derivatives
+
+    return Derivatives, lambda comm, request: worker_derivatives.measure(comm, **asdict(request))
+
+
+def _growth() -> Work:
+    from qmcbench.bench import growth
+
+    return Growth, lambda comm, request: growth.point(comm, **asdict(request))
+
+
+def _strong() -> Work:
+    from qmcbench.bench import worker_strong
+
+    return worker_strong.Strong, worker_strong.measure
+
+
+def _weak() -> Work:
+    from qmcbench.bench import worker_weak
+
+    return worker_weak.Weak, worker_weak.measure
+
+
+JOBS: dict[str, Callable[[], Work]] = {
+    "find": lambda: (Find, find_libraries),
+    "cholesky": _cholesky,
+    "derivatives": _derivatives,
+    "growth": _growth,
+    "strong": _strong,
+    "weak": _weak,
 }
-"""What the ranks can be asked to do."""
+"""What the ranks can be asked to do. Each loads what it alone needs."""
 
 
 def main(text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
@@ -20,10 +21,23 @@ from qmcbench.sr import make_solver
 from qmcbench.sr.solvers import Centred, centre
 from qmcbench.vmc import build_ansatz
 
-ANSWER = ("network", "L", "samples", "derivatives_s", "solve_s", "peak_bytes", "before_bytes", "repeats")
+SOLVER = "sample_space"
 SHIFT = 1e-3
 FEW = 16
 """Samples of the first call, which compiles what is to be compiled before the memory is taken down."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Medians in seconds, and the memory of the process."""
+
+    derivatives_s: float
+    solve_s: float
+    peak_bytes: int
+    """The most that was ever resident, by the operating system's account."""
+    before_bytes: int
+    """What was resident before all but the first few samples."""
+    repeats: int
 
 
 def measure(comm: Communicator, network: str, L: int, samples: int, repeats: int = 5) -> dict[str, Any]:
@@ -32,11 +46,10 @@ def measure(comm: Communicator, network: str, L: int, samples: int, repeats: int
     Returns
     -------
     dict
-        ANSWER: medians in seconds; ``peak_bytes``, the most memory that was ever resident, by the operating system's
-        account; ``before_bytes``, what was resident before all but the first few samples.
+        The fields of :class:`Answer`.
     """
     psi = build_ansatz(Wavefunction(network=network, symmetry="none"), seed=0)
-    solver = make_solver("sample_space", Scalapack(), comm)
+    solver = make_solver(SOLVER, Scalapack(), comm)
     _seconds(comm, psi, solver, random_spins(L, FEW))
     gc.collect()
     before = psutil.Process().memory_info().rss
@@ -45,7 +58,7 @@ def measure(comm: Communicator, network: str, L: int, samples: int, repeats: int
     times = [_seconds(comm, psi, solver, spins) for _ in range(repeats)]
     derivatives, solve = (median(each) for each in zip(*times, strict=True))
     peak = kernels.peak_memory(comm)[0]
-    return dict(zip(ANSWER, (network, L, samples, derivatives, solve, peak, before, repeats), strict=True))
+    return asdict(Answer(derivatives, solve, peak, before, repeats))
 
 
 def _seconds(

@@ -6,8 +6,8 @@ a wrong result is ever reported.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import statistics
+from dataclasses import dataclass, field, replace
 
 import psutil
 import torch
@@ -17,8 +17,11 @@ from qmcbench.bench import kernels
 from qmcbench.config import Scalapack as Layout
 from qmcbench.errors import UserError
 from qmcbench.ranks.comm import Communicator, on_root, share
-from qmcbench.sr.scalapack import Scalapack, memory
+from qmcbench.ranks.mesh import fit_grid, memory
+from qmcbench.sr.scalapack import Scalapack
 from qmcbench.sr.solvers import COLUMNS, Centred
+from qmcbench.store.scaling import Layout as Stored
+from qmcbench.store.scaling import SolveTimes, StrongRun
 
 # Diagonal shift; the largest eigenvalue of the synthetic covariance is about (1 + sqrt(parameters / samples))^2.
 SHIFT = 1e-2
@@ -28,58 +31,65 @@ RESIDUAL = 1e-10
 
 @dataclass(frozen=True)
 class Strong:
-    """One measurement."""
+    """One measurement; see :class:`qmcbench.store.scaling.StrongRun`."""
 
     parameters: int
     samples: int
     """Of all ranks together. With as many as there are parameters, the product is that of square matrices."""
-    layout: Layout
+    layout: Layout = field(default_factory=Layout)
     space: str = "parameters"
-    """Which matrix is factorised: "parameters" (the covariance, the paper's) or "samples" (the Gram matrix)."""
     repeats: int = 3
     dgemm_size: int = 2500
-    """Edge of the matrices that give the machine's own rate."""
     seed: int = 0
 
-    def operations(self) -> dict[str, int]:
-        """Floating-point operations of the phases whose rate means something."""
-        order, inner = self.parameters, self.samples
-        if self.space == "samples":
-            order, inner = inner, order
-        entries = 2 * order * order if self.layout.product == "pdgemm" else order * (order + 1)
-        return {"product": entries * inner, "factorisation": order**3 // 3}
+    def record(self, ranks: int) -> StrongRun:
+        """The run on so many ranks, before it is measured.
+
+        Raises
+        ------
+        UserError
+            If the grid does not take all ranks.
+        """
+        layout = self.layout
+        grid = fit_grid(layout.grid, ranks)
+        return StrongRun(
+            value=None,
+            ranks=ranks,
+            samples=self.samples,
+            seed=self.seed,
+            parameters=self.parameters,
+            layout=Stored(grid, layout.block, layout.product, layout.redistribution),
+            space=self.space,
+            repeats=self.repeats,
+            dgemm_size=self.dgemm_size,
+        )
 
 
-def measure(comm: Communicator, job: Strong) -> dict[str, Any]:
+def measure(comm: Communicator, job: Strong) -> StrongRun:
     """Time each phase between barriers, and the machine's own dgemm, and check every solution.
 
-    Returns
-    -------
-    dict
-        ``phases`` (each with its times; operations, GF/s of all ranks together and the fraction of the dgemm rate
-        that each rank reaches), ``dgemm``, ``residual`` (the largest), ``memory``; or only ``not_run``, why it does
-        not fit.
+    What does not fit into memory is not run, and the record says why.
 
     Raises
     ------
     UserError
         If there is no ScaLAPACK, the grid does not fit the ranks, or a solution is wrong.
     """
-    solver = Scalapack(comm, job.layout, job.space)
+    blank, solver = job.record(comm.size), Scalapack(comm, job.layout, job.space)
     try:
         need = on_root(comm, lambda: _check_memory(comm, job))
         solver.mesh.empty(*(2 * (job.parameters if job.space == "parameters" else job.samples,)))
     except UserError as error:
-        return {"not_run": str(error)}
+        return replace(blank, not_run=str(error))
     # The first calls and messages of a process are slow.
     solver(synthetic(comm, min(job.parameters, 4 * job.layout.block), 8 * comm.size, job.seed), SHIFT)
     before = kernels.peak_memory(comm)
-    dgemm = kernels.dgemm(comm, job.dgemm_size)
+    rate = kernels.dgemm(comm, job.dgemm_size)
     samples = synthetic(comm, job.parameters, job.samples, job.seed)
-    repeats, residuals = [], []
+    times, residuals = [], []
     for _ in range(job.repeats):
         step = solver(samples, SHIFT).step
-        repeats.append(solver.seconds)
+        times.append(SolveTimes(**solver.seconds))
         residuals.append(residual(comm, samples, step))
         if not residuals[-1] <= RESIDUAL:
             raise UserError(
@@ -88,19 +98,17 @@ def measure(comm: Communicator, job: Strong) -> dict[str, Any]:
             )
     most = kernels.peak_memory(comm)
     # Before and after, the better counts: a rate that the machine reached only for a while flatters no phase.
-    dgemm = max(dgemm, kernels.dgemm(comm, job.dgemm_size), key=lambda measured: measured["GFs_per_rank"])
-    phases = {name: kernels.summary([seconds[name] for seconds in repeats]) for name in repeats[0]}
-    phases["total"] = kernels.summary([sum(seconds.values()) for seconds in repeats])
-    for name, operations in job.operations().items():
-        rate = operations / phases[name]["median_s"] / 1e9
-        fraction = rate / comm.size / dgemm["GFs_per_rank"]
-        phases[name] |= {"operations": operations, "GFs": rate, "fraction_of_dgemm": fraction}
-    return {
-        "phases": phases,
-        "dgemm": dgemm,
-        "residual": max(residuals),
-        "memory": {"estimate_bytes": need, "peak_bytes": most, "before_bytes": before},
-    }
+    rate = max(rate, kernels.dgemm(comm, job.dgemm_size))
+    return replace(
+        blank,
+        value=statistics.median(each.total for each in times),
+        times=tuple(times),
+        dgemm_GFs=rate,
+        residual=max(residuals),
+        estimate_bytes=need,
+        peak_bytes=tuple(most),
+        before_bytes=tuple(before),
+    )
 
 
 def synthetic(comm: Communicator, parameters: int, samples: int, seed: int) -> Centred:

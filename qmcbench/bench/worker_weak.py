@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import statistics
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -11,6 +11,8 @@ from qmcbench.bench import kernels
 from qmcbench.config import Config, Scalapack, parse
 from qmcbench.errors import UserError
 from qmcbench.ranks.comm import Communicator, on_root
+from qmcbench.ranks.mesh import fit_grid
+from qmcbench.store.scaling import Layout, SolveTimes, StepTimes, WeakRun
 from qmcbench.training import check_memory
 from qmcbench.vmc import Step, Trainer, build_ansatz
 
@@ -20,19 +22,18 @@ MONTE_CARLO = ("sampling", "local_energy", "derivatives")
 
 @dataclass(frozen=True)
 class Weak:
-    """One measurement."""
+    """One measurement; see :class:`qmcbench.store.scaling.WeakRun`."""
 
     L: int
     network: str = "medium"
     symmetry: str = "none"
     solver: str = "scalapack"
     chains: int = 16
-    """On each rank; 16 is the paper's."""
+    """16 is the paper's."""
     J2: float = 0.5
     steps: int = 3
-    """Counted ones: one more, the first, is not."""
+    """One more, the first, is not counted."""
     warm_up: int = 2
-    """Sweeps before the first step."""
     layout: Scalapack = field(default_factory=Scalapack)
     seed: int = 0
 
@@ -62,58 +63,69 @@ class Weak:
             source="weak scaling",
         )
 
+    def record(self, ranks: int) -> WeakRun:
+        """The run on so many ranks, before it is measured."""
+        layout = self.layout
+        grid = fit_grid(layout.grid, ranks)
+        return WeakRun(
+            value=None,
+            ranks=ranks,
+            samples=self.chains * ranks,
+            seed=self.seed,
+            L=self.L,
+            network=self.network,
+            symmetry=self.symmetry,
+            solver=self.solver,
+            chains=self.chains,
+            J2=self.J2,
+            steps=self.steps,
+            warm_up=self.warm_up,
+            layout=Layout(grid, layout.block, layout.product, layout.redistribution),
+        )
 
-def measure(comm: Communicator, job: Weak) -> dict[str, Any]:
+
+def measure(comm: Communicator, job: Weak) -> WeakRun:
     """Time the steps of a real training run from random parameters.
 
-    Returns
-    -------
-    dict
-        ``mc``: sampling, local energies and derivatives of the slowest rank; ``rank_mc_s`` and ``rank_waiting_s``: of
-        each rank (medians); ``sr``: the solver; ``iteration``: all of it; ``phases``: each on rank 0, and those of
-        ScaLAPACK; ``overhead``: sr / iteration, which is what the paper's Table 3 prints (there, the time that it
-        calls Monte Carlo less that of ScaLAPACK does not depend on the ranks, so it is that of the iteration);
-        ``samples_per_second``; ``energies`` per site. Or only ``not_run``, why it does not fit into memory.
+    The record's ``overhead``, SR / step, is what the paper's Table 3 prints (there, the time that it calls Monte
+    Carlo less that of ScaLAPACK does not depend on the ranks, so it is that of the iteration). What does not fit into
+    memory is not run, and the record says why.
 
     Raises
     ------
     UserError
         If a value is not allowed, there is no ScaLAPACK, or a step could not be solved.
     """
-    config = job.config(comm.size)
+    config, blank = job.config(comm.size), job.record(comm.size)
     psi = build_ansatz(config.wavefunction, config.run.seed)
     try:
         on_root(comm, lambda: check_memory(config, psi, comm))
     except UserError as error:
-        return {"not_run": str(error)}
+        return replace(blank, not_run=str(error))
     trainer = Trainer(config, psi, comm)
     trainer.warm_up()
     trainer.advance()
-    steps, solver = [], []
+    times, energies = [], []
     for _ in range(job.steps):
-        steps.append(_solved(trainer.advance()))
-        solver.append(dict(getattr(trainer.solver, "seconds", {})))
-    names = [*MONTE_CARLO, "gather", "solve", "step"]
-    own = torch.tensor([[step.seconds[name] for name in names] for step in steps], dtype=torch.float64)
-    everyone = comm.gather(own[None])
-    mc, waiting = everyone[..., :3].sum(-1), everyone[..., 3]
-    slowest, sr, iteration = (kernels.summary(times.tolist()) for times in (mc.amax(0), own[:, 4], own[:, 5]))
-    phases = {name: kernels.summary(own[:, column].tolist()) for column, name in enumerate(names)}
-    phases |= {name: kernels.summary([seconds[name] for seconds in solver]) for name in solver[0]}
-    return {
-        "parameters": trainer.last_solution.numel(),
-        "samples": config.sampling.chains,
-        "mc": slowest,
-        "rank_mc_s": mc.quantile(0.5, dim=1).tolist(),
-        "rank_waiting_s": waiting.quantile(0.5, dim=1).tolist(),
-        "sr": sr,
-        "iteration": iteration,
-        "overhead": sr["median_s"] / iteration["median_s"],
-        "samples_per_second": config.sampling.chains / iteration["median_s"],
-        "phases": phases,
-        "energies": [step.energy for step in steps],
-        "memory": {"peak_bytes": kernels.peak_memory(comm)},
-    }
+        step = _solved(trainer.advance())
+        solver = getattr(trainer.solver, "seconds", None)
+        own = {name: step.seconds[name] for name in (*MONTE_CARLO, "gather", "solve", "step")}
+        times.append(StepTimes(**own, scalapack=solver and SolveTimes(**solver)))
+        energies.append(step.energy)
+    own_mc = [sum(getattr(each, part) for part in MONTE_CARLO) for each in times]
+    mine = torch.tensor([own_mc, [each.gather for each in times]], dtype=torch.float64)
+    mc, waiting = comm.gather(mine[None]).unbind(1)
+    return replace(
+        blank,
+        value=statistics.median(each.step for each in times),
+        parameters=trainer.last_solution.numel(),
+        times=tuple(times),
+        monte_carlo=tuple(mc.amax(0).tolist()),
+        rank_monte_carlo=tuple(mc.quantile(0.5, dim=1).tolist()),
+        rank_waiting=tuple(waiting.quantile(0.5, dim=1).tolist()),
+        energies=tuple(energies),
+        peak_bytes=tuple(kernels.peak_memory(comm)),
+    )
 
 
 def _solved(step: Step) -> Step:

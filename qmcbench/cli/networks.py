@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -32,11 +33,10 @@ def train(
     trainer = training.train(settings, out, restart=restart, quiet=quiet, command=typed(), comm=ranks)
     if ranks.rank != 0:
         return
-    lines = training.read_log(out / training.LOG)
-    if lines:
-        last = lines[-1]
-        print(f"step {trainer.step}: E/N = {last['energy']:.6f} +- {last['error']:.1e} (one step's samples)")
-    print(f"checkpoint: {out / training.CHECKPOINT}")
+    # No energy: the last one in the log is of the parameters before the last update.
+    path = out / training.CHECKPOINT
+    print(f"{trainer.step} of {settings.optimizer.steps} steps done; checkpoint: {path}")
+    print(f"its energy: {shlex.join(['qmcbench', 'evaluate', str(path), '--samples', '16384', '--out', str(out)])}")
 
 
 EVALUATE_EPILOG = (
@@ -116,14 +116,12 @@ def import_weights(
 
     made = weights.import_weights(file, out, L=L, J2=j2, dtype=dtype, command=typed())
     size = sum(p.numel() for p in made.parameters.values())
-    model, wavefunction, origin = made.config["model"], made.config["wavefunction"], made.provenance["imported"]
-    print(
-        f"network {wavefunction['network']}: {size} parameters, {dtype}, for L = {model['L']}, J2 = {model['J2']:g}"
-    )
-    if "published_energy" in origin:
-        print(f"the authors' network: {origin['citation']}; {origin['source']}; {origin['licence']}")
+    model, origin = made.config.model, made.imported
+    network = made.config.wavefunction.network
+    print(f"network {network}: {size} parameters, {dtype}, for L = {model.L}, J2 = {model.J2:g}")
+    if origin is not None and origin.published_energy is not None:
+        print(f"the authors' network: {origin.citation}; {origin.source}; {origin.licence}")
         print(
-            f"published E/N = {origin['published_energy']:.6f} (windowed) for {origin['L']}x{origin['L']}, "
-            f"J2 = {origin['J2']:g}"
+            f"published E/N = {origin.published_energy:.6f} (windowed) for {origin.L}x{origin.L}, J2 = {origin.J2:g}"
         )
     print(f"checkpoint: {out}")

@@ -19,7 +19,6 @@ from qmcbench.errors import UserError
 from qmcbench.files import dumps
 from qmcbench.progress import Bar
 from qmcbench.reference.published import KINDS, PublishedEnergy, every_row
-from qmcbench.reference.store import stored
 from qmcbench.report.numbers import format_value_error
 
 app = typer.Typer(
@@ -59,6 +58,8 @@ def show(
     j2: Annotated[float, typer.Option("--j2", help="J2 in units of J1.")],
 ) -> None:
     """The best published energy of one lattice and coupling, and all the others with their methods."""
+    from qmcbench.reference.store import stored  # which loads SciPy
+
     usable = reference.published(L, j2)
     here = any(row.L == L and abs(row.J2 - j2) <= 1e-12 for row in stored())
     try:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-import shlex
-import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from tabulate import tabulate
+
+from qmcbench.cli.common import Quiet, typed
+
+if TYPE_CHECKING:
+    from qmcbench.bench.scaling import StrongRequest, WeakRequest
+
+    Request = TypeVar("Request", StrongRequest, WeakRequest)
 
 app = typer.Typer(
     help="How the time depends on the number of MPI ranks: measured on this machine, projected to larger ones.",
@@ -18,7 +23,6 @@ app = typer.Typer(
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; what is there already is kept.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Tiny sizes (seconds), to see that it works.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
 
 
 def _grid(text: str) -> tuple[int, int]:
@@ -62,31 +66,27 @@ def strong(
 ) -> None:
     """Time ScaLAPACK's redistribution, product, Cholesky factorisation and solves of one fixed problem on more ranks.
 
-    Writes `strong.json`. GF/s count all ranks; "of dgemm" is each rank's share of what plain dgemm reaches on all
-    ranks at once in the same run. A result that does not solve its system is refused.
+    Writes `records/strong.jsonl` and the report. "of dgemm" is each rank's share of what plain dgemm reaches on
+    all ranks at once in the same run. A result that does not solve its system is refused. Exit status 1 if a check
+    failed.
     """
     from qmcbench.bench import scaling
+    from qmcbench.report.scaling.pages import STRONG
 
-    results = scaling.strong(
-        out,
-        **(scaling.QUICK_STRONG if quick else {})
-        | _given(
-            parameters=parameters,
-            samples=samples,
-            ranks=ranks,
-            grids=grid,
-            blocks=block,
-            products=product,
-            redistributions=redistribution,
-            space=space,
-            repeats=repeats,
-        ),
-        quiet=quiet,
-        command=_command(),
+    request = _changed(
+        scaling.QUICK_STRONG if quick else scaling.StrongRequest(),
+        parameters=parameters,
+        samples=samples,
+        ranks=ranks,
+        grids=grid,
+        blocks=block,
+        products=product,
+        redistributions=redistribution,
+        space=space,
+        repeats=repeats,
     )
-    headers = ["parameters", "samples", "ranks", "grid", "block", "routines", "data s", "product s", "GF/s"]
-    headers += ["of dgemm", "pdpotrf s", "GF/s", "of dgemm", "solves s", "total s", "speedup", ""]
-    _print(results, [_strong_row(run) for run in results["runs"]], headers, out / "strong.json")
+    scaling.strong(request, out, quiet=quiet, command=typed())
+    _report(out, STRONG)
 
 
 @app.command(
@@ -114,38 +114,34 @@ def weak(
 ) -> None:
     """Time whole optimisation steps with a fixed number of chains on each rank.
 
-    Writes `weak.json`. "MC" is sampling, local energies and derivatives on the slowest rank, and the efficiency its
-    time on one rank over that on more. The overhead is SR / iteration, as printed in the paper's Table 3.
+    Writes `records/weak.jsonl` and the report. "Monte Carlo" is sampling, local energies and derivatives on the
+    slowest rank, and the efficiency its time on one rank over that on more. The overhead is SR / iteration, as
+    printed in the paper's Table 3. Exit status 1 if a check failed.
     """
     from qmcbench.bench import scaling
+    from qmcbench.report.scaling.pages import WEAK
 
-    results = scaling.weak(
-        out,
-        **(scaling.QUICK_WEAK if quick else {})
-        | _given(
-            sizes=L,
-            ranks=ranks,
-            network=network,
-            symmetries=symmetry,
-            solver=solver,
-            chains=chains,
-            steps=steps,
-            block=block,
-            product=product,
-            redistribution=redistribution,
-        ),
-        quiet=quiet,
-        command=_command(),
+    request = _changed(
+        scaling.QUICK_WEAK if quick else scaling.WeakRequest(),
+        sizes=L,
+        ranks=ranks,
+        network=network,
+        symmetries=symmetry,
+        solver=solver,
+        chains=chains,
+        steps=steps,
+        block=block,
+        product=product,
+        redistribution=redistribution,
     )
-    headers = ["lattice", "network", "symmetry", "solver", "ranks", "samples", "MC s", "efficiency", "SR s"]
-    headers += ["iteration s", "overhead", "samples/s", ""]
-    _print(results, [_weak_row(run) for run in results["runs"]], headers, out / "weak.json")
+    scaling.weak(request, out, quiet=quiet, command=typed())
+    _report(out, WEAK)
 
 
 @app.command(
     epilog="Examples: `qmcbench scale project --out runs/scaling`; "
     "`qmcbench scale project --machine cluster.toml --processes 4096 --processes 65536 --out runs/cluster`; "
-    "`qmcbench scale project --fit runs/scaling/strong.json --fit runs/scaling/weak.json --out runs/scaling`"
+    "`qmcbench scale project --fit runs/scaling --out runs/scaling`"
 )
 def project(
     out: Out,
@@ -158,128 +154,36 @@ def project(
     fit: Annotated[
         list[Path] | None,
         typer.Option(
-            help="strong.json or weak.json to fit a machine to; may be repeated. What they do not show stays near "
-            "--machine's costs."
+            help="Folder (or file) of strong and weak scaling to fit a machine to; may be repeated. What it does not "
+            "show stays near --machine's costs."
         ),
     ] = None,
 ) -> None:
     """Project the paper's Table 3, Fig. 9 and Fig. 10 to a machine, and test the model on times it was not fitted to.
 
-    Writes `projection.json` (and `machine.toml`, if it was fitted). Each pair is the time in the paper, on its own
-    machine, and the model's; the report has their uncertainty.
+    Writes `records/projection.jsonl` and the report (and `machine.toml`, if the machine was fitted). Each time is the
+    paper's, on its own machine, and the model's. Exit status 1 if a check failed, of the model's or of measurements
+    that the folder has.
     """
+    from qmcbench.report.scaling.pages import PROJECTED
     from qmcbench.scaling import job
 
-    results = job.run(out, machine, own=fit or (), processes=processes or (), command=_command())
-    print(f"seconds: paper / model for {results['machine']['name']}")
-    for source, title in (("table3", "Table 3"), ("figure9", "Fig. 9"), ("figure10", "Fig. 10")):
-        print(f"\n{title}\n{_projected([each for each in results['times'] if each['source'] == source])}")
-    if results["more"]:
-        headers = ["parameters", "lattice", "processes", "nodes", "samples", "MC s", "SR s", "SR s in sample space"]
-        print(f"\nwith C4\n{tabulate(map(_more_row, results['more']), headers, disable_numparse=True)}")
-    print(f"\nall times with their uncertainty: {out / job.FILE}")
-    _report(out)
+    job.run(job.ProjectRequest(machine, tuple(fit or ()), tuple(processes or ())), out, command=typed())
+    _report(out, PROJECTED)
 
 
-def _projected(times: list[dict[str, Any]]) -> str:
-    """One line for each number of processes, one column for each time of an iteration."""
-    from qmcbench.report.scaling.model import PHASES
-
-    lines: dict[tuple[int, ...], dict[str, str]] = {}
-    for each in times:
-        work = each["work"]
-        lattice = f" {work['L']}x{work['L']}" + " C4" * (work["rotations"] > 1) if work["L"] else ""
-        key = (work["parameters"], work["processes"], each["nodes"])
-        lines.setdefault(key, {})[PHASES[each["phase"]] + lattice] = (
-            f"{each['paper_s']:g} / {each['seconds']['value']:.3g}"
-        )
-    columns = list(dict.fromkeys(name for line in lines.values() for name in line))
-    rows = [[*map(str, key), *(line.get(name, "") for name in columns)] for key, line in sorted(lines.items())]
-    return tabulate(rows, ["parameters", "processes", "nodes", *columns], disable_numparse=True)
+def _changed(request: Request, **options: Any) -> Request:
+    """``request`` with the options that were given."""
+    return replace(request, **{name: value for name, value in options.items() if value is not None})
 
 
-def _more_row(each: dict[str, Any]) -> list[str]:
-    work = each["work"]
-    times = [f"{each[name]:.3g}" for name in ("monte_carlo_s", "covariance_s", "sample_space_s")]
-    lattice = f"{work['L']}x{work['L']}"
-    return [
-        str(work["parameters"]),
-        lattice,
-        str(work["processes"]),
-        str(each["nodes"]),
-        str(work["samples"]),
-        *times,
-    ]
+def _report(out: Path, section: str) -> None:
+    """Print the tables of one section, and make the report of all that the folder has."""
+    from qmcbench.cli.report import conclude
+    from qmcbench.report.book import report
 
-
-def _report(out: Path) -> None:
-    from qmcbench.report.scaling.pages import refresh
-
-    print(f"{refresh(out).headline}; report: {out / 'index.html'}")
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    """The options that were given."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _strong_row(run: dict[str, Any]) -> list[str]:
-    job, layout, phases = run["job"], run["job"]["layout"], run["phases"]
-    rates = {name: f"{phases[name]['GFs']:.1f}" for name in ("product", "factorisation")}
-    parts = {name: f"{phases[name]['fraction_of_dgemm']:.2f}" for name in rates}
-    return [
-        str(job["parameters"]),
-        str(job["samples"]),
-        str(run["ranks"]),
-        "{}x{}".format(*layout["grid"]),
-        str(layout["block"]),
-        f"{layout['redistribution']}, {layout['product']}",
-        _seconds(phases["redistribution"]),
-        *(_seconds(phases["product"]), rates["product"], parts["product"]),
-        *(_seconds(phases["factorisation"]), rates["factorisation"], parts["factorisation"]),
-        _seconds(phases["solves"]),
-        _seconds(phases["total"]),
-        f"{run['speedup']['total']:.2f}" if run["speedup"] else "",
-        _mark(run),
-    ]
-
-
-def _weak_row(run: dict[str, Any]) -> list[str]:
-    job = run["job"]
-    return [
-        f"{job['L']}x{job['L']}",
-        job["network"],
-        job["symmetry"],
-        job["solver"],
-        str(run["ranks"]),
-        str(run["samples"]),
-        _seconds(run["mc"]),
-        f"{run['efficiency']:.3f}" if run["efficiency"] else "",
-        _seconds(run["sr"]),
-        _seconds(run["iteration"]),
-        f"{run['overhead']:.3f}",
-        f"{run['samples_per_second']:.1f}",
-        _mark(run),
-    ]
-
-
-def _seconds(phase: dict[str, Any]) -> str:
-    return f"{phase['median_s']:.3g}"
-
-
-def _mark(run: dict[str, Any]) -> str:
-    return "more ranks than cores" if run["oversubscribed"] else ""
-
-
-def _print(results: dict[str, Any], rows: list[list[str]], headers: list[str], path: Path) -> None:
-    from qmcbench.bench.scaling import describe
-
-    print(tabulate(rows, headers, disable_numparse=True))
-    for entry in results["not_run"]:
-        print(f"not run: {describe(entry)}: {entry['not_run']}")
-    print(f"\nmedians; all times: {path}")
-    _report(path.parent)
-
-
-def _command() -> str:
-    return shlex.join(["qmcbench", *sys.argv[1:]])
+    chapters = report([out], out)
+    for each in (each for chapter in chapters for each in chapter.sections if each.title == section):
+        for table in each.tables:
+            print(table.text())
+    conclude(chapters, out)

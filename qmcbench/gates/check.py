@@ -37,8 +37,8 @@ class Check(Record, kind="check"):
     """One claim about one value.
 
     ``sigma`` is the standard error of what the check is about, in the units of ``smallest_effect``: where it is
-    larger than a :data:`POWER`-th of that, the check is INCONCLUSIVE whatever the value says. A value that is None is
-    one that was not finite, unless ``not_run`` says why there is none.
+    larger than a :data:`POWER`-th of that, or not known, the check is INCONCLUSIVE whatever the value says. A value
+    that is None is one that was not finite, unless ``not_run`` says why there is none.
     """
 
     unit: str = ""
@@ -54,6 +54,8 @@ class Check(Record, kind="check"):
     """The smallest deviation that it must see, if it is statistical."""
     false_alarm: float | None = None
     """The probability that correct code fails, if it is statistical."""
+    doubt: str | None = None
+    """Why what was measured can decide nothing, if it cannot: then the check is INCONCLUSIVE."""
     aim: float | None = None
     """What was hoped for beyond the bound."""
     quick: bool = False
@@ -64,7 +66,7 @@ class Check(Record, kind="check"):
         """PASS only where the value keeps to the bound, and the error is small enough to have seen it break it."""
         if self.not_run is not None or self.quick:
             return Verdict.NOT_MEASURED
-        if self.smallest_effect is not None and not (self.sigma or 0.0) <= self.smallest_effect / POWER:
+        if self.doubt is not None or self._noisy:
             return Verdict.INCONCLUSIVE
         if self.value is None or math.isnan(self.value):
             return Verdict.FAIL
@@ -72,8 +74,15 @@ class Check(Record, kind="check"):
             "at most": self.value <= self.bound,
             "at least": self.value >= self.bound,
             "below": self.value < self.bound,
-        }[self.relation]
+        }.get(self.relation, False)
         return Verdict.PASS if keeps else Verdict.FAIL
+
+    @property
+    def _noisy(self) -> bool:
+        """Whether the error is unknown, or too large to have seen the smallest effect."""
+        if self.smallest_effect is None:
+            return False
+        return self.sigma is None or not self.sigma <= self.smallest_effect / POWER
 
     @property
     def passed(self) -> bool:

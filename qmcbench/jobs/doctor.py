@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import TypeVar
 
 import numpy as np
 import psutil
 import torch
-import typer
 
 from qmcbench import __version__, provenance, reference
+from qmcbench.bench.answers import Answer, Factorised, Found, Library
 from qmcbench.errors import UserError
-from qmcbench.files import dumps
 from qmcbench.ranks import launch
+from qmcbench.structure import structure
+
+A = TypeVar("A", bound=Answer)
 
 # Not importlib.util.find_spec, which stumbles over a PyScalapack that is imported: it puts a class in its place.
 find_spec = PathFinder.find_spec
@@ -100,20 +103,20 @@ def ranks_work() -> Iterator[Finding]:
         yield from (Finding(name, ABSENT, "mpi4py is not installed", OPTIONAL) for name in names)
         return
     try:
-        alone = launch.run(None, {"kind": "find"}, TIMEOUT)
-    except launch.JobError as error:
+        alone = _ask(None, "find", Found)
+    except UserError as error:
         yield from (Finding(name, FAILED, str(error), f"{launch.INSTALL} again") for name in names)
         return
-    yield _library("MPI", alone["mpi"])
+    yield _library("MPI", alone.mpi)
     launcher = mpiexec_works()
     yield launcher
     if find_spec("PyScalapack") is None:
         scalapack = Finding("ScaLAPACK", ABSENT, "PyScalapack is not installed", OPTIONAL)
     else:
-        scalapack = _library("ScaLAPACK", alone["scalapack"])
+        scalapack = _library("ScaLAPACK", alone.scalapack)
     yield scalapack
-    threads = {"torch": alone["provenance"]["machine"]["torch_threads"]}
-    threads |= {f"{name} {number or ''}".strip(): count for name, number, count in alone["libraries"]["blas"]}
+    threads = {"torch": alone.provenance.machine.torch_threads}
+    threads |= {f"{blas.name} {blas.version or ''}".strip(): blas.threads for blas in alone.libraries.blas}
     text = ", ".join(f"{name}: {count}" for name, count in threads.items())
     if set(threads.values()) == {1}:
         yield Finding("rank's threads", OK, text)
@@ -133,13 +136,13 @@ def mpiexec_works() -> Finding:
     name = "mpiexec"
     try:
         path = launch.mpiexec()
-        answer = launch.run(2, {"kind": "find"}, TIMEOUT)
+        answer = _ask(2, "find", Found)
     except UserError as error:
         return Finding(name, FAILED, str(error), f"{launch.INSTALL}, or put the mpiexec of mpi4py's library first")
     said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout.splitlines()
     release = " ".join(" ".join(said[: 2 if said and said[0].endswith(":") else 1]).split())
     found = f"{path} ({release})"
-    if answer["ranks"] == 2:
+    if answer.ranks == 2:
         return Finding(name, OK, f"{found}: 2 ranks see each other")
     advice = "put the mpiexec of mpi4py's library first on the path"
     return Finding(name, FAILED, f"{found}: 2 processes started by it do not see each other", advice)
@@ -148,39 +151,28 @@ def mpiexec_works() -> Finding:
 def pdpotrf_works() -> Finding:
     """ScaLAPACK's Cholesky by two ranks against numpy's."""
     try:
-        answer = launch.run(2, {"kind": "cholesky"}, TIMEOUT)
+        answer = _ask(2, "cholesky", Factorised)
     except UserError as error:
         return Finding("pdpotrf", FAILED, str(error), f"{launch.INSTALL} again")
-    difference = answer["difference"]
-    found = f"2 ranks, {answer['size']} x {answer['size']}: differs from numpy's Cholesky by {difference:.0e}"
-    if answer["positive"] and difference < TOLERANCE:
+    difference = math.nan if answer.difference is None else answer.difference
+    found = f"2 ranks, {answer.size} x {answer.size}: differs from numpy's Cholesky by {difference:.0e}"
+    if answer.positive and difference < TOLERANCE:
         return Finding("pdpotrf", OK, found)
     return Finding("pdpotrf", FAILED, found, "do not use the solver 'scalapack' with this library; install another")
 
 
-def _library(name: str, answer: dict[str, str]) -> Finding:
-    if "found" in answer:
-        return Finding(name, OK, answer["found"])
-    return Finding(name, FAILED, answer["problem"], f"{launch.INSTALL} again")
+def _ask(ranks: int | None, kind: str, answer: type[A]) -> A:
+    """What a job without settings of its own answers."""
+    return structure(launch.run(ranks, {"kind": kind}, TIMEOUT), answer, f"The answer to {kind!r}")
+
+
+def _library(name: str, answer: Library) -> Finding:
+    if answer.found is not None:
+        return Finding(name, OK, answer.found)
+    return Finding(name, FAILED, answer.problem or "it was not found", f"{launch.INSTALL} again")
 
 
 def line(finding: Finding) -> str:
     """A finding as a person reads it."""
     advice = f"  -> {finding.advice}" if finding.advice else ""
     return f"{finding.status:<9}  {finding.name:<14}  {finding.found}{advice}"
-
-
-def command(as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False) -> None:
-    """What of this installation works: libraries, processor, GPU, MPI and ScaLAPACK on 2 ranks.
-
-    Exit status 1 if something that is needed, or installed, does not work.
-    """
-    findings: list[dict[str, Any]] = []
-    for finding in examine():
-        findings.append(asdict(finding))
-        if not as_json:
-            print(line(finding), flush=True)
-    if as_json:
-        print(dumps(findings, indent=1))
-    if any(finding["status"] == FAILED for finding in findings):
-        raise typer.Exit(1)

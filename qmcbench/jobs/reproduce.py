@@ -2,160 +2,140 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import time
-import tomllib
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from qmcbench import evaluation, provenance, reference
 from qmcbench.bench import timing
-from qmcbench.config import Config, Sampling, Wavefunction, parse
-from qmcbench.errors import UserError
+from qmcbench.config import Wavefunction
+from qmcbench.estimates import best_known
 from qmcbench.files import make_folder
 from qmcbench.gates import checks
-from qmcbench.gates.checks import Check
-from qmcbench.progress import Bar
-from qmcbench.report.reproduction.pages import write_report
-from qmcbench.statistics import Estimate
+from qmcbench.gates.check import Check
+from qmcbench.jobs.plan import PlannedRun, Profile
+from qmcbench.progress import Whole
+from qmcbench.report import book
+from qmcbench.store import jsonl
+from qmcbench.store.energies import Curve, Energy, Exact, LeftOut, Operation, Stage, Training
+from qmcbench.store.records import Record, Run
 from qmcbench.training import CHECKPOINT, LOG, load_ansatz, read_log, train
 from qmcbench.vmc import build_ansatz
 
-SECTIONS = ("wavefunction", "sampling", "optimizer", "run", "evaluation")
+RECORDS = "reproduce"
 PHASES = ("sampling", "local_energy", "derivatives", "solve")
-CURVE = ("step", "energy", "error", "variance", "acceptance", "r_hat", "alpha", "effective_fraction", "restarted")
+CHECKS = "checks"
+PAPERS_STAGE = (6, 0.5)
+"""Lattice and coupling of the seed paper's first stage of transfer learning."""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """How a trained network is evaluated: fresh chains, this many samples each."""
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to reproduce, and where to."""
 
-    chains: int
-    samples: int
-    alpha: float = 1.0
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One training run of a profile."""
-
-    name: str
-    config: Config
-    evaluation: Evaluation
-    tolerance: float
-    start: str | None
+    profile: Profile
+    out: Path
+    restart: bool = False
+    """Discard finished runs, evaluations and checks that are there."""
+    quiet: bool = False
+    command: str = "qmcbench.jobs.reproduce.reproduce"
+    """For the provenance."""
 
 
-@dataclass(frozen=True)
-class Profile:
-    """What a profile asks for."""
-
-    name: str
-    runs: tuple[PlannedRun, ...]
-    checks_J2: tuple[float, ...]
-    timings: tuple[tuple[str, int, int], ...]
-
-
-def profile_names() -> list[str]:
-    """Names of the shipped profiles."""
-    folder = resources.files("qmcbench") / "profiles"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
-
-
-def load_profile(name: str, seed: int | None = None) -> Profile:
-    """Read a shipped profile; ``seed`` replaces that of every run.
-
-    Raises
-    ------
-    UserError
-        If there is no such profile.
-    """
-    if name not in profile_names():
-        raise UserError(f"--profile {name!r} is not one of {', '.join(profile_names())}.")
-    data = tomllib.loads((resources.files("qmcbench") / "profiles" / f"{name}.toml").read_text())
-    runs = []
-    for entry in data["runs"]:
-        sections = {s: {**data["base"].get(s, {}), **entry.get(s, {})} for s in SECTIONS}
-        plan = Evaluation(**sections.pop("evaluation"))
-        if seed is not None:
-            sections["run"]["seed"] = seed
-        config = parse({"model": entry["model"], **sections}, source=f"profile {name}, run {entry['name']}")
-        runs.append(PlannedRun(entry["name"], config, plan, entry["tolerance"], entry.get("start")))
-    return Profile(name, tuple(runs), tuple(data["checks_J2"]), tuple(map(tuple, data["timings"])))
-
-
-def reproduce(profile: Profile, out: Path, *, command: str, quiet: bool = False) -> dict[str, Any]:
-    """Run ``profile`` and write its report to ``out``; finished parts that are there already are kept.
+def reproduce(request: Request) -> Run:
+    """Run a profile and write its records and report; finished parts that are there already are kept.
 
     Returns
     -------
-    dict
-        The results, as in ``results.json``.
+    Run
+        All records, as in ``records/reproduce.jsonl``.
 
     Raises
     ------
     UserError
-        If ``out`` cannot be written to or holds other runs.
+        If the folder cannot be written to or holds other runs.
     Interrupted
         After a signal; the finished part is saved and a partial report written.
     """
+    profile, out = request.profile, request.out
     make_folder(out)
     began = time.perf_counter()
-    results: dict[str, Any] = {
-        "profile": profile.name,
-        "seed": profile.runs[0].config.run.seed,
-        "provenance": provenance.collect(command),
-        "exact": [],
-        "runs": [],
-        "checks": [],
-        "timings": [],
-        "rates": {},
-        "paper": [],
-        "not_run": not_run(profile),
-    }
+    run = Run(
+        job="reproduce",
+        provenance=provenance.collect(request.command),
+        records=tuple(left_out(profile)),
+        profile=profile.name,
+        seed=profile.runs[0].config.run.seed,
+    )
     try:
-        _fill(results, profile, out, command, quiet)
+        parts = work(request)
+        with (
+            threads(profile.runs[0].config.run.threads),
+            Whole(f"reproduce {profile.name}", len(parts), quiet=request.quiet) as whole,
+        ):
+            for name, part in parts:
+                with whole.part(name):
+                    run = replace(run, records=(*run.records, *part()))
     finally:
-        results["seconds"] = time.perf_counter() - began
-        write_report(results, out)
-    return results
+        run = replace(run, seconds=time.perf_counter() - began)
+        jsonl.save(out, RECORDS, run)
+        book.report([jsonl.path_of(out, RECORDS)], out)
+    return run
 
 
-def _fill(results: dict[str, Any], profile: Profile, out: Path, command: str, quiet: bool) -> None:
-    results["exact"] = [exact_row(run.config.model.J2) for run in profile.runs if run.config.model.L == 4]
-    found_checks: list[dict[str, Any]] = results["checks"]
-    engine = engine_checks(profile.checks_J2)
-    with Bar("exact and sampling checks", len(engine), quiet=quiet) as bar:
-        for number, work in enumerate(engine, start=1):
-            check = work()
-            found_checks.append(_plain(check))
-            bar.update(number, check.name)
-    for run in profile.runs:
-        row, more = finish_run(run, out, command, quiet)
-        results["runs"].append(row)
-        found_checks += [_plain(check) for check in more]
-        if run.config.model.L == 6 and run.config.model.J2 == 0.5:
-            results["paper"] += paper_rows(run.name)
-    results["rates"], results["timings"] = measure(profile, quiet)
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Torch with so many threads, if a number is given, and then with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
-def _plain(check: Check) -> dict[str, Any]:
-    return {**asdict(check), "passed": check.passed}
+def work(request: Request) -> list[tuple[str, Callable[[], Sequence[Record]]]]:
+    """Every part of the job by name, in order; each gives its records."""
+    profile = request.profile
+    parts: list[tuple[str, Callable[[], Sequence[Record]]]] = [
+        (f"exact 4x4 J2={run.config.model.J2:g}", partial(exact, run.config.model.J2))
+        for run in profile.runs
+        if run.config.model.L == 4
+    ]
+    parts += [
+        (f"check {number}", partial(kept, request, number, check))
+        for number, check in enumerate(engine_checks(profile.checks_J2), start=1)
+    ]
+    parts += [(run.name, partial(finish, run, request)) for run in profile.runs]
+    return [*parts, ("timings", partial(measure, profile))]
 
 
-def exact_row(J2: float) -> dict[str, Any]:
-    """Exact diagonalization of 4x4, done now with QuSpin, for the report's table."""
-    found = reference.diagonalize(4, J2)
-    names = ("L", "J2", "energy", "residual", "sector", "states", "gap")
-    row = {name: getattr(found, name) for name in names}
-    row["structure_factor_pi_pi"] = found.structure_factor_pi_pi
-    row["structure_factor_pi_0"] = found.structure_factor_pi_0
-    return {**row, "source": f"QuSpin {found.provenance['versions']['quspin']}, this run"}
+def exact(J2: float) -> list[Exact]:
+    """Exact diagonalization of 4x4, done now with QuSpin."""
+    ground = reference.diagonalize(4, J2)
+    return [
+        Exact(
+            value=ground.energy,
+            L=ground.L,
+            J2=ground.J2,
+            residual=ground.residual,
+            sector=ground.sector,
+            states=ground.states,
+            gap=ground.gap,
+            structure_factor_pi_pi=ground.structure_factor_pi_pi,
+            structure_factor_pi_0=ground.structure_factor_pi_0,
+            source=f"QuSpin {ground.provenance['versions']['quspin']}, this run",
+        )
+    ]
 
 
 def engine_checks(couplings: tuple[float, ...]) -> list[Callable[[], Check]]:
@@ -172,115 +152,142 @@ def engine_checks(couplings: tuple[float, ...]) -> list[Callable[[], Check]]:
     return works + [partial(checks.sampled_distribution, psi, alpha, seed=5) for alpha in (2.0, 1.0)]
 
 
-def finish_run(run: PlannedRun, out: Path, command: str, quiet: bool) -> tuple[dict[str, Any], list[Check]]:
-    """Train (or continue, or keep) one run, evaluate it with fresh samples and check it."""
-    folder = out / "runs" / slug(run.name)
-    config = run.config
+def kept(request: Request, number: int, check: Callable[[], Check]) -> list[Check]:
+    """The outcome of a check, from the store if this very code has finished it in this folder before."""
+    couplings = "_".join(f"{J2:g}" for J2 in request.profile.checks_J2)
+    folder = request.out / "runs" / CHECKS / f"{fingerprint()[:16]}-{couplings}"
+    if request.restart and number == 1:
+        shutil.rmtree(folder, ignore_errors=True)
+    name = f"check-{number}"
+    before = jsonl.load(folder, name)
+    if before is not None:
+        return before.of(Check)
+    began = time.perf_counter()
+    outcome = replace(check(), seconds=time.perf_counter() - began)
+    made = provenance.collect(request.command)
+    jsonl.save(folder, name, Run(job="reproduce check", provenance=made, records=(outcome,)))
+    return [outcome]
+
+
+@cache
+def fingerprint() -> str:
+    """SHA-256 of the package's code and of the libraries' versions: a check is of one code."""
+    digest = hashlib.sha256(repr(sorted(provenance.collect("").versions.items())).encode())
+
+    def add(folder: Traversable) -> None:
+        for entry in sorted(folder.iterdir(), key=lambda each: each.name):
+            if entry.is_dir():
+                add(entry)
+            elif entry.name.endswith(".py"):
+                digest.update(entry.name.encode() + entry.read_bytes())
+
+    add(resources.files("qmcbench"))
+    add(resources.files("qmcbench.reference"))
+    return digest.hexdigest()
+
+
+def finish(run: PlannedRun, request: Request) -> list[Record]:
+    """Train (or continue, or keep) one run and evaluate it with fresh samples."""
+    folder, config = request.out / "runs" / run.folder, run.config
     if run.start is not None:
-        start = str(out / "runs" / slug(run.start) / CHECKPOINT)
-        config = replace(config, wavefunction=replace(config.wavefunction, start=start))
-    train(config, folder, quiet=quiet, command=command)
-    log = read_log(folder / LOG)
-    psi, _ = load_ansatz(folder / CHECKPOINT)
-    evaluated = evaluate(run, folder, command, quiet)
-    found = Estimate(**{name: evaluated[name] for name in Estimate.__dataclass_fields__})
-    L, J2 = config.model.L, config.model.J2
-    known = reference.known_energy(L, J2)
-    if known is None:
-        raise UserError(f"There is no exact energy for L = {L}, J2 = {J2:g} to compare {run.name!r} with.")
-    energy, source = known
-    more = [checks.variational(run.name, found, energy)]
-    more.append(checks.convergence(run.name, found.mean, found.error, energy, run.tolerance))
+        (start,) = (each.folder for each in request.profile.runs if each.name == run.start)
+        path = str(request.out / "runs" / start / CHECKPOINT)
+        config = replace(config, wavefunction=replace(config.wavefunction, start=path))
+    train(config, folder, restart=request.restart, quiet=request.quiet, command=request.command)
+    evaluated = evaluate(run, folder, request)
     full_sum = None
-    if L == 4:
-        full_sum = checks.full_sum_energy(psi, J2)
-        more.append(checks.unbiased_energy(run.name, found, full_sum))
-    row = {
-        "name": run.name,
-        "L": L,
-        "J2": J2,
-        "network": config.wavefunction.network,
-        "parameters": sum(p.numel() for p in psi.parameters()),
-        "symmetry": config.wavefunction.symmetry,
-        "sign": config.wavefunction.sign,
-        "start": run.start,
-        "steps": len(log),
-        "chains": config.sampling.chains,
-        "samples": len(log) * config.sampling.chains,
-        "seconds": sum(line["seconds"]["step"] for line in log),
-        "curve": {name: [line[name] for line in log] for name in CURVE},
-        "phase_seconds": {name: sum(line["seconds"][name] for line in log) for name in PHASES},
-        "evaluation": evaluated,
-        "full_sum_energy": full_sum,
-        "reference": {"energy": energy, "source": source, "error": 0.0},
-        "relative_error": (found.mean - energy) / abs(energy),
-        "relative_error_error": found.error / abs(energy),
-    }
-    return row, more
+    if run.config.model.L == 4:
+        psi, _ = load_ansatz(folder / CHECKPOINT)
+        full_sum = checks.full_sum_energy(psi, run.config.model.J2)
+    judged = replace(evaluated, full_sum=full_sum, tolerance=run.tolerance)
+    return [training(run, folder, evaluated.network.parameters), judged]
 
 
-def evaluate(run: PlannedRun, folder: Path, command: str, quiet: bool) -> dict[str, Any]:
+def training(run: PlannedRun, folder: Path, parameters: int) -> Training:
+    """What the log of a run says."""
+    log, config = read_log(folder / LOG), run.config
+    columns = {name: tuple(line[name] for line in log) for name in Curve.__dataclass_fields__}
+    last = log[-1] if log else {"energy": None, "error": None}
+    return Training(
+        value=last["energy"],
+        sigma=last["error"],
+        samples=len(log) * config.sampling.chains,
+        seed=config.run.seed,
+        threads=config.run.threads,
+        seconds=sum(line["seconds"]["step"] for line in log),
+        reference=best_known(config.model.L, config.model.J2),
+        not_run=None if log else "no step was made",
+        name=run.name,
+        network=config.wavefunction.network,
+        parameters=parameters,
+        symmetry=config.wavefunction.symmetry,
+        sign=config.wavefunction.sign,
+        L=config.model.L,
+        J2=config.model.J2,
+        start=run.start,
+        steps=len(log),
+        chains=config.sampling.chains,
+        curve=Curve(**columns),
+        phases={name: sum(line["seconds"][name] for line in log) for name in PHASES},
+        paper=papers_stage() if (config.model.L, config.model.J2) == PAPERS_STAGE else None,
+    )
+
+
+def papers_stage() -> Stage:
+    """The seed paper's first transfer stage (its Fig. 11)."""
+    stage = reference.paper.figure11["stages"][0]
+    return Stage(what="6x6 stage 1 (Fig. 11)", start=stage["start"], end=stage["end"], steps=stage["steps"])
+
+
+def evaluate(run: PlannedRun, folder: Path, request: Request) -> Energy:
     """Energy of the trained network from fresh chains; kept beside the checkpoint as long as that is the same."""
-    plan, path = run.evaluation, folder / CHECKPOINT
-    settings: dict[str, Any] = {
-        "samples": plan.chains * plan.samples,
-        "sampling": Sampling(chains=plan.chains, alpha=plan.alpha, warm_up=20),
-        "seed": run.config.run.seed,
-        "quiet": quiet,
-        "command": command,
-    }
+    wanted = evaluation.Request(
+        checkpoint=folder / CHECKPOINT,
+        out=folder,
+        samples=run.evaluation.chains * run.evaluation.samples,
+        sampling=run.evaluation.sampling,
+        seed=run.config.run.seed,
+        name=run.name,
+        restart=request.restart,
+        quiet=request.quiet,
+        command=request.command,
+    )
     try:
-        found, _ = evaluation.evaluate(path, folder, **settings)
+        found = evaluation.evaluate(wanted)
     except evaluation.OtherEvaluationError:
-        found, _ = evaluation.evaluate(path, folder, restart=True, **settings)
-    return {**found["estimates"][0], "alpha": plan.alpha, "seconds": found["seconds"], "seed": found["seed"]}
+        found = evaluation.evaluate(replace(wanted, restart=True))
+    return found.of(Energy)[0]
 
 
-def measure(profile: Profile, quiet: bool) -> tuple[dict[str, float], list[dict[str, Any]]]:
+def measure(profile: Profile) -> list[Operation]:
     """Forward throughput against this machine's sgemm, and the phases of an iteration of the profile's last run."""
     last, sgemm = profile.runs[-1].config, timing.gemm_rate()
-    rows: list[timing.Timing] = []
-    with Bar("timings", len(profile.timings) + 1, quiet=quiet) as bar:
-        for number, (model, L, batch) in enumerate(profile.timings, start=1):
-            rows.append(timing.forward(model, L, batch, sgemm))
-            bar.update(number)
-        rows += timing.iteration(last.wavefunction.network, last.model.L, last.model.J2, last.sampling.chains)
-        bar.update(bar.total)
-    return {"sgemm_GFs": sgemm}, [asdict(row) for row in rows]
-
-
-def paper_rows(run: str) -> list[dict[str, Any]]:
-    """The seed paper's first transfer stage (its Fig. 11) beside ``run``."""
-    stage = reference.paper.figure11["stages"][0]
-    shared = {"what": "6x6 stage 1 (Fig. 11)", "paper_steps": stage["steps"], "run": run}
+    rows = [timing.forward(each.network, each.L, each.batch, sgemm) for each in profile.timings]
+    rows += timing.iteration(last.wavefunction.network, last.model.L, last.model.J2, last.sampling.chains)
     return [
-        {**shared, "quantity": "start of E/N", "paper": stage["start"]},
-        {**shared, "quantity": "E/N", "paper": stage["end"]},
+        Operation(
+            value=row.median_s,
+            low=row.min_s,
+            high=row.max_s,
+            repeats=row.repeats,
+            threads=torch.get_num_threads(),
+            operation=row.name,
+            network=row.network,
+            L=row.L,
+            batch=row.batch,
+            dtype=row.dtype,
+            rate=row.GFs,
+            sgemm=sgemm,
+        )
+        for row in rows
     ]
 
 
-def not_run(profile: Profile) -> list[dict[str, str]]:
-    """What this profile leaves out, and how to run it."""
-    rows = []
+def left_out(profile: Profile) -> list[LeftOut]:
+    """What this profile, or this machine, leaves out, and how to run it."""
+    rows = [LeftOut(what=each.what, not_run=each.why, command=each.command) for each in profile.left_out]
     if not torch.cuda.is_available():
-        rows.append(
-            {
-                "what": "GPU",
-                "why": "no CUDA device on this machine; the same code runs on one",
-                "command": "set run.device = 'cuda' in a configuration, then `qmcbench train CONFIG.toml --out RUN`",
-            }
-        )
-    if profile.name == "quick":
-        rows.append(
-            {
-                "what": "6x6 to the paper's stage-1 energy (-0.502)",
-                "why": "takes about ten minutes on 2 cores",
-                "command": "qmcbench reproduce --profile cpu --out reports/cpu",
-            }
-        )
+        command = "set run.device = 'cuda' in a configuration, then `qmcbench train CONFIG.toml --out RUN`"
+        why = "no CUDA device on this machine; the same code runs on one"
+        rows.insert(0, LeftOut(what="GPU", not_run=why, command=command))
     return rows
-
-
-def slug(name: str) -> str:
-    """A run's name as a folder name."""
-    return "".join(c if c.isalnum() or c in ".-" else "_" for c in name)

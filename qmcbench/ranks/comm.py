@@ -6,8 +6,7 @@ their own chains goes through :class:`Communicator`. A run does not depend on ho
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -17,15 +16,12 @@ from torch import Tensor
 
 from qmcbench import provenance
 from qmcbench.errors import UserError
+from qmcbench.ranks.launch import launched
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
 T = TypeVar("T")
-
-# Variables in which launchers tell a process how many there are: mpiexec of MPICH and Intel MPI, of Open MPI, of
-# MVAPICH, and srun (last: an mpiexec may itself use srun to start one process a node).
-SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 
 
 class Communicator(Protocol):
@@ -163,11 +159,6 @@ def on_root(comm: Communicator, work: Callable[[], T]) -> T:
     return result  # type: ignore[return-value]  # with no mistake it is what `work` returned
 
 
-def launched(environment: Mapping[str, str] = os.environ) -> int:
-    """How many processes the launcher of this one says that it started; 1 without a launcher."""
-    return next((int(environment[name]) for name in SIZES if environment.get(name, "").isdigit()), 1)
-
-
 @cache
 def world() -> Communicator:
     """All ranks that an MPI launcher started together with this process.
@@ -191,6 +182,7 @@ def world() -> Communicator:
     if found != size:
         raise UserError(
             f"The launcher started {size} processes, but the MPI library of mpi4py sees {found} "
-            f"({MPI.Get_library_version().splitlines()[0].strip()}); start them with the mpiexec of that library."
+            f"({MPI.Get_library_version().splitlines()[0].strip()}); start them with the mpiexec of that library, or "
+            "give srun the --mpi that it needs (pmi2 for MPICH)."
         )
     return Mpi(MPI.COMM_WORLD)

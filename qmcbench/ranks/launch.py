@@ -25,6 +25,9 @@ LAUNCHER = (
     "SLURM_STEP", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_TASK_PID",
 )  # fmt: skip
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+# Variables in which launchers tell a process how many there are: mpiexec of MPICH and Intel MPI, of Open MPI, of
+# MVAPICH, and srun (last: an mpiexec may itself use srun to start one process a node).
+SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 # Seconds between looks at whether to stop, and that a job has to end by itself once it is told to.
 INTERVAL = 0.2
 GRACE = 10.0
@@ -52,6 +55,11 @@ def mpiexec() -> Path:
     if found is None:
         raise UserError(f"Several ranks need mpiexec, but there is none beside Python or on the path; {INSTALL}.")
     return Path(found)
+
+
+def launched(environment: Mapping[str, str] = os.environ) -> int:
+    """How many processes the launcher of this one says that it started; 1 without a launcher."""
+    return next((int(environment[name]) for name in SIZES if environment.get(name, "").isdigit()), 1)
 
 
 def environment(threads: int, outer: Mapping[str, str] = os.environ) -> dict[str, str]:

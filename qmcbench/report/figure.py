@@ -107,9 +107,15 @@ def whiskers(middle: Numbers, low: Numbers, high: Numbers) -> NDArray[np.float64
     return lengths
 
 
+def printable(text: str) -> str:
+    """Text from a record for a figure: no mathematics, nothing unprintable, not endless."""
+    words = "".join(each if each.isprintable() or each == "\n" else " " for each in text)
+    return words[:100].replace("$", r"\$")
+
+
 def name_rows(axes: Axes, labels: Sequence[str]) -> None:
     """Name horizontal bars from the top down."""
-    axes.set_yticks(range(len(labels)), [label.replace("$", r"\$") for label in labels], fontsize=8)
+    axes.set_yticks(range(len(labels)), [printable(text) for text in labels], fontsize=8)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
 

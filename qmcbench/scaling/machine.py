@@ -23,9 +23,8 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, make_dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ import numpy as np
 
 from qmcbench.errors import UserError
 from qmcbench.scaling.model import NAMES, PHASES, UNITS, Array, Costs
+from qmcbench.structure import read_toml, structure
 
 DIGITS = 5
 ERROR_DIGITS = 2
@@ -94,57 +94,47 @@ def load(source: str | Path) -> Machine:
     UserError
         If there is no such file, it is not TOML, or a key or value is missing, unknown or out of range.
     """
+    if str(source) in shipped():
+        source = Path(str(_MACHINES.joinpath(f"{source}.toml")))
     try:
-        if str(source) in shipped():
-            text = _MACHINES.joinpath(f"{source}.toml").read_text(encoding="utf-8")
-        else:
-            text = Path(source).read_text(encoding="utf-8")
-        data = tomllib.loads(text)
-    except OSError as error:
-        names = ", ".join(shipped())
-        raise UserError(
-            f"Cannot read the machine file {source}: {error.strerror}; give a file or one of: {names}."
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{source} is not valid TOML: {error}.") from error
+        data = read_toml(Path(source), "machine file")
+    except UserError as error:
+        raise UserError(f"{str(error).rstrip('.')}; give a file or one of: {', '.join(shipped())}.") from error
     return parse(data, str(source))
 
 
 def parse(data: dict[str, Any], source: str = "machine") -> Machine:
     """Turn the nested dictionaries of a machine file into a checked :class:`Machine` (errors as :func:`load`)."""
-    table = _Table(data, source)
-    costs = table.table("costs", required=True)
-    values, errors, fitted = {}, {}, []
-    for name in NAMES:
-        entry = costs.table(name, required=True)
-        unit = entry.text("unit", required=True)
-        if unit != UNITS[name]:
-            raise UserError(f"{entry.place}unit = {unit!r} is wrong: {name} is in {UNITS[name]}; convert the value.")
+    found = structure(data, _File, source)
+    if not found.name:
+        raise UserError(f"{source}: name = '' names no machine; give it one.")
+    if found.processes_per_node < 1:
+        raise UserError(f"{source}: processes_per_node = {found.processes_per_node} is not at least 1.")
+    costs: dict[str, _Cost] = {name: getattr(found.costs, name) for name in NAMES}
+    for name, cost in costs.items():
+        if cost.unit != UNITS[name]:
+            raise UserError(
+                f"{source}: costs.{name}.unit = {cost.unit!r} is wrong: {name} is in {UNITS[name]}; "
+                "convert the value."
+            )
         # A rate of 0 would take for ever; a latency or an overhead may be none.
-        values[name] = entry.number("value", required=True, positive=unit.endswith("/s"))
-        if "error" in entry.data:
-            errors[name] = entry.number("error")
-        if entry.flag("fitted"):
-            fitted.append(name)
-        entry.finish()
-    costs.finish()
-    spreads = table.table("spread")
-    spread = {phase: spreads.number(phase) for phase in PHASES if phase in spreads.data}
-    spreads.finish(PHASES)
-    correlation = _correlation(table.table("correlation"), tuple(errors))
-    machine = Machine(
-        table.text("name", required=True),
-        Costs(**values),
-        table.text("description"),
-        table.text("source"),
-        table.count("processes_per_node"),
+        _check(f"{source}: costs.{name}.value", cost.value, positive=cost.unit.endswith("/s"))
+        _check(f"{source}: costs.{name}.error", cost.error or 0.0)
+    spread = {phase: value for phase in PHASES if (value := getattr(found.spread, phase)) is not None}
+    for phase, value in spread.items():
+        _check(f"{source}: spread.{phase}", value)
+    errors = {name: cost.error for name, cost in costs.items() if cost.error is not None}
+    return Machine(
+        found.name,
+        Costs(**{name: cost.value for name, cost in costs.items()}),
+        found.description,
+        found.source,
+        found.processes_per_node,
         errors,
-        correlation,
+        _checked(found.correlation, tuple(errors), source) if found.correlation else (),
         spread,
-        tuple(fitted),
+        tuple(name for name, cost in costs.items() if cost.fitted),
     )
-    table.finish()
-    return machine
 
 
 def dump(machine: Machine) -> str:
@@ -176,81 +166,49 @@ def dump(machine: Machine) -> str:
 _MACHINES = files("qmcbench.scaling").joinpath("machines")
 
 
-def _correlation(table: _Table, names: tuple[str, ...]) -> tuple[tuple[float, ...], ...]:
-    if not table.data:
-        return ()
-    rows = table.data.get("rows")
-    if table.data.get("names") != list(names):
-        raise UserError(f"{table.place}names must list the costs that have an error, in order: {', '.join(names)}.")
-    try:
-        matrix = np.array(rows, dtype=float)
-    except (TypeError, ValueError):
-        matrix = np.empty(0)
-    size = len(names)
-    if matrix.shape != (size, size) or not np.allclose(matrix, matrix.T) or not np.allclose(np.diag(matrix), 1):
-        raise UserError(f"{table.place}rows is not a symmetric {size} x {size} matrix with 1 on its diagonal.")
-    if not (abs(matrix) <= 1).all():
-        raise UserError(f"{table.place}rows has a correlation outside [-1, 1].")
-    table.finish(("names", "rows"))
-    return tuple(tuple(row) for row in matrix.tolist())
+@dataclass(frozen=True)
+class _Cost:
+    value: float
+    unit: str
+    error: float | None = None
+    fitted: bool = False
 
 
 @dataclass(frozen=True)
-class _Table:
-    """A table of the file: typed look-ups that say where something is wrong."""
+class _Correlation:
+    names: tuple[str, ...]
+    rows: tuple[tuple[float, ...], ...]
 
-    data: dict[str, Any]
-    source: str
-    path: str = ""
-    known: list[str] = field(default_factory=list)
 
-    @property
-    def place(self) -> str:
-        return f"{self.source}: {self.path}"
+_Costs = make_dataclass("_Costs", [(name, _Cost) for name in NAMES], frozen=True)
+_Spread = make_dataclass("_Spread", [(phase, float | None, None) for phase in PHASES], frozen=True)
 
-    def table(self, key: str, required: bool = False) -> _Table:
-        value = self._get(key, required, {})
-        if not isinstance(value, dict):
-            raise UserError(f"{self.place}{key} = {value!r} is not a table of keys.")
-        return _Table(value, self.source, f"{self.path}{key}.")
 
-    def text(self, key: str, required: bool = False) -> str:
-        value = self._get(key, required, "")
-        if not isinstance(value, str) or (required and not value):
-            raise UserError(f"{self.place}{key} = {value!r} is not a text.")
-        return value
+@dataclass(frozen=True)
+class _File:
+    """A machine file."""
 
-    def flag(self, key: str) -> bool:
-        value = self._get(key, False, False)
-        if not isinstance(value, bool):
-            raise UserError(f"{self.place}{key} = {value!r} is neither true nor false.")
-        return value
+    name: str
+    costs: _Costs  # type: ignore[valid-type]  # its fields are those of Costs
+    description: str = ""
+    source: str = ""
+    processes_per_node: int = 1
+    spread: _Spread = field(default_factory=_Spread)  # type: ignore[valid-type]
+    correlation: _Correlation | None = None
 
-    def count(self, key: str) -> int:
-        value = self._get(key, False, 1)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UserError(f"{self.place}{key} = {value!r} is not a whole number of at least 1.")
-        return value
 
-    def number(self, key: str, required: bool = False, positive: bool = False) -> float:
-        value = self._get(key, required, 0.0)
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise UserError(f"{self.place}{key} = {value!r} is not a number.")
-        if not math.isfinite(value) or value < 0 or (positive and value == 0):
-            raise UserError(
-                f"{self.place}{key} = {value} must be {'above 0' if positive else '0 or more'} and finite."
-            )
-        return float(value)
+def _check(where: str, value: float, positive: bool = False) -> None:
+    if not math.isfinite(value) or value < 0 or (positive and value == 0):
+        raise UserError(f"{where} = {value} must be {'above 0' if positive else '0 or more'} and finite.")
 
-    def finish(self, known: Sequence[str] = ()) -> None:
-        """Refuse what nobody asked for."""
-        known = [*self.known, *known]
-        for key in self.data:
-            if key not in known:
-                raise UserError(f"{self.place.rstrip('.: ')}: unknown key {key!r}; known here: {', '.join(known)}.")
 
-    def _get(self, key: str, required: bool, default: Any) -> Any:
-        self.known.append(key)
-        if required and key not in self.data:
-            raise UserError(f"{self.place}{key} is missing; add it.")
-        return self.data.get(key, default)
+def _checked(correlation: _Correlation, names: tuple[str, ...], source: str) -> tuple[tuple[float, ...], ...]:
+    place, rows, size = f"{source}: correlation", correlation.rows, len(names)
+    if correlation.names != names:
+        raise UserError(f"{place}.names must list the costs that have an error, in order: {', '.join(names)}.")
+    matrix = np.array(rows) if all(len(row) == len(rows) for row in rows) else np.empty(0)
+    if matrix.shape != (size, size) or not np.allclose(matrix, matrix.T) or not np.allclose(np.diag(matrix), 1):
+        raise UserError(f"{place}.rows is not a symmetric {size} x {size} matrix with 1 on its diagonal.")
+    if not (abs(matrix) <= 1).all():
+        raise UserError(f"{place}.rows has a correlation outside [-1, 1].")
+    return rows

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from qmcbench.errors import UserError
 from qmcbench.reference import model_names, model_spec
+from qmcbench.store.scaling import Work
 
 Array = NDArray[np.float64]
 
@@ -79,36 +80,6 @@ LINEAR = NAMES[:-1]
 SCALE = np.array([SECONDS[UNITS[name]] for name in LINEAR])
 POWER = np.array([-1.0 if UNITS[name].endswith("/s") else 1.0 for name in LINEAR])
 """Seconds for each unit of a count are ``SCALE * cost ** POWER``."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """One iteration and the processes it runs on.
-
-    Raises
-    ------
-    UserError
-        If a number is not positive.
-    """
-
-    parameters: int
-    samples: int
-    """Of all processes together."""
-    processes: int
-    L: int | None = None
-    """Linear lattice size; needed for the Monte Carlo phase only."""
-    rotations: int = 1
-    """Evaluations of the network for one amplitude: 4 with C4 symmetry."""
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if value is not None and value < 1:
-                raise UserError(f"The cost model cannot take {name} = {value}: it must be at least 1.")
-
-    @property
-    def samples_per_process(self) -> float:
-        """n = N_s / P."""
-        return self.samples / self.processes
 
 
 @dataclass(frozen=True)
@@ -166,8 +137,11 @@ def counts(phase: str, work: Work, solver: str = "covariance") -> Counts:
     Raises
     ------
     UserError
-        If the Monte Carlo phase is asked for and the lattice or the network is unknown.
+        If a number is not positive, or the Monte Carlo phase is asked for and the lattice or the network is unknown.
     """
+    for name, value in asdict(work).items():
+        if value is not None and value < 1:
+            raise UserError(f"The cost model cannot take {name} = {value}: it must be at least 1.")
     if phase in SUMS:
         parts = [counts(part, work, solver) for part in SUMS[phase]]
         return Counts(_sum(part.plain for part in parts), _sum(part.padding for part in parts))

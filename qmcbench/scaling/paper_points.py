@@ -9,7 +9,8 @@ share of the iteration.
 from __future__ import annotations
 
 from qmcbench.reference import paper
-from qmcbench.scaling.model import Point, Work
+from qmcbench.scaling.model import Point
+from qmcbench.store.scaling import Work
 
 FIGURE10_SAMPLES_PER_PROCESS = 8
 """Sec. 4.2: "nearly 4 million MC samples" on 490 000 processes, and samples in proportion to the processes."""
@@ -20,9 +21,9 @@ def table3() -> list[Point]:
     """As printed: ``sr`` (the column ScaLAPACK) and four times ``iteration`` for each network and process count."""
     points = []
     for row in paper.table3["rows"]:
-        points.append(Point("sr", _work(row["parameters"], row["processes"]), row["scalapack_s"], "table3"))
+        points.append(Point("sr", _work(row["parameters"], row["processes"]), row["scalapack_s"], "Table 3"))
         points += [
-            Point("iteration", _case(row, case), time, "table3")
+            Point("iteration", _case(row, case), time, "Table 3")
             for case, time in zip(paper.table3["cases"], row["mc_s"], strict=True)
         ]
     return points
@@ -31,7 +32,7 @@ def table3() -> list[Point]:
 def monte_carlo() -> list[Point]:
     """Table 3's iterations less their ScaLAPACK time."""
     return [
-        Point("monte_carlo", _case(row, case), time - row["scalapack_s"], "table3")
+        Point("monte_carlo", _case(row, case), time - row["scalapack_s"], "Table 3")
         for row in paper.table3["rows"]
         for case, time in zip(paper.table3["cases"], row["mc_s"], strict=True)
     ]
@@ -40,7 +41,7 @@ def monte_carlo() -> list[Point]:
 def figure9() -> list[Point]:
     """pdpotrf and pdgemm, as printed."""
     return [
-        Point(phase, _work(series["parameters"], processes), time, "figure9")
+        Point(phase, _work(series["parameters"], processes), time, "Fig. 9")
         for series in (paper.figure9["medium"], paper.figure9["large"])
         for phase, key in (("factorisation", "pdpotrf_s"), ("product", "pdgemm_s"))
         for processes, time in zip(series["processes"], series[key], strict=True)
@@ -53,7 +54,7 @@ def data_operations() -> list[Point]:
     for point in figure9():
         parts[point.work] = parts.get(point.work, 0.0) + point.seconds
     return [
-        Point("data", point.work, point.seconds - parts[point.work], "table3 - figure9")
+        Point("data", point.work, point.seconds - parts[point.work], "Table 3 - Fig. 9")
         for point in table3()
         if point.phase == "sr"
     ]
@@ -68,7 +69,7 @@ def figure10() -> list[Point]:
     parameters = paper.figure9["large"]["parameters"]
     seen = set(paper.figure9["large"]["processes"])
     return [
-        Point(phase, _work(parameters, processes, FIGURE10_SAMPLES_PER_PROCESS), time, "figure10")
+        Point(phase, _work(parameters, processes, FIGURE10_SAMPLES_PER_PROCESS), time, "Fig. 10")
         for phase, key in (("factorisation", "pdpotrf_s"), ("product", "pdgemm_s"), ("data", "data_op_s"))
         for processes, time in zip(figure["processes"], figure[key], strict=True)
         if not (phase == "factorisation" and processes in seen)
@@ -81,7 +82,7 @@ def figure10_sums() -> list[Point]:
     bars = zip(figure["processes"], figure["pdpotrf_s"], figure["pdgemm_s"], figure["data_op_s"], strict=True)
     parameters = paper.figure9["large"]["parameters"]
     return [
-        Point("sr", _work(parameters, processes, FIGURE10_SAMPLES_PER_PROCESS), sum(parts), "figure10")
+        Point("sr", _work(parameters, processes, FIGURE10_SAMPLES_PER_PROCESS), sum(parts), "Fig. 10")
         for processes, *parts in bars
     ]
 

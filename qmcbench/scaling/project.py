@@ -1,4 +1,4 @@
-"""The paper's Table 3 and Figs. 9 and 10 on a named machine, and what sample-space SR would have made of them.
+"""The paper's Table 3, Fig. 9 and Fig. 10 on a named machine, and what sample-space SR would have made of them.
 
 Bands: costs drawn from the machine's errors, times the scatter of each phase about the model, 68 % and 95 % of the
 draws. They hold what the measurements scatter, not what the model leaves out.
@@ -6,124 +6,56 @@ draws. They hold what the measurements scatter, not what the model leaves out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from qmcbench.reference import paper
 from qmcbench.scaling import paper_points
 from qmcbench.scaling.machine import Machine
-from qmcbench.scaling.model import SUMS, Array, Point, Work, bytes_per_process, counts, design, evaluate, seconds
+from qmcbench.scaling.model import SUMS, Array, Point, counts, design, evaluate, seconds
+from qmcbench.store.records import Reference
+from qmcbench.store.scaling import Crossover, Efficiency, Estimate, Modelled, ModelledTime, SolverGain, Work
 
 DRAWS = 2000
 SEED = 20220502
 LEVELS = (68, 95)
 
-Band = tuple[float, float]
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number and its uncertainty; no bands where the machine file has no errors."""
-
-    value: float
-    band68: Band | None = None
-    band95: Band | None = None
-
-
-@dataclass(frozen=True)
-class Projected:
-    """One time of the paper on the machine."""
-
-    source: str
-    """Where the paper prints it: ``table3``, ``figure9`` or ``figure10``."""
-    phase: str
-    work: Work
-    nodes: int
-    seconds: Estimate
-    paper_s: float
-
-
-@dataclass(frozen=True)
-class Efficiency:
-    """Weak scaling of a whole iteration (Fig. 10's network and samples, C4) from the smallest number of processes."""
-
-    work: Work
-    seconds: Estimate
-    efficiency: Estimate
-    """T(smallest) / T(P)."""
-    monte_carlo_share: float
-    """Of the iteration."""
-    paper: float | None
-    """As printed at the largest number of processes. The paper does not say how it was computed, and the times beside
-    it do not give it: its SR falls from 58.1 s to 43.2 s, so T(smallest) / T(P) would exceed 1."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """SR with the N_p x N_p covariance against SR with the N_s x N_s Gram matrix, which gives the same step."""
-
-    source: str
-    work: Work
-    covariance_s: Estimate
-    sample_space_s: Estimate
-    speedup: Estimate
-    """Covariance over sample space: above 1, the Gram matrix is faster."""
-    covariance_bytes: float
-    sample_space_bytes: float
-    """Memory of a process: its part of the matrix, and of the log-derivatives."""
-    paper_s: float
-    """The paper's SR time, with the covariance."""
-
-    @property
-    def samples_per_parameter(self) -> float:
-        """N_s / N_p."""
-        return self.work.samples / self.work.parameters
-
-
-@dataclass(frozen=True)
-class Crossover:
-    """Where the two take equally long at a fixed number of samples a process."""
-
-    parameters: int
-    samples_per_process: int
-    processes: int
-    """The Gram matrix is faster up to here."""
-    samples_per_parameter: float
-    """N_s / N_p there."""
-
-
-@dataclass(frozen=True)
-class Projection:
-    """Everything for one machine."""
-
-    machine: Machine
-    times: tuple[Projected, ...]
-    efficiencies: tuple[Efficiency, ...]
-    comparisons: tuple[Comparison, ...]
-    crossovers: tuple[Crossover, ...]
-
-
-def project(machine: Machine, draws: int = DRAWS, seed: int = SEED) -> Projection:
-    """Project all of them."""
+def project(machine: Machine, draws: int = DRAWS, seed: int = SEED) -> list[Modelled | Crossover]:
+    """The times of Table 3, Fig. 9 and Fig. 10, efficiencies of weak scaling, both solvers, and where they cross."""
     dice = _Dice(machine, draws, seed)
-    return Projection(
-        machine,
-        tuple(
-            Projected(
-                point.source,
-                point.phase,
-                point.work,
-                machine.nodes(point.work.processes),
-                dice.estimate(dice.times(point.phase, point.work)),
-                point.seconds,
-            )
-            for point in (*paper_points.table3(), *paper_points.figure9(), *paper_points.figure10())
-        ),
-        tuple(_efficiencies(dice)),
-        tuple(_comparison(dice, point) for point in _sr_points()),
-        tuple(_crossovers(machine)),
-    )
+    times = [_time(dice, point, machine) for point in printed_points()]
+    efficiencies = list(_efficiencies(dice))
+    gains = [_gain(dice, point) for point in sr_points()]
+    return [*times, *efficiencies, *gains, *_crossovers(machine)]
+
+
+def printed_points() -> list[Point]:
+    """Every time of Table 3, Fig. 9 and Fig. 10."""
+    return [*paper_points.table3(), *paper_points.figure9(), *paper_points.figure10()]
+
+
+def sr_points() -> list[Point]:
+    """Every time of all of SR."""
+    return [point for point in paper_points.table3() if point.phase == "sr"] + paper_points.figure10_sums()
+
+
+def efficiency_works() -> list[Work]:
+    """Iterations of Fig. 10 (C4) on each lattice, by processes."""
+    points = paper_points.figure10_sums()
+    return [replace(each.work, L=L, rotations=4) for L in paper_points.FIGURE10_LATTICES for each in points]
+
+
+def sample_sizes() -> list[tuple[int, int]]:
+    """Parameters and samples a process of the paper's solves."""
+    return list(dict.fromkeys((p.work.parameters, round(p.work.samples_per_process)) for p in sr_points()))
+
+
+def printed(point: Point) -> Reference:
+    """The paper's time, to compare with."""
+    return Reference(value=point.seconds, source=point.source, kind="paper")
 
 
 class _Dice:
@@ -154,50 +86,51 @@ class _Dice:
         return Estimate(float(drawn[0]), (low68, high68), (low95, high95))
 
 
-def _sr_points() -> list[Point]:
-    return [point for point in paper_points.table3() if point.phase == "sr"] + paper_points.figure10_sums()
-
-
-def _efficiencies(dice: _Dice) -> list[Efficiency]:
-    found = []
-    printed = paper.figure10["parallel_efficiency_at_490000"]
-    points = paper_points.figure10_sums()
-    for L in paper_points.FIGURE10_LATTICES:
-        works = [replace(point.work, L=L, rotations=4) for point in points]
-        times = [dice.times("iteration", work) for work in works]
-        for work, drawn in zip(works, times, strict=True):
-            last = work is works[-1]
-            found.append(
-                Efficiency(
-                    work,
-                    dice.estimate(drawn),
-                    dice.estimate(times[0] / drawn),
-                    float(dice.times("monte_carlo", work)[0] / drawn[0]),
-                    printed[f"{L}x{L}"] if last else None,
-                )
-            )
-    return found
-
-
-def _comparison(dice: _Dice, point: Point) -> Comparison:
-    covariance, gram = (dice.times("sr", point.work, solver) for solver in ("covariance", "sample_space"))
-    return Comparison(
-        point.source,
-        point.work,
-        dice.estimate(covariance),
-        dice.estimate(gram),
-        dice.estimate(covariance / gram),
-        bytes_per_process(point.work),
-        bytes_per_process(point.work, "sample_space"),
-        point.seconds,
+def _time(dice: _Dice, point: Point, machine: Machine) -> ModelledTime:
+    return ModelledTime(
+        **vars(dice.estimate(dice.times(point.phase, point.work))),
+        reference=printed(point),
+        phase=point.phase,
+        work=point.work,
+        nodes=machine.nodes(point.work.processes),
     )
 
 
-def _crossovers(machine: Machine) -> list[Crossover]:
-    found = []
-    for parameters, each in dict.fromkeys(
-        (p.work.parameters, round(p.work.samples_per_process)) for p in _sr_points()
-    ):
+def _efficiencies(dice: _Dice) -> Iterator[Efficiency]:
+    """The last of each lattice with the efficiency that the paper prints.
+
+    It does not say how that was computed, and the times beside it do not give it: its SR falls from 58.1 s to 43.2 s,
+    so T(smallest) / T(P) would exceed 1.
+    """
+    figure = paper.figure10["parallel_efficiency_at_490000"]
+    for L in paper_points.FIGURE10_LATTICES:
+        works = [work for work in efficiency_works() if work.L == L]
+        times = [dice.times("iteration", work) for work in works]
+        for work, drawn in zip(works, times, strict=True):
+            last = Reference(value=figure[f"{L}x{L}"], source="Fig. 10", kind="paper")
+            yield Efficiency(
+                **vars(dice.estimate(times[0] / drawn)),
+                reference=last if work is works[-1] else None,
+                work=work,
+                iteration=dice.estimate(drawn),
+                monte_carlo_share=float(dice.times("monte_carlo", work)[0] / drawn[0]),
+            )
+
+
+def _gain(dice: _Dice, point: Point) -> SolverGain:
+    covariance, gram = (dice.times("sr", point.work, solver) for solver in ("covariance", "sample_space"))
+    of_both = dice.estimate(covariance), dice.estimate(gram)
+    return SolverGain(
+        **vars(dice.estimate(covariance / gram)),
+        reference=printed(point),
+        work=point.work,
+        covariance=of_both[0],
+        sample_space=of_both[1],
+    )
+
+
+def _crossovers(machine: Machine) -> Iterator[Crossover]:
+    for parameters, each in sample_sizes():
         # With few processes N_s << N_p and the Gram matrix wins; with many it loses.
         low, high = 1, 2 * parameters
         while high - low > 1:
@@ -206,8 +139,7 @@ def _crossovers(machine: Machine) -> list[Crossover]:
                 low = middle
             else:
                 high = middle
-        found.append(Crossover(parameters, each, low, each * low / parameters))
-    return found
+        yield Crossover(value=low, parameters=parameters, samples_per_process=each)
 
 
 def _gram_wins(machine: Machine, work: Work) -> bool:

@@ -7,18 +7,16 @@ See :mod:`qmcbench.sr.solvers` for the two and for X.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from qmcbench.config import Scalapack as Options
 from qmcbench.ranks.comm import Communicator, share
-from qmcbench.sr.scalapack_mesh import Matrix, Mesh, fit_grid, local_size
+from qmcbench.sr.scalapack_mesh import Matrix, Mesh
 from qmcbench.sr.solvers import COLUMNS, RETRIES, Centred, FactorisationError, Solution
 
 PHASES = ("redistribution", "product", "factorisation", "solves")
@@ -98,52 +96,3 @@ class Scalapack:
         yield
         self.mesh.mpi.Barrier()
         self.seconds[name] += time.perf_counter() - start
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What the solver takes on the largest rank beside its samples, in bytes."""
-
-    promoted: int
-    """Samples in float64 (none if they are so already and pdgemr2d redistributes), or sorted for the exchange."""
-    redistributed: int
-    """Samples as they are dealt out over the mesh."""
-    buffers: int
-    """Of pdgemr2d: the longest message to be sent and the longest to be received."""
-    matrix: int
-    """Covariance or Gram matrix."""
-    panels: int
-    """Of the product: of the distributed samples, as wide as their blocks, along rows and columns of the mesh."""
-
-    @property
-    def total(self) -> int:
-        """The most at any one time."""
-        return self.redistributed + max(self.promoted + self.buffers, self.matrix + self.panels)
-
-
-def memory(parameters: int, samples: int, ranks: int, options: Options, space: str) -> Memory:
-    """Estimate what :class:`Scalapack` takes; arguments as there, sizes of the whole problem.
-
-    Raises
-    ------
-    UserError
-        If the grid does not take all ranks.
-    """
-    rows, columns = fit_grid(options.grid, ranks)
-    batch = math.ceil(samples / ranks)
-    exchanged = options.redistribution == "alltoall"
-    block = rows * batch if exchanged else options.block
-    order = parameters if space == "parameters" else samples
-    height = local_size(parameters, options.block, 0, rows)
-    # A message goes to one rank of the mesh: its parameters of those of this rank's samples that are dealt to it.
-    message = height * min(batch, local_size(batch, options.block, 0, columns))
-    # pdsyrk takes blocks of its own.
-    width = block if options.product == "pdgemm" and space == "parameters" else options.block
-    edges = local_size(order, options.block, 0, rows), local_size(order, options.block, 0, columns)
-    return Memory(
-        promoted=8 * batch * parameters,
-        redistributed=8 * height * local_size(samples, block, 0, columns),
-        buffers=0 if exchanged else 2 * 8 * message,
-        matrix=8 * edges[0] * edges[1],
-        panels=8 * sum(edges) * min(width, samples if space == "parameters" else parameters),
-    )

@@ -19,39 +19,16 @@ from torch import Tensor
 
 from qmcbench.errors import UserError
 from qmcbench.ranks.comm import Communicator, Mpi, share
+from qmcbench.ranks.mesh import fit_grid, local_size
 from qmcbench.sr.scalapack_library import load
 
 LARGEST = 2**31 - 1
 """Entries of a local array that ScaLAPACK's 32-bit integers can count."""
 
 
-def fit_grid(grid: tuple[int, int] | None, ranks: int) -> tuple[int, int]:
-    """Rows and columns of a mesh of all ``ranks``: as asked for, else as square as can be.
-
-    Raises
-    ------
-    UserError
-        If that is not their number.
-    """
-    side = next(side for side in range(math.isqrt(ranks), 0, -1) if ranks % side == 0)
-    rows, columns = grid or (side, ranks // side)
-    if rows < 1 or rows * columns != ranks:
-        raise UserError(
-            f"A ScaLAPACK grid of {rows} x {columns} is for {rows * columns} ranks, and there "
-            f"{f'are {ranks}' if ranks > 1 else 'is 1'}; choose for instance {side} x {ranks // side}."
-        )
-    return rows, columns
-
-
 def local_indices(count: int, block: int, process: int, processes: int) -> NDArray[np.intp]:
     """Which of ``count`` rows (or columns) ``process`` holds when blocks are dealt out cyclically, rising."""
     return np.flatnonzero(np.arange(count) // block % processes == process)
-
-
-def local_size(count: int, block: int, process: int, processes: int) -> int:
-    """How many :func:`local_indices` there are."""
-    rounds, rest = divmod(count, block * processes)
-    return rounds * block + min(block, max(0, rest - process * block))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,200 +1,278 @@
-"""What ``qmcbench bench`` left in a folder, read and checked: everything the report then takes for granted."""
+"""Kinds of record of ``qmcbench bench``: times, rates, memory, and what was measured turn by turn.
+
+What follows from them (operations a second, fractions, speedups, the ratios to peers) is computed where it is used.
+A number out of its range is refused on reading, so that nobody divides by what was never a time.
+"""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
-from qmcbench.errors import UserError
-from qmcbench.report.figure import Result
+from qmcbench.store.records import Record, Timing
+from qmcbench.structure import Scalar
 
-FILE = "bench.json"
-FORMAT = "qmcbench-bench-1"
-PEERS_FILE = "peers.json"
-PEERS_COMMAND = "qmcbench bench peers --peers-python PYTHON --out FOLDER"
-
-Form = Any
-"""A type, a tuple of types, ``[form of each]``, or ``{"name": form}``, in which ``str`` is the name of all others and
-a name that ends with ``?`` may be missing.
-
-A float may be a whole number; names that a form does not have are let through.
-"""
-TIMES = {"median_s": float, "min_s": float, "max_s": float, "repeats": int}
-MAYBE = (float, type(None))
-SETTINGS = {str: (str, int, float, bool, type(None))}
-PROVENANCE = {
-    "command": str,
-    "date": str,
-    "python": str,
-    "versions": {str: (str, type(None))},
-    "machine": {
-        "cpu": str,
-        "cores": int,
-        "memory_GiB": float,
-        "system": str,
-        "gpu": (str, type(None)),
-        "torch_threads": int,
-    },
-}
-SHARES = {"seconds": float, "share_percent": {str: float}}
-PARTS: dict[str, Form] = {
-    "limits": {
-        "threads": int,
-        "rates": {"sgemm_GFs": float, "dgemm_GFs": float, "bf16_GFs": MAYBE, "copy_GBs": float},
-        "sizes": {str: int},
-        "phases": [
-            {"phase": str, "network": str, "L": int, "samples": int, "dtype": str, "flops": float, "bytes": float}
-            | {
-                "GFs": float,
-                "solver?": (str, type(None)),
-                "intensity": float,
-                "attainable_GFs": float,
-                "fraction": float,
-                "bound": str,
-            }
-            | TIMES
-        ],
-    },
-    "hotpath": {
-        "threads": int,
-        "sgemm_GFs": float,
-        "forward": [
-            {"network": str, "L": int, "batch": int, "form": str, "cores": int}
-            | {"GFs": float, "fraction_of_sgemm": float}
-            | TIMES
-        ],
-        "steps": [
-            {"step": str, "workload": str, "before_s": float, "after_s": float}
-            | {"predicted": MAYBE, "measured": float, "remark": str}
-        ],
-        "samples_per_second": [
-            {"network": str, "L": int, "symmetry": str, "chains": int, "proposals": int}
-            | {"per_second": float, "min": float, "max": float, "repeats": int}
-            | {"weights?": str, "acceptance?": float, "remark?": str}
-        ],
-        "derivatives": {"network": str, "L": int, "samples": int, "derivatives_s": float, "solve_s": float}
-        | {"peak_bytes": float, "before_bytes": float, "repeats": int},
-    },
-    "speedup": [
-        {"network": str, "L": int, "batch": int, "operation": str, "cores": int}
-        | {"scalar_s": float, "one_core_s": float, "all_cores_s": float, "speedup": float}
-    ],
-    "hotspots": {"network": str, "L": int, "batch": int, "repeats": int, "plain": SHARES, "fused": SHARES},
-    "growth": {
-        "threads": int,
-        "curves": [
-            {"quantity": str, "what": str, "variable": str, "fixed": SETTINGS, "expected": float}
-            | {"why": str, "exponent": MAYBE, "exponent_error": MAYBE, "fitted_from": float}
-            | {"points": [{"x": float, "median": float, "min": float, "max": float, "repeats": int}]}
-        ],
-    },
-    "device": {
-        "device": str,
-        "name": str,
-        "repeats": int,
-        "sgemm_GFs": float,
-        "rows": [
-            {"network": str, "L": int, "batch": int, "chains": int, "forward_s": float, "GFs": float}
-            | {"fraction_of_sgemm": float, "samples_per_second": float, "iteration_s": float}
-            | {"peak_bytes": (int, type(None))}
-        ],
-    },
-    "suite": [
-        {"benchmark": str, "parameters": {str: str}, "unit": str}
-        | {"median?": float, "q25?": float, "q75?": float, "not_run?": str}
-    ],
-}
-"""The results of each part of bench.json, in the order of the report."""
-PEER_PHASES = ("sweep", "local_energy", "sr_step", "iteration")
-PROGRAM = {
-    "versions": {str: str},
-    "amplitude_difference": float,
-    "tau": float,
-    "configuration": SETTINGS,
-    "repeats": [dict.fromkeys(PEER_PHASES, float)],
-    "medians": dict.fromkeys((*PEER_PHASES, "effective_sample"), float),
-    "peak_MiB": float,
-}
-PEERS: Form = {
-    "job": {"L": int, "J2": float, "model": str, "samples": int, "threads": int},
-    "repeats": int,
-    "trials": [{"program": str, "configuration": SETTINGS, "iteration?": float, "peak_MiB?": float, "failure?": str}],
-    "programs": {"qmcbench": PROGRAM, str: PROGRAM},
-    "ratios": {str: {phase: {"median": float, "min": float, "max": float} for phase in PEER_PHASES}},
-    "provenance": PROVENANCE,
-}
+LEAST, MOST = 1e-15, 1e18
+"""Every time, rate or size is between these, in whatever unit."""
+Rates = Literal["sgemm", "dgemm", "bf16 gemm", "copy"]
 
 
-def read(folder: Path) -> dict[str, Result]:
-    """Every part that ``folder`` has: ``quick``, ``provenance`` and ``results`` of each.
+def _within(record: object, low: float, high: float, *names: str) -> None:
+    """See that fields (numbers, tuples of numbers, or None) keep to ``low`` and ``high``, or raise ValueError."""
+    for name in names:
+        value = getattr(record, name)
+        for each in value if isinstance(value, tuple) else (value,):
+            if each is not None and not low <= each <= high:
+                raise ValueError(f"{name} = {str(each)[:30]} is not between {low:g} and {high:g}")
 
-    Peers are the part "peers", quick if they were compared at less than what ``benchmarks/peers/run.py`` takes when
-    not told otherwise.
 
-    Raises
-    ------
-    UserError
-        If there is none, or a file cannot be read, is of another format, or lacks something.
+def _positive(record: object, *names: str) -> None:
+    _within(record, LEAST, MOST, *names)
+
+
+def _whole(record: object, *names: str) -> None:
+    _within(record, 1, 10**12, *names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate(Record, kind="rate"):
+    """What the machine reaches: of large matrix products in GF/s, of copying memory in GB/s; the best of several."""
+
+    value: float
+    unit: str = "GF/s"
+    operation: Rates
+    size: int | None = None
+    """Edge of the square matrices, or bytes of the array that is copied."""
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        _positive(self, "value")
+        _whole(self, "size")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkTime(Timing, kind="work time"):
+    """Seconds of one piece of work: the median of several repeats."""
+
+    value: float
+    work: str
+    """An operation, a phase of a step, or all of it."""
+    network: str
+    L: int
+    batch: int
+    """Configurations, samples or chains."""
+    form: str = ""
+    """How it is done, where there are several ways: ``plain``, ``fourier``, the name of a solver."""
+    dtype: str = "float32"
+    """Precision of its products."""
+    program: str = "qmcbench"
+    device: str = "cpu"
+    operations: float | None = None
+    """Floating-point ones that are counted for it, a fused multiply-add being two."""
+    traffic: float | None = None
+    """Bytes that it cannot do without: every input read once, every output written once."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "value", "low", "high", "each", "operations", "traffic")
+        _whole(self, "L", "batch", "repeats", "threads")
+
+    @property
+    def GFs(self) -> float | None:
+        """Billions of the counted operations a second."""
+        return None if self.operations is None else self.operations / self.value / 1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingRate(Record, kind="sampling rate"):
+    """Samples of all chains a second, each after so many proposals and with its local energy: a median."""
+
+    value: float
+    unit: str = "1/s"
+    low: float
+    high: float
+    repeats: int
+    network: str
+    L: int
+    chains: int
+    proposals: int
+    symmetry: str
+    weights: str | None = None
+    """``random``, or the file that they came from."""
+    acceptance: float | None = None
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        _positive(self, "value", "low", "high")
+        _whole(self, "repeats", "L", "chains", "proposals")
+        _within(self, 0, 1, "acceptance")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory(Record, kind="memory"):
+    """The most bytes that a process, or a device, held during some work."""
+
+    value: float
+    unit: str = "B"
+    work: str
+    network: str
+    L: int
+    batch: int
+    before: float | None = None
+    """What it held before."""
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        _positive(self, "value", "before")
+        _whole(self, "L", "batch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Record, kind="step"):
+    """How many times as fast a change made a workload: the median of the ratios, turn by turn."""
+
+    value: float
+    unit: str = "times"
+    name: str
+    workload: str
+    before_s: float
+    after_s: float
+    predicted: float | None = None
+    """By counting, or written down before the change was; None if nobody did."""
+    remark: str = ""
+
+    def __post_init__(self) -> None:
+        _positive(self, "value", "before_s", "after_s", "predicted")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share(Record, kind="share"):
+    """The part of a forward pass on one core that one operation takes, by a profiler: a mean over the repeats."""
+
+    value: float
+    unit: str = "%"
+    operation: str
+    form: Literal["plain", "fused"]
+    network: str
+    L: int
+    batch: int
+    pass_s: float
+    """Seconds of the whole pass."""
+    repeats: int
+
+    def __post_init__(self) -> None:
+        _within(self, 0, 100, "value")
+        _positive(self, "pass_s")
+        _whole(self, "L", "batch", "repeats")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One point of a curve of growth: the median of several repeats, and their range."""
+
+    x: int
+    median: float
+    low: float
+    high: float
+    repeats: int
+
+    def __post_init__(self) -> None:
+        _positive(self, "median", "low", "high")
+        _whole(self, "x", "repeats")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth(Record, kind="growth"):
+    """An exponent: the slope of a line through logarithms from ``fitted_from`` on, with its standard error."""
+
+    value: float
+    unit: str = ""
+    work: str
+    quantity: Literal["seconds", "bytes"]
+    variable: Literal["L", "parameters", "samples", "chains"]
+    fixed: Mapping[str, Scalar]
+    """What else says how large the work is."""
+    expected: float
+    """The slope of the same line through the counted work or bytes."""
+    why: str
+    fitted_from: int
+    points: tuple[Point, ...]
+
+    def __post_init__(self) -> None:
+        _within(self, -100, 100, "value", "expected")
+        _within(self, 0, 100, "sigma")
+        _whole(self, "fitted_from")
+
+    @property
+    def off(self) -> float:
+        """How far the exponent is from the expected one."""
+        return abs(self.value - self.expected)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsvBenchmark(Record, kind="asv"):
+    """The median of one asv benchmark with one choice of parameters, or why there is none."""
+
+    benchmark: str
+    parameters: Mapping[str, str]
+    low: float | None = None
+    high: float | None = None
+    """First and third quartile."""
+    failed: bool = False
+    """Not run for another reason than the machine's size."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "value", "low", "high")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared(Record):
+    """A program in a comparison with peers. Samples of an iteration are one of each of as many chains."""
+
+    program: str
+    configuration: Mapping[str, Scalar]
+    """What the program chose for itself."""
+    network: str
+    L: int
+    J2: float
+    peak_bytes: float | None = None
+    """The most memory that its process held."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "tau", "peak_bytes")
+        _whole(self, "L", "samples", "threads")
+        _within(self, -1000, 1000, "J2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeerTrial(Compared, kind="peer trial"):
+    """The fastest iteration of a program in one configuration, in seconds, or why there is none."""
+
+    unit: str = "s"
+    slow: bool = False
+    """Whether it was stopped for its time."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _positive(self, "value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeerProgram(Compared, kind="peer program"):
+    """A program in its best configuration: the largest difference of its log|psi| from this package's.
+
+    Its times, repeat by repeat, are records of :class:`WorkTime`.
     """
-    parts: dict[str, Result] = {}
-    if (folder / FILE).exists():
-        found = _load(folder / FILE, "qmcbench bench")
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise UserError(f"{folder / FILE} is not of the format {FORMAT}; move it away and measure again.")
-        for name, results in PARTS.items():
-            if name in found:
-                form = {"quick": bool, "provenance": PROVENANCE, "results": results}
-                _demand(found[name], form, name, folder / FILE, f"qmcbench bench {name}")
-                parts[name] = found[name]
-    if (folder / PEERS_FILE).exists():
-        found = _load(folder / PEERS_FILE, PEERS_COMMAND)
-        _demand(found, PEERS, "", folder / PEERS_FILE, PEERS_COMMAND)
-        job = found["job"]
-        quick = job["L"] < 10 or job["samples"] < 1024 or job["model"] == "small"
-        parts["peers"] = {"quick": quick, "provenance": found["provenance"], "results": found}
-    if not parts:
-        raise UserError(f"{folder} has nothing to report; begin with `qmcbench bench --out {folder}`.")
-    return parts
 
+    value: float
+    unit: str = ""
+    samples: int
+    tau: float
+    """Integrated autocorrelation time of the diagonal energy, in sweeps."""
+    versions: Mapping[str, str]
+    energies: tuple[float, ...] = ()
+    """Per site, in each repeat."""
 
-def _load(path: Path, command: str) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); move it away and measure again (`{command}`).") from error
-
-
-def _demand(value: Any, form: Form, where: str, path: Path, command: str) -> None:
-    """See that ``value`` is of ``form``, or say where it is not."""
-    wrong = _wrong(value, form, where)
-    if wrong:
-        raise UserError(f"{path} is incomplete or damaged: {wrong}; measure it again with `{command}`.")
-
-
-def _wrong(value: Any, form: Form, where: str) -> str | None:
-    """The first place where ``value`` is not of ``form``, in words."""
-    if not isinstance(form, dict | list):
-        kinds = form if isinstance(form, tuple) else (form,)
-        # A whole number will do for a float, but Python's True is 1.
-        fits = isinstance(value, (*kinds, int) if float in kinds else kinds)
-        fits = fits and (bool in kinds or not isinstance(value, bool))
-        return None if fits else f"{where} is {json.dumps(value)[:60]}"
-    dot = f"{where}." if where else ""
-    if isinstance(form, list):
-        if not isinstance(value, list):
-            return f"{where} is no list"
-        inside = [(each, form[0], f"{where}[{i}]") for i, each in enumerate(value)]
-    else:
-        if not isinstance(value, dict):
-            return f"{where or 'the file'} is no object"
-        missing = next((name for name in form if name is not str and name[-1] != "?" and name not in value), None)
-        if missing is not None:
-            return f"{dot}{missing} is missing"
-        inside = [
-            (each, form[key], f"{dot}{name}")
-            for name, each in value.items()
-            for key in [next((key for key in (name, f"{name}?", str) if key in form), None)]
-            if key is not None
-        ]
-    return next((wrong for one in inside if (wrong := _wrong(*one))), None)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _within(self, 0, MOST, "value")

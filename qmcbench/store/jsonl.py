@@ -35,12 +35,21 @@ def save(out: Path, name: str, run: Run) -> Path:
     OSError
         If it cannot be written; what was there before is then still there.
     """
-    path = out / FOLDER / f"{name}.jsonl"
+    path = path_of(out, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [{"format": FORMAT} | _plain(replace(run, records=()))]
-    lines += [{"kind": record.kind} | _plain(record) for record in run.records]
-    write_atomically(path, "".join(dumps(line) + "\n" for line in lines).encode())
+    write_atomically(path, "".join(f"{line}\n" for line in lines(run)).encode(errors="replace"))
     return path
+
+
+def path_of(out: Path, name: str) -> Path:
+    """Where the run ``name`` of a folder stands."""
+    return out / FOLDER / f"{name}.jsonl"
+
+
+def lines(run: Run) -> list[str]:
+    """The lines of a file, each a JSON object: the run, then its records."""
+    head = {"format": FORMAT} | _plain(replace(run, records=()))
+    return [dumps(line) for line in (head, *({"kind": record.kind} | _plain(record) for record in run.records))]
 
 
 def read(path: Path) -> Run:
@@ -51,13 +60,12 @@ def read(path: Path) -> Run:
     UserError
         If it cannot be read, is of another format, or a line of it is not what it should be.
     """
-    lines = read_text(path, "store", AGAIN).splitlines()
-    if not lines:
-        raise UserError(f"{path} is empty; {AGAIN}.")
-    head, *rest = (_object(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1))
+    # Not splitlines: it would also split at characters that JSON may hold unescaped.
+    rows = read_text(path, "store", AGAIN).removesuffix("\n").split("\n")
+    head, *rest = (_object(line, f"{path}, line {number}") for number, line in enumerate(rows, start=1))
     found = head.pop("format", None)
     if found != FORMAT:
-        raise UserError(f"{path} is of the format {found!r}, but this version reads {FORMAT!r}; {AGAIN}.")
+        raise UserError(f"{path} is of the format {str(found)[:40]!r}, but this version reads {FORMAT!r}; {AGAIN}.")
     if "records" in head:
         raise UserError(f"{path}, line 1: unknown key 'records'; {AGAIN}.")
     run = structure(head, Run, f"{path}, line 1", AGAIN)
@@ -66,7 +74,7 @@ def read(path: Path) -> Run:
 
 def load(out: Path, name: str) -> Run | None:
     """The run ``out/records/name.jsonl``, or None if there is none yet; raises as :func:`read`."""
-    path = out / FOLDER / f"{name}.jsonl"
+    path = path_of(out, name)
     return read(path) if path.exists() else None
 
 
@@ -100,7 +108,7 @@ def _record(data: dict[str, Any], source: str) -> Record:
     name = data.pop("kind", None)
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise UserError(f"{source}: kind = {name!r} is not one of {', '.join(sorted(KINDS))}; {AGAIN}.")
+        raise UserError(f"{source}: kind = {str(name)[:40]!r} is not one of {', '.join(sorted(KINDS))}; {AGAIN}.")
     return structure(data, kind, source, AGAIN)
 
 

@@ -1,28 +1,37 @@
 """Jobs on several ranks from outside: what comes back, and how they fail, stop and end."""
 
+import json
+import os
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from qmcbench.bench.worker import work
 from qmcbench.errors import UserError
 from qmcbench.ranks import launch
-from qmcbench.ranks.comm import SIZES, launched
+from qmcbench.ranks.comm import Serial
 
 FAILING = """
-import os, signal, sys
+import dataclasses, os, signal, sys
 from qmcbench.bench import worker
 
-def fail(comm, settings):
+@dataclasses.dataclass
+class Fail:
+    how: str
+
+def fail(comm, request):
     if comm.rank == 1:
-        if settings["how"] == "killed":
+        if request.how == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         raise ValueError("no luck")
     # Waits for ever for rank 1, unless the job is ended.
     comm.any(False)
 
-worker.JOBS["fail"] = fail
+worker.JOBS["fail"] = lambda: (Fail, fail)
 worker.main(sys.argv[1])
 """
 
@@ -30,7 +39,7 @@ worker.main(sys.argv[1])
 # Put before FAILING: the witness takes a second to start, as on a busy machine.
 SLOW_WITNESS = """
 import pathlib
-from qmcbench import witness
+from qmcbench.ranks import witness
 slow = pathlib.Path(__file__).with_name("slow.py")
 slow.write_text(f"import runpy, time; time.sleep(1); runpy.run_path({witness.__file__!r}, run_name='__main__')")
 witness.__file__ = str(slow)
@@ -43,7 +52,7 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def make(text: str) -> None:
         (tmp_path / "stand_in.py").write_text(text)
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
         monkeypatch.setattr(launch, "WORKER", "stand_in")
 
     return make
@@ -65,11 +74,13 @@ def test_two_ranks_factorise_whatever_launcher_started_this_process(monkeypatch:
 
 def test_environment_keeps_what_the_user_set() -> None:
     """No launcher is to be recognised in it; settings of MPI and the Slurm allocation stay; threads are pinned."""
-    launcher = dict.fromkeys([*SIZES, "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID", "SLURM_PROCID"], "3")
+    launcher = dict.fromkeys(
+        [*launch.SIZES, "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID", "SLURM_PROCID"], "3"
+    )
     user = {"PATH": "/bin", "MPICH_ASYNC_PROGRESS": "1", "OMPI_MCA_btl": "self", "SLURM_JOB_NODELIST": "n1"}
-    assert launched(launcher) == 3
+    assert launch.launched(launcher) == 3
     made = launch.environment(2, launcher | user | {"OMP_NUM_THREADS": "64"})
-    assert launched(made) == 1
+    assert launch.launched(made) == 1
     assert made == user | dict.fromkeys(launch.THREADS, "2")
 
 
@@ -113,6 +124,31 @@ def test_mistake_that_all_ranks_see_is_said_once() -> None:
         launch.run(2, {"kind": "weak", "L": 5}, 100)
     assert str(caught.value).startswith("A job of 2 ranks failed: L = 5 is odd")
     assert str(caught.value).count("L = 5") == 1
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        pytest.param({"kind": "strnog"}, "kind = 'strnog' is not one of find, cholesky, ", id="kind"),
+        pytest.param(
+            {"kind": "weak", "L": 4, "netwrok": "small"},
+            "The job 'weak' of the ranks: unknown key 'netwrok'",
+            id="key",
+        ),
+        pytest.param(
+            {"kind": "strong", "parameters": "many", "samples": 8}, "parameters: 'many' is not an integer", id="value"
+        ),
+        pytest.param(
+            {"kind": "strong", "parameters": 9, "samples": 8, "layout": {"blck": 8}},
+            "unknown key layout.'blck'; known here: grid, block, product, redistribution",
+            id="inner key",
+        ),
+    ],
+)
+def test_typo_in_a_job_is_a_sentence(job: dict[str, Any], words: str) -> None:
+    """The key or value, and what is known; before anything is measured."""
+    with pytest.raises(UserError, match=re.escape(words)):
+        work(Serial(), json.dumps(job))
 
 
 @pytest.mark.parametrize(

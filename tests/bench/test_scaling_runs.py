@@ -1,6 +1,5 @@
 """Measurements on one and several ranks: that they time what they say, refuse wrong results, and lose nothing."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,78 +9,86 @@ import pytest
 import torch
 
 from qmcbench.bench import kernels, scaling, worker, worker_strong, worker_weak
+from qmcbench.bench.scaling import StrongRequest, WeakRequest
 from qmcbench.bench.worker_strong import Strong
 from qmcbench.bench.worker_weak import Weak
 from qmcbench.config import Scalapack
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted
-from qmcbench.provenance import cores
+from qmcbench.provenance import cores, cpu_model
 from qmcbench.ranks import launch
 from qmcbench.ranks.comm import Serial, share
+from qmcbench.scaling.measurements import efficiency, speedup
 from qmcbench.sr import Centred, Solution, dense
+from qmcbench.store import jsonl
+from qmcbench.store.records import Run
+from qmcbench.store.scaling import Layout, StepTimes, StrongRun, WeakRun
+from qmcbench.structure import structure, unstructure
 
-PHASES = ["redistribution", "product", "factorisation", "solves", "total"]
+PHASES = ["redistribution", "product", "factorisation", "solves"]
 SMALL = Strong(40, 24, Scalapack((1, 1), 8, "pdgemm"), repeats=2, dgemm_size=50)
+PAPER = replace(scaling.QUICK_STRONG, products=("pdsyrk",), redistributions=("alltoall",))
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, scaling.Results]:
+def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
     """A real quick run of strong scaling on 1 and 2 ranks, by the paper's exchange and pdsyrk."""
     out = tmp_path_factory.mktemp("strong")
-    settings = scaling.QUICK_STRONG | {"products": ["pdsyrk"], "redistributions": ["alltoall"]}
-    return out, scaling.strong(out, **settings, quiet=True)
+    return out, scaling.strong(PAPER, out, quiet=True)
 
 
-def test_strong_on_one_and_two_ranks(quick: tuple[Path, scaling.Results]) -> None:
+def test_strong_on_one_and_two_ranks(quick: tuple[Path, Run]) -> None:
     """Every phase timed, rates by the right number of operations, a solution that is one, what it was done with."""
-    one, two = quick[1]["runs"]
-    assert (one["ranks"], two["ranks"]) == (1, 2)
-    assert two["job"]["layout"] == {"grid": [1, 2], "block": 16, "product": "pdsyrk", "redistribution": "alltoall"}
-    for run in (one, two):
-        phases = run["phases"]
-        assert list(phases) == PHASES
-        assert all(len(phase["all_s"]) == 2 and phase["min_s"] > 0 for phase in phases.values())
-        assert phases["product"]["operations"] == 96 * 97 * 64
-        assert phases["factorisation"]["operations"] == 96**3 // 3
+    runs = quick[1].of(StrongRun)
+    one, two = runs
+    assert (one.ranks, two.ranks) == (1, 2)
+    assert two.layout == Layout((1, 2), 16, "pdsyrk", "alltoall")
+    for run in runs:
+        assert len(run.times) == 2
+        assert all(getattr(each, phase) > 0 for each in run.times for phase in PHASES)
+        assert run.value == run.median("total") == pytest.approx(sum(run.all("total")) / 2)
+        assert run.operations == {"product": 96 * 97 * 64, "factorisation": 96**3 // 3}
         for name in ("product", "factorisation"):
-            rate = phases[name]["operations"] / phases[name]["median_s"] / 1e9
-            assert phases[name]["GFs"] == pytest.approx(rate)
-            part = rate / run["ranks"] / run["dgemm"]["GFs_per_rank"]
-            assert phases[name]["fraction_of_dgemm"] == pytest.approx(part)
-        assert 0 < run["residual"] < 1e-13
-        assert len(run["memory"]["peak_bytes"]) == run["ranks"]
-        assert all(most > 50e6 for most in run["memory"]["peak_bytes"])
+            rate = run.operations[name] / run.median(name) / 1e9
+            assert run.rate(name) == pytest.approx(rate)
+            assert run.fraction_of_dgemm(name) == pytest.approx(rate / run.ranks / run.dgemm_GFs)
+        assert 0 < run.residual < 1e-13
+        assert len(run.peak_bytes) == len(run.before_bytes) == run.ranks
+        assert all(most > 50e6 for most in run.peak_bytes)
         # Samples in float32 and float64, and the matrix, at least.
-        assert run["memory"]["estimate_bytes"] >= (4 + 8) * 96 * 64 / run["ranks"] + 8 * 96 * 96 / run["ranks"]
-        assert run["libraries"]["scalapack"]
-        assert run["provenance"]["versions"]["mpi4py"]
-        assert f"mpiexec -n {run['ranks']} " in run["provenance"]["command"]
-    speedup = one["phases"]["product"]["median_s"] / two["phases"]["product"]["median_s"]
-    assert two["speedup"]["product"] == pytest.approx(speedup)
-    assert set(one["speedup"].values()) == {1.0}
-    rates = quick[1]["machine"]["dgemm_GFs_per_rank"]
-    assert rates == {str(run["ranks"]): run["dgemm"]["GFs_per_rank"] for run in (one, two)}
+        assert run.estimate_bytes >= (4 + 8) * 96 * 64 / run.ranks + 8 * 96 * 96 / run.ranks
+        assert run.libraries.scalapack
+        assert {each.threads for each in run.libraries.blas} == {1}
+        assert run.provenance.versions["mpi4py"]
+        assert f"mpiexec -n {run.ranks} " in run.provenance.command
+    assert speedup(two, runs) == pytest.approx(one.median("total") / two.median("total"))
+    assert speedup(one, runs) == 1.0
 
 
-def test_finished_runs_are_not_done_again(
-    quick: tuple[Path, scaling.Results], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_finished_runs_are_not_done_again(quick: tuple[Path, Run], monkeypatch: pytest.MonkeyPatch) -> None:
     """The same call finds everything there; one for another block does only that, and keeps the rest."""
     out, before = quick
     done = []
 
     def record(ranks: int, job: dict[str, Any], timeout: float, stop: object) -> dict[str, Any]:
         done.append((ranks, job["layout"]["block"]))
-        return {"not_run": "no time"}
+        return answer(ranks, job, not_run="no time")
 
     monkeypatch.setattr(launch, "run", record)
-    settings = scaling.QUICK_STRONG | {"products": ["pdsyrk"], "redistributions": ["alltoall"], "quiet": True}
-    assert scaling.strong(out, **settings)["runs"] == before["runs"]
+    assert scaling.strong(PAPER, out, quiet=True).records == before.records
     assert done == []
-    found = scaling.strong(out, **settings | {"blocks": [16, 32]})
+    found = scaling.strong(replace(PAPER, blocks=(16, 32)), out, quiet=True)
     assert done == [(1, 32), (2, 32)]
-    assert found["runs"] == before["runs"]
-    assert json.loads((out / "strong.json").read_text()) == found
+    assert found.records[:2] == before.records
+    assert [each.not_run for each in found.records] == [None, None, "no time", "no time"]
+    assert jsonl.load(out, "strong") == found
+
+
+def answer(ranks: int, job: dict[str, Any], **found: Any) -> dict[str, Any]:
+    """What ranks answer: the record of their job with what was found."""
+    settings = {name: value for name, value in job.items() if name != "kind"}
+    request = structure(settings, Strong if job["kind"] == "strong" else Weak, "the job")
+    return unstructure(replace(request.record(ranks), **found))
 
 
 @pytest.mark.parametrize("space", ["parameters", "samples"])
@@ -102,7 +109,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> type:
         error = 0.0
 
         def __init__(self, comm: object, layout: object, space: object) -> None:
-            self.seconds = dict.fromkeys(PHASES[:4], 1.0)
+            self.seconds = dict.fromkeys(PHASES, 1.0)
             self.mesh = self
 
         def empty(self, rows: int, columns: int) -> None:
@@ -113,13 +120,13 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> type:
             return found._replace(step=found.step * (1 + self.error))
 
     monkeypatch.setattr(worker_strong, "Scalapack", StandIn)
-    monkeypatch.setattr(kernels, "dgemm", lambda comm, size: {"GFs_per_rank": 1.0})
+    monkeypatch.setattr(kernels, "dgemm", lambda comm, size: 1.0)
     return StandIn
 
 
 def test_rate_of_a_wrong_result_is_refused(stand_in: type) -> None:
     """A relative error of 1e-9 has a time, but it is not reported; nor that of what is not a number."""
-    assert worker_strong.measure(Serial(), SMALL)["phases"]["product"]["median_s"] == 1.0
+    assert worker_strong.measure(Serial(), SMALL).median("product") == 1.0
     for error in (1e-9, float("nan")):
         stand_in.error = error
         with pytest.raises(UserError, match=r"relative residual of .* its time means nothing"):
@@ -130,8 +137,8 @@ def test_what_does_not_fit_is_not_run(stand_in: type, monkeypatch: pytest.Monkey
     """The paper's largest covariance, with both numbers; nothing of it is allocated."""
     monkeypatch.setattr(worker_strong.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 50e9}))
     found = worker_strong.measure(Serial(), Strong(106529, 2560, Scalapack((1, 1))))
-    assert list(found) == ["not_run"]
-    assert "90.8 GB for the matrix alone), but 50.0 GB are free" in found["not_run"]
+    assert (found.value, found.times) == (None, ())
+    assert "90.8 GB for the matrix alone), but 50.0 GB are free" in found.not_run
 
 
 @pytest.mark.parametrize(
@@ -144,7 +151,7 @@ def test_what_does_not_fit_is_not_run(stand_in: type, monkeypatch: pytest.Monkey
 )
 def test_operations(job: Strong, product: int, factorisation: int) -> None:
     """Two for each multiply-add, half as many for the symmetric product; n^3 / 3 for Cholesky."""
-    assert job.operations() == {"product": product, "factorisation": factorisation}
+    assert job.record(1).operations == {"product": product, "factorisation": factorisation}
 
 
 def test_synthetic_samples_do_not_depend_on_the_ranks() -> None:
@@ -161,31 +168,35 @@ def test_synthetic_samples_do_not_depend_on_the_ranks() -> None:
 def test_weak_runs_are_the_same_run_on_one_and_two_ranks() -> None:
     """8 chains on one rank and 4 on each of two give the energies of one training run."""
     job = {"kind": "weak", "L": 4, "network": "small", "solver": "scalapack_samples", "steps": 2, "warm_up": 1}
-    one = launch.run(1, {**job, "chains": 8}, 100)
-    two = launch.run(2, {**job, "chains": 4}, 100)
-    assert one["energies"] == pytest.approx(two["energies"], rel=1e-5)
-    assert len(set(one["energies"])) == 2
+    one, two = (
+        structure(launch.run(ranks, {**job, "chains": 8 // ranks}, 100), WeakRun, "the answer") for ranks in (1, 2)
+    )
+    assert one.energies == pytest.approx(two.energies, rel=1e-5)
+    assert len(set(one.energies)) == 2
     for ranks, found in ((1, one), (2, two)):
-        assert (found["parameters"], found["samples"], found["ranks"]) == (3531, 8, ranks)
-        assert len(found["rank_mc_s"]) == len(found["rank_waiting_s"]) == ranks
-        assert len(found["memory"]["peak_bytes"]) == ranks
-        assert set(PHASES[:4]) < set(found["phases"])
-        # What the ranks did for themselves, waited and solved is all of a step.
-        inside = [found["phases"][name]["all_s"] for name in (*worker_weak.MONTE_CARLO, "gather", "solve")]
-        assert found["iteration"]["all_s"] == pytest.approx([sum(parts) for parts in zip(*inside, strict=True)])
+        assert (found.parameters, found.samples, found.ranks) == (3531, 8, ranks)
+        assert len(found.rank_monte_carlo) == len(found.rank_waiting) == ranks
+        assert len(found.peak_bytes) == ranks
+        for each in found.times:
+            assert each.scalapack.total > 0
+            # What the ranks did for themselves, waited and solved is all of a step.
+            parts = (*worker_weak.MONTE_CARLO, "gather", "solve")
+            assert each.step == pytest.approx(sum(getattr(each, part) for part in parts))
 
 
 def test_weak_definitions() -> None:
     """Medians over the counted steps; the slowest rank's Monte Carlo; the overhead is SR over the iteration."""
     job = Weak(4, network="small", solver="sample_space", chains=6, steps=3, warm_up=0)
     found = worker_weak.measure(Serial(), job)
-    assert all(len(found[name]["all_s"]) == 3 for name in ("mc", "sr", "iteration"))
-    parts = [found["phases"][name]["all_s"] for name in worker_weak.MONTE_CARLO]
-    assert found["mc"]["all_s"] == pytest.approx([sum(each) for each in zip(*parts, strict=True)])
-    assert found["rank_mc_s"] == [pytest.approx(found["mc"]["median_s"])]
-    assert found["overhead"] == pytest.approx(found["sr"]["median_s"] / found["iteration"]["median_s"])
-    assert found["samples_per_second"] == pytest.approx(6 / found["iteration"]["median_s"])
-    assert found["sr"] == found["phases"]["solve"]
+    assert len(found.times) == len(found.monte_carlo) == len(found.energies) == 3
+    own = [each.sampling + each.local_energy + each.derivatives for each in found.times]
+    assert found.monte_carlo == pytest.approx(own)
+    assert found.rank_monte_carlo == (pytest.approx(found.monte_carlo_median),)
+    steps = sorted(each.step for each in found.times)
+    assert found.value == found.median("step") == steps[1]
+    assert found.overhead == pytest.approx(found.median("solve") / steps[1])
+    assert found.samples_per_second == pytest.approx(6 / steps[1])
+    assert found.solver_median is None
 
 
 def test_weak_that_does_not_fit_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +208,8 @@ def test_weak_that_does_not_fit_is_not_run(monkeypatch: pytest.MonkeyPatch) -> N
     job = Weak(4, network="small", solver="sample_space", chains=4, steps=1, warm_up=0)
     with monkeypatch.context() as patch:
         patch.setattr(worker_weak, "check_memory", refuse)
-        assert worker_weak.measure(Serial(), job) == {"not_run": "too large"}
+        found = worker_weak.measure(Serial(), job)
+        assert (found.value, found.not_run, found.times) == (None, "too large", ())
     inner = worker_weak.Trainer.advance
     monkeypatch.setattr(worker_weak.Trainer, "advance", lambda self: replace(inner(self), refused="it is indefinite"))
     with pytest.raises(UserError, match="Step 2 was refused: it is indefinite"):
@@ -210,20 +222,26 @@ def test_more_ranks_than_cores_are_marked(monkeypatch: pytest.MonkeyPatch) -> No
     class Crowded(Serial):
         sharing = 10**6
 
-    monkeypatch.setitem(worker.JOBS, "nothing", lambda comm, settings: settings)
-    answers = [worker.work(comm, '{"kind": "nothing", "n": 1}') for comm in (Serial(), Crowded())]
-    assert [answer["n"] for answer in answers] == [1, 1]
-    assert [answer["oversubscribed"] for answer in answers] == [torch.get_num_threads() > len(cores()), True]
+    monkeypatch.setitem(worker.JOBS, "nothing", lambda: (worker.Cholesky, lambda comm, request: request))
+    answers = [worker.work(comm, '{"kind": "nothing", "size": 1}') for comm in (Serial(), Crowded())]
+    assert [found["size"] for found in answers] == [1, 1]
+    assert [found["oversubscribed"] for found in answers] == [torch.get_num_threads() > len(cores()), True]
 
 
 def answered(ranks: int, job: dict[str, Any], timeout: float, stop: object) -> dict[str, Any]:
     """A weak run's answer, without the run: the Monte Carlo time grows by a tenth with each rank."""
-    return {"ranks": ranks, "mc": {"median_s": 1 + 0.1 * (ranks - 1)}, "oversubscribed": False}
+    mc = 1 + 0.1 * (ranks - 1)
+    times = (StepTimes(mc / 2, mc / 4, mc / 4, 0.1, 0.1, mc + 0.2),)
+    found = {"value": mc, "times": times, "monte_carlo": (mc,), "rank_monte_carlo": (mc,) * ranks}
+    return answer(ranks, job, **found, parameters=3531)
+
+
+TWO = WeakRequest(sizes=(4, 6), ranks=(1, 2), symmetries=("none",), network="small")
+ONE = WeakRequest(sizes=(4,), ranks=(1,), symmetries=("none",))
 
 
 def test_stopped_list_keeps_what_was_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal in the third of four runs: two are on disk, and the same call does the other two."""
-    settings = {"sizes": [4, 6], "ranks": [1, 2], "symmetries": ["none"], "network": "small", "quiet": True}
     done: list[tuple[int, int]] = []
 
     def stopping(ranks: int, job: dict[str, Any], timeout: float, stop: object) -> dict[str, Any]:
@@ -234,57 +252,58 @@ def test_stopped_list_keeps_what_was_finished(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(launch, "run", stopping)
     with pytest.raises(Interrupted, match=r"Stopped in run 3 of 4; .* the same command goes on"):
-        scaling.weak(tmp_path, **settings)
-    kept = json.loads((tmp_path / "weak.json").read_text())["runs"]
-    assert [(run["job"]["L"], run["ranks"]) for run in kept] == done == [(4, 1), (4, 2)]
+        scaling.weak(TWO, tmp_path, quiet=True)
+    kept = jsonl.load(tmp_path, "weak").records
+    assert [(run.L, run.ranks) for run in kept] == done == [(4, 1), (4, 2)]
     monkeypatch.setattr(launch, "run", answered)
-    runs = scaling.weak(tmp_path, **settings)["runs"]
-    assert [(run["job"]["L"], run["ranks"]) for run in runs] == [(4, 1), (4, 2), (6, 1), (6, 2)]
-    assert [run["efficiency"] for run in runs] == pytest.approx([1, 1 / 1.1, 1, 1 / 1.1])
+    runs = scaling.weak(TWO, tmp_path, quiet=True).records
+    assert [(run.L, run.ranks) for run in runs] == [(4, 1), (4, 2), (6, 1), (6, 2)]
+    assert [efficiency(run, runs) for run in runs] == pytest.approx([1, 1 / 1.1, 1, 1 / 1.1])
 
 
 def test_efficiency_needs_the_same_job_on_one_rank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another number of chains is another job."""
     monkeypatch.setattr(launch, "run", answered)
-    scaling.weak(tmp_path, sizes=[4], ranks=[1], symmetries=["C4"], chains=8, quiet=True)
-    found = scaling.weak(tmp_path, sizes=[4], ranks=[2], symmetries=["C4"], chains=16, quiet=True)
-    assert [run["efficiency"] for run in found["runs"]] == [1.0, None]
+    scaling.weak(replace(ONE, chains=8), tmp_path, quiet=True)
+    runs = scaling.weak(replace(ONE, ranks=(2,), chains=16), tmp_path, quiet=True).records
+    assert [efficiency(run, runs) for run in runs] == [1.0, None]
 
 
 def test_what_was_not_run_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It stays listed until it has been run, once."""
-    settings = {"sizes": [4], "ranks": [1], "symmetries": ["none"], "quiet": True}
-    monkeypatch.setattr(launch, "run", lambda *_, **__: {"ranks": 1, "not_run": "too large"})
+    monkeypatch.setattr(launch, "run", lambda ranks, job, *_, **__: answer(ranks, job, not_run="too large"))
     for _ in range(2):
-        found = scaling.weak(tmp_path, **settings)
-        assert [entry["not_run"] for entry in found["not_run"]] == ["too large"]
-        assert found["runs"] == []
+        found = scaling.weak(ONE, tmp_path, quiet=True)
+        assert [run.not_run for run in found.records] == ["too large"]
     monkeypatch.setattr(launch, "run", answered)
-    found = scaling.weak(tmp_path, **settings)
-    assert (len(found["runs"]), found["not_run"]) == (1, [])
+    assert [run.not_run for run in scaling.weak(ONE, tmp_path, quiet=True).records] == [None]
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("old", "new", "words"),
     [
-        ({"format": "other"}, "is not of the format"),
-        ({"machine": {"cpu": "abacus", "cores": 1}}, r"another machine \(cpu: abacus"),
+        pytest.param("qmcbench-records-1", "other", "is of the format 'other'", id="format"),
+        pytest.param(f'"cpu": "{cpu_model()}"', '"cpu": "abacus"', r"another machine \(cpu: abacus", id="machine"),
+        pytest.param('"scale weak"', '"scale strong"', "is of `qmcbench scale strong`, not of", id="job"),
+        pytest.param("0.5", "0.5}", "is not valid JSON", id="damaged"),
+        pytest.param("0.5", "-0.5", r"times.sampling = -0.5 is outside", id="time below zero"),
     ],
 )
 def test_results_of_something_else_are_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, words: str
 ) -> None:
     """Times of two machines do not mix; neither is a file that is not ours overwritten."""
     monkeypatch.setattr(launch, "run", answered)
-    settings = {"sizes": [4], "ranks": [1], "symmetries": ["none"], "quiet": True}
-    scaling.weak(tmp_path, **settings)
-    path = tmp_path / "weak.json"
-    text = json.dumps(json.loads(path.read_text()) | change)
-    for content, expected in ((text, words), (text[:50], "cannot be read")):
-        path.write_text(content)
-        with pytest.raises(UserError, match=expected):
-            scaling.weak(tmp_path, **settings)
-        assert path.read_text() == content
+    scaling.weak(ONE, tmp_path, quiet=True)
+    path = tmp_path / "records" / "weak.jsonl"
+    text = path.read_text()
+    assert old in text
+    # The times of the first step come last but one.
+    content = new.join(text.rsplit(old, 1)) if old == "0.5" else text.replace(old, new, 1)
+    path.write_text(content)
+    with pytest.raises(UserError, match=words):
+        scaling.weak(ONE, tmp_path, quiet=True)
+    assert path.read_text() == content
 
 
 @pytest.mark.parametrize(
@@ -304,5 +323,5 @@ def test_strong_settings_are_checked_before_anything_runs(
 ) -> None:
     """One sentence each, and no file."""
     with pytest.raises(UserError, match=words):
-        scaling.strong(tmp_path / "out", quiet=True, **settings)
+        scaling.strong(StrongRequest(**settings), tmp_path / "out", quiet=True)
     assert not (tmp_path / "out").exists()

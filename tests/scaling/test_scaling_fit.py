@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from qmcbench.errors import UserError
+from qmcbench.scaling import fit as fitting
 from qmcbench.scaling import paper_points
 from qmcbench.scaling.fit import FLOOR, PRIOR, bootstrap, describe, fit, sunway
 from qmcbench.scaling.machine import Machine, load
-from qmcbench.scaling.model import NAMES, Costs, Point, Work, seconds
+from qmcbench.scaling.model import NAMES, Costs, Point, seconds
 from qmcbench.scaling.project import project
+from qmcbench.store.scaling import ModelledTime, Work
 
 TRUE = Costs(40.0, 30.0, 2.0, 0.8, 0.02, 0.3, 9.0, 1.5, 60.0)
 NODE = Costs(30.0, 45.0, 5.0, 3.0, 0.0005, 1.0, 5.0, 0.3, 20.0)
@@ -62,11 +65,12 @@ def own_runs(ranks: Sequence[int], networks: Sequence[int]) -> list[Point]:
     return points + [Point("monte_carlo", work, 1.0) for work in weak]
 
 
-def test_a_far_base_changes_no_cost_that_is_shown() -> None:
+def test_a_far_base_changes_no_cost_that_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exact times of two networks on 1 to 8 ranks: what they show comes back, though the base's differ up to 50-fold.
 
     The others are messages of microseconds, and panels of pdgemm that take less than the scatter of repetitions.
     """
+    monkeypatch.setattr(fitting, "bootstrap", partial(bootstrap, replicas=100))
     base = load("sunway")
     found = fit(synthetic(own_runs((1, 2, 4, 8), (3531, 16249)), NODE), base.costs)
     np.testing.assert_allclose(found.predicted, [point.seconds for point in found.points], rtol=0.01)
@@ -78,8 +82,9 @@ def test_a_far_base_changes_no_cost_that_is_shown() -> None:
         assert wrong < (1.5 if name in hidden else 0.05), name
 
 
-def test_small_meshes_leave_the_network_to_the_base() -> None:
+def test_small_meshes_leave_the_network_to_the_base(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two ranks and one network: every time is met; what they do not show is near the base, with large errors."""
+    monkeypatch.setattr(fitting, "bootstrap", partial(bootstrap, replicas=100))
     base = load("sunway")
     found = fit(synthetic(own_runs((1, 2), (16249,)), NODE), base.costs)
     np.testing.assert_allclose(found.predicted, [point.seconds for point in found.points], rtol=0.05)
@@ -90,8 +95,9 @@ def test_small_meshes_leave_the_network_to_the_base() -> None:
         between = sorted(getattr(costs, name) for costs in (NODE, base.costs))
         assert between[0] * 0.7 < getattr(made.costs, name) < between[1] * 1.5, name
     (estimate,) = [
-        each.seconds for each in project(made).times
-        if (each.source, each.phase, each.work.processes) == ("figure10", "factorisation", 490000)
+        each for each in project(made)
+        if isinstance(each, ModelledTime)
+        and (each.source, each.phase, each.work.processes) == ("Fig. 10", "factorisation", 490000)
     ]  # fmt: skip
     assert estimate.band95 is not None
     assert estimate.band95[1] > 100 * estimate.band95[0]
@@ -141,8 +147,9 @@ def test_a_perfect_fit_is_not_believed() -> None:
     assert bootstrap(found).errors["gemm_rate"] == pytest.approx(FLOOR, rel=0.2)
 
 
-def test_a_sum_lends_its_scatter_to_its_phases() -> None:
+def test_a_sum_lends_its_scatter_to_its_phases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where only SR as a whole was measured, its scatter is that of its phases."""
+    monkeypatch.setattr(fitting, "bootstrap", partial(bootstrap, replicas=5))
     points = [Point("sr", Work(N, N, P), 1.0) for N in (2000, 8000, 32000) for P in (1, 16, 256)]
     made = describe(fit(synthetic(points, TRUE, 0.2), TRUE), "m", "", "")
     assert made.spread["product"] == made.spread["data"] == made.spread["factorisation"] > 0.05
@@ -155,7 +162,7 @@ def test_what_cannot_be_fitted() -> None:
         fit([])
     points = all_points()
     for time in (0.0, float("nan"), float("inf")):
-        with pytest.raises(UserError, match=r"table3: a monte_carlo time of .* s cannot be fitted"):
+        with pytest.raises(UserError, match=r"Table 3: a monte_carlo time of .* s cannot be fitted"):
             fit([replace(points[0], seconds=time), *points[1:]])
     with pytest.raises(UserError, match="do not depend on cnn_rate, site_overhead, half_rate_sites: give a machine"):
         fit(paper_points.figure9() + paper_points.data_operations())

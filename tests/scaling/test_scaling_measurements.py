@@ -1,34 +1,37 @@
-"""Our stores as points of the model."""
+"""Our runs as points of the model."""
 
 from typing import Any
 
 import pytest
-from stores import store, strong_run, weak_run
+from helpers.stores import store, strong_run, weak_run
 
 from qmcbench.errors import UserError
 from qmcbench.scaling.measurements import points
-from qmcbench.scaling.model import Point, Work
+from qmcbench.scaling.model import Point
+from qmcbench.store.scaling import Work
+
+STRONG, WEAK = "scale strong", "scale weak"
 
 
 def test_strong_scaling() -> None:
     """Product, factorisation, and redistribution and solves as one time, in the order of parameters and ranks."""
     one, two, small = Work(16249, 2560, 1), Work(16249, 2560, 2), Work(3531, 2560, 2)
-    assert points(store(strong_run(ranks=2), strong_run(), strong_run(3531, 2)), "s") == [
-        Point("data", small, 1.5, "s"),
-        Point("factorisation", small, 8.0, "s"),
-        Point("product", small, 4.0, "s"),
-        Point("data", one, 3.0, "s"),
-        Point("factorisation", one, 16.0, "s"),
-        Point("product", one, 8.0, "s"),
-        Point("data", two, 1.5, "s"),
-        Point("factorisation", two, 8.0, "s"),
-        Point("product", two, 4.0, "s"),
+    assert points(store(strong_run(ranks=2), strong_run(), strong_run(3531, 2))) == [
+        Point("data", small, 1.5, STRONG),
+        Point("factorisation", small, 8.0, STRONG),
+        Point("product", small, 4.0, STRONG),
+        Point("data", one, 3.0, STRONG),
+        Point("factorisation", one, 16.0, STRONG),
+        Point("product", one, 8.0, STRONG),
+        Point("data", two, 1.5, STRONG),
+        Point("factorisation", two, 8.0, STRONG),
+        Point("product", two, 4.0, STRONG),
     ]
 
 
 def test_what_is_not_the_paper_s() -> None:
     """Half a product by pdsyrk is left out; the Gram matrix is marked."""
-    found = points(store(strong_run(product="pdsyrk", space="samples")), "s")
+    found = points(store(strong_run(product="pdsyrk", space="samples")))
     assert [(point.phase, point.solver) for point in found] == [
         ("data", "sample_space"),
         ("factorisation", "sample_space"),
@@ -44,7 +47,7 @@ def test_fastest_of_several_layouts() -> None:
         strong_run(space="samples", seconds={"product": 1.0}),
     ]
     for order in (runs, runs[::-1]):
-        found = [point for point in points(store(*order), "s") if point.solver == "covariance"]
+        found = [point for point in points(store(*order)) if point.solver == "covariance"]
         assert [(point.phase, point.seconds) for point in found] == [
             ("data", 3.0),
             ("factorisation", 14.0),
@@ -55,26 +58,34 @@ def test_fastest_of_several_layouts() -> None:
 def test_weak_scaling() -> None:
     """The slowest rank's time, samples of all ranks, the network's parameters, four rotations with C4."""
     runs = [weak_run(10, 2, network="small", chains=8), weak_run(16, 2, symmetry="C4")]
-    assert points(store(*runs), "w") == [
-        Point("monte_carlo", Work(3531, 16, 2, 10, 1), 4.0, "w"),
-        Point("monte_carlo", Work(16249, 32, 2, 16, 4), 4.0, "w"),
+    assert points(store(*runs)) == [
+        Point("monte_carlo", Work(3531, 16, 2, 10, 1), 4.0, WEAK),
+        Point("monte_carlo", Work(16249, 32, 2, 16, 4), 4.0, WEAK),
     ]
 
 
 @pytest.mark.parametrize("run", [strong_run, weak_run])
 def test_oversubscribed_runs_are_left_out(run: Any) -> None:
     """More ranks than cores measure the sharing of cores, not the machine; there must be others."""
-    found = points(store(run(ranks=4), run(ranks=2)), "s")
+    found = points(store(run(ranks=4), run(ranks=2)))
     assert {point.work.processes for point in found} == {2}
     for runs in ([run(ranks=4)], []):
-        with pytest.raises(UserError, match=r"s has no run with a core for each rank, .* measure with fewer ranks"):
-            points(store(*runs), "s")
+        words = r"The records of `scale .*` \(2000-.*\) have no run with a core for each rank, .* with fewer ranks"
+        with pytest.raises(UserError, match=words):
+            points(store(*runs))
 
 
-@pytest.mark.parametrize("run", [strong_run(), weak_run()])
-def test_a_missing_key_is_named(run: Any) -> None:
-    """So are the file and what to do."""
-    with pytest.raises(UserError, match=r"s\.json: the key 'runs' is missing; measure again"):
-        points({}, "s.json")
-    with pytest.raises(UserError, match=r"s\.json: the key 'ranks' is missing"):
-        points(store({key: value for key, value in run.items() if key != "ranks"}), "s.json")
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        pytest.param(strong_run(times=()), r"line 2 \(strong scaling\): there is no times; measure", id="times"),
+        pytest.param(weak_run(parameters=None), r"there is no parameters; measure again", id="parameters"),
+        pytest.param(strong_run(ranks=2, dgemm_GFs=0.0), r"dgemm_GFs = 0.0 is outside \[1e-30, 1e\+15\]", id="rate"),
+        pytest.param(strong_run(seconds={"product": -1.0}), r"times.product = -1.0 is outside", id="time"),
+        pytest.param(strong_run(value=None), "there is neither a value nor a reason", id="value"),
+    ],
+)
+def test_what_cannot_be_computed_with_is_named(run: Any, words: str) -> None:
+    """So are the line and what to do."""
+    with pytest.raises(UserError, match=words):
+        points(store(run))

@@ -14,12 +14,12 @@ from qmcbench.scaling.model import (
     SOLVERS,
     UNITS,
     Costs,
-    Work,
     bytes_per_process,
     counts,
     multiply_adds,
     seconds,
 )
+from qmcbench.store.scaling import Work
 
 # Each cost another prime, so that none can stand in for another.
 COSTS = Costs(2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0, 19.0, 23.0)
@@ -150,7 +150,7 @@ def test_every_cost_has_a_unit_and_is_counted() -> None:
 def test_nothing_is_not_work(name: str) -> None:
     """Zero of anything is refused by name."""
     with pytest.raises(UserError, match=f"{name} = 0: it must be at least 1"):
-        replace(CHAINS, **{name: 0})
+        counts("product", replace(CHAINS, **{name: 0}))
 
 
 def test_monte_carlo_needs_a_lattice_and_a_known_network() -> None:

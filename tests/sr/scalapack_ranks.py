@@ -18,7 +18,8 @@ import torch
 
 from qmcbench.config import Scalapack as Options
 from qmcbench.ranks.comm import Communicator, Mpi, share, world
-from qmcbench.sr.scalapack import Scalapack, memory
+from qmcbench.ranks.mesh import memory
+from qmcbench.sr.scalapack import Scalapack
 from qmcbench.sr.scalapack_library import load
 from qmcbench.sr.scalapack_mesh import Mesh, local_indices
 from qmcbench.sr.solvers import Centred, FactorisationError, centre, dense, sample_space

@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import ranks
+from helpers import ranks
 
 from qmcbench.config import Scalapack as Options
 from qmcbench.errors import UserError
 from qmcbench.ranks.comm import Serial
-from qmcbench.sr.scalapack import PHASES, Scalapack, memory
+from qmcbench.ranks.mesh import fit_grid, local_size, memory
+from qmcbench.sr.scalapack import PHASES, Scalapack
 from qmcbench.sr.scalapack_library import load
-from qmcbench.sr.scalapack_mesh import fit_grid, local_indices, local_size
+from qmcbench.sr.scalapack_mesh import local_indices
 
 SCRIPT = Path(__file__).with_name("scalapack_ranks.py")
 SPACES = ("parameters", "samples")
@@ -225,7 +226,7 @@ def test_memory_of_the_matrix(space: str) -> None:
 def test_too_large_a_part() -> None:
     """A part of a matrix that ScaLAPACK's 32-bit integers cannot count is refused."""
     program = """
-from qmcbench.comm import Serial
+from qmcbench.ranks.comm import Serial
 from qmcbench.sr.scalapack_mesh import Mesh, UserError
 try:
     Mesh(Serial()).empty(50000, 50000)

@@ -1,80 +1,149 @@
-"""The benchmark report (``qmcbench bench``): peers, hot path, limits, speedup, hotspots, growth and the asv suite.
-
-It is made of whatever ``bench.json`` and ``peers.json`` of its folder hold.
-"""
+"""The benchmark chapter: peers, hot path, limits, speedup, hotspots, growth, a GPU and the asv suite."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from qmcbench.bench.claims import COMMANDS, Parts, check_table, checks, judge, not_run
-from qmcbench.report.bench import curves as bench_curves
-from qmcbench.report.bench import figures as bench_plots
-from qmcbench.report.bench import peers as bench_peers
-from qmcbench.report.bench import tables as bench_tables
-from qmcbench.report.document import Section, Table, write
-from qmcbench.report.figure import Plot, Result
-from qmcbench.store.bench import read
+from qmcbench.bench.claims import Parts, checks
+from qmcbench.bench.names import COMMANDS, PEERS
+from qmcbench.errors import UserError
+from qmcbench.gates.check import Check
+from qmcbench.report.bench import device, growth, hotpath, hotspots, limits, peers, speedup, suite
+from qmcbench.report.claims import check_tables, judge, machine_text, versions_text
+from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Table
+from qmcbench.report.figure import Plot
+from qmcbench.report.numbers import number
+from qmcbench.store.bench import PeerProgram
+from qmcbench.store.records import Run
 
 TITLE = "qmcbench bench: how fast, against what, and where the time goes"
-Tables = Callable[[Any], list[Table]]
-Plots = Callable[[Any, str], list[Plot]]
-CONTENTS: dict[str, tuple[str, Tables, Plots]] = {
-    "peers": ("Peers", bench_peers.tables, bench_peers.plots),
-    "hotpath": ("Hot path", bench_tables.hotpath, bench_plots.hotpath),
-    "limits": ("Limits of this machine", bench_tables.limits, bench_curves.limits),
-    "speedup": ("Speedup over one scalar core (paper Fig. 8)", bench_tables.speedup, bench_plots.speedup),
-    "hotspots": ("Hotspots of the forward pass (paper Fig. 7)", bench_tables.hotspots, bench_plots.hotspots),
-    "growth": ("Growth of the cost", bench_tables.growth, bench_curves.growth),
-    "device": ("On a GPU", bench_tables.device, lambda results, origin: []),
-    "suite": ("Benchmark suite (asv)", bench_tables.suite, lambda results, origin: []),
+ABSENT = {"device": "no GPU where the rest was measured: large on 10x10, 16x16 and 24x24"}
+"""Why a part is not there, if nobody could have run it."""
+
+
+class Content(NamedTuple):
+    """What the chapter has of one part."""
+
+    title: str
+    tables: Callable[[Run], list[Table]]
+    plots: Callable[[Run], list[Plot]]
+
+
+CONTENTS = {
+    "peers": Content("Peers", peers.tables, peers.plots),
+    "hotpath": Content("Hot path", hotpath.tables, hotpath.plots),
+    "limits": Content("Limits of this machine", limits.tables, limits.plots),
+    "speedup": Content("Speedup over one scalar core (paper Fig. 8)", speedup.tables, speedup.plots),
+    "hotspots": Content("Hotspots of the forward pass (paper Fig. 7)", hotspots.tables, hotspots.plots),
+    "growth": Content("Growth of the cost", growth.tables, growth.plots),
+    "device": Content("On a GPU", device.tables, device.plots),
+    "suite": Content("Benchmark suite (asv)", suite.tables, suite.plots),
 }
-"""Sections of the parts in their order: title, tables and figures."""
+"""The parts in the order of the chapter."""
 
 
-def refresh(folder: Path) -> list[Path]:
-    """Write the report of what is in ``folder`` into it (see :func:`qmcbench.report.document.write`).
-
-    Returns
-    -------
-    list of Path
-        Every file written, the HTML page last.
+def chapters(runs: Sequence[Run]) -> list[Chapter]:
+    """A chapter of the parts; another one for parts that are there again.
 
     Raises
     ------
     UserError
-        If there is nothing to report, or a file cannot be read or lacks something.
+        If a run is of no part that there is, or the records of a part are not complete.
     """
-    parts = read(folder)
+    groups: list[dict[str, Run]] = []
+    for run in runs:
+        name = part(run)
+        group = next((each for each in groups if name not in each), None)
+        if group is None:
+            groups.append(group := {})
+        group[name] = run
+    return [_chapter(group, f"bench-{place}" if place > 1 else "bench") for place, group in enumerate(groups, 1)]
+
+
+def part(run: Run) -> str:
+    """The part that a run is of.
+
+    Raises
+    ------
+    UserError
+        If it is of none.
+    """
+    name = run.job.removeprefix("bench ")
+    if name not in CONTENTS:
+        raise UserError(f"The job {run.job!r} of a run is not `bench` and one of {', '.join(CONTENTS)}.")
+    return name
+
+
+def tables(run: Run) -> list[Table]:
+    """The tables of one part that have rows.
+
+    Raises
+    ------
+    UserError
+        As :func:`chapters`.
+    """
+    return [table for table in CONTENTS[part(run)].tables(run) if table.rows]
+
+
+def _chapter(parts: Parts, name: str) -> Chapter:
     found = checks(parts)
-    made = {name: {"quick": part["quick"], "provenance": part["provenance"]} for name, part in parts.items()}
-    results = {"checks": [check.record() for check in found], "parts": made}
-    sections = [
-        Section("Checks", [check_table(found), not_run(parts)]),
-        *(_section(name, parts) for name in CONTENTS),
-        Section("Provenance", [bench_tables.provenance(parts)]),
-    ]
-    return write(results, TITLE, judge(found, parts), sections, folder)
+    sections = [Section("Checks", [*check_tables(found), _not_run(parts)])]
+    for each, content in CONTENTS.items():
+        if each in parts:
+            plots = content.plots(parts[each])
+            sections.append(Section(content.title, tables(parts[each]), plots, "This part was run, and is empty."))
+        else:
+            sections.append(Section(content.title, empty=f"Nothing yet; {COMMANDS[each]} makes it."))
+    sections.append(Section("Provenance", [_provenance(parts)]))
+    return Chapter(name, TITLE, _judgement(found, parts), sections)
 
 
-def _section(name: str, parts: Parts) -> Section:
-    title, tables, plots = CONTENTS[name]
-    part = parts.get(name)
-    if part is None:
-        return Section(title, empty=f"Nothing yet; {COMMANDS[name]} makes it.")
-    results = part["results"]
-    found = [table for table in tables(results) if table.rows]
-    return Section(title, found, plots(results, _origin(part)), "This part was run, and is empty.")
+def _judgement(found: Sequence[Check], parts: Parts) -> Judgement:
+    remarks = []
+    quick = [name for name, run in parts.items() if run.quick]
+    if quick:
+        remarks.append(
+            f"Measured at quick sizes, which say only that it works and decide nothing: {', '.join(quick)}."
+        )
+    absent = [name for name in COMMANDS if name not in parts]
+    if absent:
+        remarks.append(f"Parts not run: {', '.join(absent)}.")
+    for check in found:
+        if check.passed and check.aim is not None and check.value is not None:
+            words = "reached" if check.value >= check.aim else "not reached"
+            remarks.append(f"{check.name}: {number(check.value)}; the aim of {number(check.aim)} is {words}.")
+    return judge(found, remarks)
 
 
-def _origin(part: Result) -> str:
-    """One line on where the numbers of a figure come from."""
-    origin = part["provenance"]
-    machine = origin["machine"]
-    quick = "Quick: tiny sizes, which say only that it works. " if part["quick"] else ""
-    versions = ", ".join(
-        f"{name} {origin['versions'][name]}" for name in ("qmcbench", "torch") if name in origin["versions"]
+def _not_run(parts: Parts) -> Table:
+    """What this chapter lacks, and the commands that measure it."""
+    rows: list[Row] = []
+    for name, command in COMMANDS.items():
+        if name not in parts:
+            rows.append([name, ABSENT.get(name, "not asked for yet"), Cell(command, "code")])
+        elif parts[name].quick:
+            rows.append([name, "at quick sizes only", Cell(command, "code")])
+    compared = {each.program for each in parts["peers"].of(PeerProgram)} if "peers" in parts else set(PEERS)
+    for peer in PEERS:
+        if peer not in compared:
+            rows.append([f"peers: {peer}", "left out of this comparison", Cell(COMMANDS["peers"], "code")])
+    return Table("Not run", ["what", "why", "command that runs it"], rows)
+
+
+def _provenance(parts: Parts) -> Table:
+    """Where each part comes from."""
+    rows: list[Row] = [
+        [
+            name, "quick" if run.quick else "full", Cell(run.provenance.command, "code"), run.provenance.date,
+            machine_text(run.provenance), run.provenance.machine.gpu or "none",
+            str(run.provenance.machine.torch_threads), versions_text(run.provenance),
+        ]
+        for name, run in parts.items()
+    ]  # fmt: skip
+    columns = ["part", "sizes", "command", "date", "machine", "GPU", ">torch threads", "versions"]
+    caption = (
+        "Each part is measured by itself. peers: the threads of the comparison, which its table gives, and not those "
+        "of torch here, are what counted."
     )
-    return f"{quick}{machine['cpu']}, {machine['cores']} cores; {versions}; {origin['date']}."
+    return Table("What these numbers were made with", columns, rows, caption)

@@ -1,112 +1,129 @@
-"""The report of a reproduction (``qmcbench reproduce``)."""
+"""The chapters on reproductions (``qmcbench reproduce``)."""
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
+from collections.abc import Sequence
 
-from qmcbench.report.claims import check_tables, failed_checks, provenance_table
-from qmcbench.report.document import Cell, Row, Section, Table, Verdict, write
-from qmcbench.report.figure import Result, provenance
+from qmcbench.gates.check import Check
+from qmcbench.gates.energies import claims, deviation, doubts, label
+from qmcbench.report.claims import check_tables, judge, provenance_table
+from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Table
+from qmcbench.report.figure import origin
 from qmcbench.report.numbers import DASH, count, duration, fixed, format_value_error, number, percent
 from qmcbench.report.reproduction.figures import COUNTED, figures
+from qmcbench.store.energies import Energy, Exact, LeftOut, Operation, Training
+from qmcbench.store.records import Run
 
-PARTS = {"exact energies": "exact", "training runs": "runs", "timings": "timings"}
-"""What a complete report holds, and its key in the results: an interrupted one lacks the last of them."""
-
-
-def write_report(results: Result, out: Path) -> list[Path]:
-    """Write the report of ``results`` under ``out`` (see :func:`qmcbench.report.document.write`).
-
-    Any list in ``results`` may be empty: an interrupted reproduction has a report too.
-    """
-    title = f"qmcbench reproduce --profile {results['profile']}"
-    return write(results, title, judge(results), sections(results), out)
+PARTS = {"exact energies": Exact, "training runs": Training, "timings": Operation}
+"""What a complete reproduction holds: an interrupted one lacks the last of them."""
+PLATEAU = "the error is a lower bound"
 
 
-def judge(results: Result) -> Verdict:
-    """The verdict: every failed check in words, and what is missing from the report."""
-    checks, skipped = results["checks"], results["not_run"]
-    failures = failed_checks(checks)
-    remarks = [f"{run['name']}: {_PLATEAU}" for run in results["runs"] if _evaluation(run).get("plateau") is False]
-    missing = [what for what, name in PARTS.items() if not results[name]]
-    if missing:
-        remarks.insert(0, f"Incomplete: this report has no {', no '.join(missing)}.")
+def chapters(runs: Sequence[Run]) -> list[Chapter]:
+    """One chapter for each reproduction."""
+    return [
+        Chapter(
+            "reproduction" if number == 1 else f"reproduction-{number}",
+            f"qmcbench reproduce --profile {run.profile}",
+            judgement(run),
+            sections(run),
+        )
+        for number, run in enumerate(runs, start=1)
+    ]
+
+
+def checks(run: Run) -> list[Check]:
+    """The checks of the engine, and what is claimed of the energies."""
+    return [*run.of(Check), *claims(run.of(Energy))]
+
+
+def judgement(run: Run) -> Judgement:
+    """The headline: the checks, what is missing, which energy is not to be trusted, what the profile leaves out."""
+    remarks = [f"{energy.name}: {label(energy)}." for energy in run.of(Energy) if doubts(energy)]
+    skipped = run.of(LeftOut)
     if skipped:
-        remarks.append(f"Not run: {', '.join(item['what'] for item in skipped)}; the commands are below.")
-    headline = f"{len(checks) - len(failures)} of {len(checks)} checks passed" if checks else "No checks were run"
-    headline += ", report incomplete" if missing else ""
-    return Verdict(headline, bool(checks) and not failures and not missing, failures, remarks)
+        remarks.append(
+            f"Left out: {'; '.join(each.what for each in skipped)}. The last tables say why, and what runs it."
+        )
+    missing = [what for what, kind in PARTS.items() if not run.of(kind)]
+    return judge(checks(run), remarks, missing)
 
 
-_PLATEAU = "the blocking analysis found no plateau, so the error of its energy is a lower bound."
-
-
-def sections(results: Result) -> list[Section]:
+def sections(run: Run) -> list[Section]:
     """Everything below the headline, in order."""
     parts = [
-        ("Energies", [_energies(results), _settings(results)], "No training run was finished."),
-        ("Against the paper", [_paper(results)], "Nothing to compare."),
-        ("Exact diagonalization", [_exact(results)], "No exact energies were computed."),
-        ("Checks", check_tables(results["checks"]), "No checks were run."),
-        ("Timings", [_timings(results)], "Nothing was timed."),
-        ("Not run", [_not_run(results)], "The profile itself leaves nothing out."),
-        ("Provenance", [_provenance(results)], ""),
+        ("Energies", [energies(run), _settings(run)], "No training run was finished."),
+        ("Against the paper", [_paper(run)], "Nothing to compare."),
+        ("Exact diagonalization", [_exact(run)], "No exact energies were computed."),
+        ("Checks", check_tables(checks(run)), "No checks were run."),
+        ("Timings", [_timings(run)], "Nothing was timed."),
+        ("Left out", [_left_out(run)], "The profile itself leaves nothing out."),
+        ("Provenance", [_provenance(run)], ""),
     ]
     made = [Section(title, [t for t in tables if t.rows], empty=empty) for title, tables, empty in parts]
-    return [made[0], Section("Figures", plots=figures(results), empty="No data to plot."), *made[1:]]
+    return [made[0], Section("Figures", plots=figures(run), empty="No data to plot."), *made[1:]]
 
 
-def _evaluation(run: Result) -> Result:
-    """A run's evaluation; empty if it was interrupted before."""
-    return run.get("evaluation") or {}
+def _pairs(run: Run) -> list[tuple[Training, Energy | None]]:
+    """Each training run with its evaluation, if there is one already."""
+    evaluated = {energy.name: energy for energy in run.of(Energy)}
+    return [(training, evaluated.get(training.name)) for training in run.of(Training)]
 
 
-def _measured(record: Result, key: str = "energy", error: str = "error") -> str:
-    return format_value_error(record.get(key), record.get(error))
-
-
-def _energies(results: Result) -> Table:
+def energies(run: Run) -> Table:
+    """What each run came to."""
     columns = [
         "run", ">L", ">J2", ">parameters", ">steps", ">samples", ">training s", ">E/N", ">exact E/N", "source",
         ">relative error", ">V-score", ">R-hat", ">tau", "plateau",
     ]  # fmt: skip
     rows: list[Row] = []
-    for run in results["runs"]:
-        found, reference = _evaluation(run), run["reference"]
+    for training, energy in _pairs(run):
+        exact = training.reference
         rows.append([
-            run["name"], str(run["L"]), number(run["J2"]), count(run["parameters"]), count(run["steps"]),
-            count(run["samples"]), fixed(run["seconds"], 1), _measured(found), _measured(reference),
-            reference["source"], _measured(run, "relative_error", "relative_error_error"),
-            number(found.get("v_score")), fixed(found.get("r_hat"), 4), number(found.get("tau")), _plateau(found),
+            training.name, str(training.L), number(training.J2), count(training.parameters), count(training.steps),
+            count(training.samples), fixed(training.seconds, 1), _measured(energy),
+            DASH if exact is None else format_value_error(exact.value, 0.0), DASH if exact is None else exact.source,
+            _relative(energy), number(energy and energy.v_score), fixed(energy and energy.r_hat, 4),
+            number(energy and energy.tau), _plateau(energy),
         ])  # fmt: skip
     caption = (
         "Energies per site in units of J1 = 1, evaluated with unfiltered local energies after training, at fixed "
         "parameters. In parentheses: one standard error of the last digits, by blocking over independent chains; "
-        f"relative error (E - E0)/|E0|. Without a plateau {_PLATEAU.split(', so ')[1]} {provenance(results)}"
+        f"relative error (E - E0)/|E0|. Without a plateau {PLATEAU}. {origin(run)}"
     )
     return Table("Evaluated energies", columns, rows, caption)
 
 
-def _plateau(evaluation: Result) -> str | Cell:
-    found = evaluation.get("plateau")
-    return DASH if found is None else "yes" if found else Cell("no", "bad")
+def _measured(energy: Energy | None) -> str:
+    return DASH if energy is None else format_value_error(energy.value, energy.sigma)
 
 
-def _settings(results: Result) -> Table:
+def _relative(energy: Energy | None) -> str:
+    if energy is None or energy.exact is None or not energy.exact.value:
+        return DASH
+    error = None if energy.sigma is None else energy.sigma / abs(energy.exact.value)
+    return format_value_error(energy.above(energy.exact), error)
+
+
+def _plateau(energy: Energy | None) -> str | Cell:
+    return DASH if energy is None else "yes" if energy.plateau else Cell("no", "bad")
+
+
+def _settings(run: Run) -> Table:
     columns = [
         "run", "network", "symmetry", "sign", "started from", ">chains", ">samples evaluated", ">effective",
         ">acceptance", ">alpha", ">abnormal", ">evaluation s", ">seed", ">full-sum E/N", ">z",
     ]  # fmt: skip
     rows: list[Row] = []
-    for run in results["runs"]:
-        found = _evaluation(run)
+    for training, energy in _pairs(run):
+        z = energy and deviation(energy.value, energy.sigma, energy.full_sum)
         rows.append([
-            run["name"], run["network"], run["symmetry"], run["sign"], run["start"] or "fresh",
-            count(run["chains"]), count(found.get("samples")), _rounded(found.get("effective_samples")),
-            fixed(found.get("acceptance"), 3), number(found.get("alpha")), count(found.get("abnormal")),
-            fixed(found.get("seconds"), 1), str(found.get("seed", DASH)), number(run["full_sum_energy"], 10),
-            _deviation(run),
+            training.name, training.network, training.symmetry, training.sign, training.start or "fresh",
+            count(training.chains), count(energy and energy.samples),
+            count(None if energy is None else round(energy.effective_samples)),
+            fixed(energy and energy.acceptance, 3), number(energy and energy.alpha),
+            count(energy and energy.abnormal), fixed(energy and energy.seconds, 1),
+            DASH if energy is None else str(energy.seed), number(energy and energy.full_sum, 10), fixed(z, 2),
         ])  # fmt: skip
     caption = (
         "Full-sum E/N: the exact expectation of the trained network, over all configurations of a lattice that is "
@@ -115,90 +132,79 @@ def _settings(results: Result) -> Table:
     return Table("How the runs were made and evaluated", columns, rows, caption)
 
 
-def _rounded(value: float | None) -> str:
-    return DASH if value is None or not math.isfinite(value) else count(round(value))
-
-
-def _deviation(run: Result) -> str:
-    """Evaluated energy minus the full sum, in standard errors."""
-    found, exact = _evaluation(run), run["full_sum_energy"]
-    return fixed((found["energy"] - exact) / found["error"], 2) if exact is not None and found.get("error") else DASH
-
-
-def _paper(results: Result) -> Table:
+def _paper(run: Run) -> Table:
     columns = [
         "what", "quantity", ">paper", ">paper's steps", "our run", ">ours, first step", ">ours, evaluated",
         ">our steps", ">ours - paper",
     ]  # fmt: skip
-    runs = {run["name"]: run for run in results["runs"]}
     rows: list[Row] = []
-    for row in results["paper"]:
-        run = runs.get(row["run"])
-        own = _own(run, row) if run else [f"{row['run']} (not run)", DASH, DASH, DASH, DASH]
-        rows.append([row["what"], row["quantity"], number(row["paper"], 6), count(row["paper_steps"]), *own])
+    for training, energy in _pairs(run):
+        stage, curve = training.paper, training.curve
+        if stage is None:
+            continue
+        first = (curve.energy[0], curve.error[0]) if curve.energy and curve.error else (None, None)
+        last = (energy.value, energy.sigma) if energy else (None, None)
+        name = training.name + (f" (started from {training.start})" if training.start else "")
+        for quantity, paper, own in (("start of E/N", stage.start, first), ("E/N", stage.end, last)):
+            difference = None if own[0] is None else own[0] - paper
+            rows.append([
+                stage.what, quantity, number(paper, 6), count(stage.steps), name, format_value_error(*first),
+                _measured(energy), count(training.steps), format_value_error(difference, own[1]),
+            ])  # fmt: skip
     caption = (
         "The paper's numbers are read off its text and figures and carry no error; ours carry one standard error. "
-        "A run that starts from another's parameters starts lower than one from fresh ones. " + provenance(results)
+        "A run that starts from another's parameters starts lower than one from fresh ones. " + origin(run)
     )
     return Table("Paper and measurement side by side", columns, rows, caption)
 
 
-def _own(run: Result, row: Result) -> list[str]:
-    """Our side of a comparison: a quantity that names the start is held against the first step."""
-    curve, evaluated = run["curve"], _evaluation(run)
-    first = {key: curve[key][0] for key in ("energy", "error")} if curve["step"] else {}
-    own = first if "start" in row["quantity"].lower() else evaluated
-    difference = None if own.get("energy") is None else own["energy"] - row["paper"]
-    name = run["name"] + (f" (started from {run['start']})" if run["start"] else "")
-    compared = format_value_error(difference, own.get("error"))
-    return [name, _measured(first), _measured(evaluated), count(run["steps"]), compared]
-
-
-def _exact(results: Result) -> Table:
+def _exact(run: Run) -> Table:
     columns = [
         ">L", ">J2", ">E/N", ">residual", "sector", ">states", ">S(pi,pi)", ">S(pi,0)", ">gap", "source",
     ]  # fmt: skip
     rows: list[Row] = [
         [
-            str(r["L"]), number(r["J2"]), number(r["energy"], 12), number(r["residual"], 2), r["sector"],
-            count(r["states"]), number(r["structure_factor_pi_pi"], 8), number(r["structure_factor_pi_0"], 8),
-            number(r["gap"], 8), r["source"],
+            str(r.L), number(r.J2), number(r.value, 12), number(r.residual, 2), r.sector, count(r.states),
+            number(r.structure_factor_pi_pi, 8), number(r.structure_factor_pi_0, 8), number(r.gap, 8), r.source,
         ]
-        for r in results["exact"]
+        for r in run.of(Exact)
     ]  # fmt: skip
     caption = (
         "Ground states in the named symmetry sector, energies per site. Their error is that of the arithmetic: the "
         "residual |H psi - E psi| bounds it. S(q): the sum over displacements, not divided by the number of sites. "
-        f"Gap: to the next state of the same sector, total energy in units of J1. {provenance(results)}"
+        f"Gap: to the next state of the same sector, total energy in units of J1. {origin(run)}"
     )
     return Table("Exact ground states", columns, rows, caption)
 
 
-def _timings(results: Result) -> Table:
+def _timings(run: Run) -> Table:
     columns = [
         "operation", "network", ">L", ">batch", "type", ">median", ">min..max", ">repeats", ">GF/s", ">of sgemm",
     ]  # fmt: skip
+    timed = run.of(Operation)
     rows: list[Row] = [
         [
-            t["name"], t.get("network") or DASH, count(t.get("L")), count(t.get("batch")), t.get("dtype") or DASH,
-            duration(t["median_s"]), f"{duration(t['min_s'])} .. {duration(t['max_s'])}", count(t["repeats"]),
-            number(t.get("GFs")), percent(t.get("fraction_of_sgemm")),
+            t.operation, t.network or DASH, count(t.L), count(t.batch), t.dtype or DASH, duration(t.value),
+            f"{duration(t.low)} .. {duration(t.high)}", count(t.repeats), number(t.rate), percent(t.fraction),
         ]
-        for t in results["timings"]
+        for t in timed
     ]  # fmt: skip
     caption = (
         f"Wall times: the median and range of repeats in one session. GF/s: {COUNTED}. sgemm: a large "
-        f"single-precision matrix product in the same session, {number(results['rates'].get('sgemm_GFs'))} GF/s. "
-        f"{provenance(results)}"
+        f"single-precision matrix product in the same session, {number(timed[0].sgemm if timed else None)} GF/s. "
+        f"{origin(run)}"
     )
     return Table("Times of single operations", columns, rows, caption)
 
 
-def _not_run(results: Result) -> Table:
-    rows: list[Row] = [[item["what"], item["why"], Cell(item["command"], "code")] for item in results["not_run"]]
-    return Table("What this report does not cover", ["what", "why", "command that runs it"], rows)
+def _left_out(run: Run) -> Table:
+    rows: list[Row] = [
+        [each.what, each.not_run or DASH, Cell(each.command, "code") if each.command else DASH]
+        for each in run.of(LeftOut)
+    ]
+    return Table("What this report does not cover", ["what", "why", "command that runs it, or the nearest"], rows)
 
 
-def _provenance(results: Result) -> Table:
-    seeds = [f"{run['name']}: {run['evaluation']['seed']}" for run in results["runs"] if _evaluation(run)]
-    return provenance_table(results, [["evaluation seeds", "; ".join(seeds) or DASH]])
+def _provenance(run: Run) -> Table:
+    seeds = [f"{energy.name}: {energy.seed}" for energy in run.of(Energy)]
+    return provenance_table(run, [["evaluation seeds", "; ".join(seeds) or DASH]])

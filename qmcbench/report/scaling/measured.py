@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 
-from qmcbench.bench.scaling import describe
+from qmcbench.ranks.mesh import fit_grid
 from qmcbench.reference import paper
 from qmcbench.report.document import Cell, Row, Table
-from qmcbench.report.figure import Result
 from qmcbench.report.numbers import DASH, count, fixed, number
-from qmcbench.sr.scalapack_mesh import fit_grid
+from qmcbench.scaling.measurements import describe, efficiency, measured, speedup
+from qmcbench.store.scaling import Layout, OnRanks, SolveTimes, StrongRun, WeakRun
 
 Problem = tuple[int, int, str]
 """Parameters, samples, and the space of the matrix."""
-CHOICES = ("block", "product", "redistribution")
-"""What may differ between runs of one problem on the same ranks, beside the grid."""
+Choice = tuple[int, str, str]
+"""Block, product and redistribution: what may differ, beside the grid, between runs of a problem on as many ranks."""
 ROUTINES = {"pdgemr2d": "pdgemr2d", "alltoall": "Alltoall"}
 CROWDED = "more ranks than cores"
+SOLVE = [each.name for each in fields(SolveTimes)]
+"""Phases of a solve."""
 
 
-def problems(strong: Result) -> dict[Problem, list[Result]]:
+def problems(runs: Iterable[StrongRun]) -> dict[Problem, list[StrongRun]]:
     """Runs of each problem, by ranks and then as they were measured."""
-    found: dict[Problem, list[Result]] = {}
-    for run in sorted(strong["runs"], key=lambda run: int(run["ranks"])):
-        job = run["job"]
-        found.setdefault((job["parameters"], job["samples"], job["space"]), []).append(run)
+    found: dict[Problem, list[StrongRun]] = {}
+    for run in sorted(measured(runs), key=lambda run: run.ranks):
+        found.setdefault((run.parameters, run.samples or 0, run.space), []).append(run)
     return dict(sorted(found.items()))
 
 
@@ -37,54 +39,58 @@ def named(problem: Problem) -> str:
     return f"{count(parameters)} parameters, {count(samples)} samples, {matrix}"
 
 
-def usual(runs: list[Result]) -> Result:
+def choice(layout: Layout) -> Choice:
+    """The block and the routines of a layout."""
+    return layout.block, layout.product, layout.redistribution
+
+
+def usual(runs: Iterable[StrongRun]) -> Choice:
     """The block and routines that were measured on the most numbers of ranks, the first of several."""
-    seen = dict.fromkeys((*(run["job"]["layout"][name] for name in CHOICES), run["ranks"]) for run in runs)
-    most, _ = Counter(key[:-1] for key in seen).most_common(1)[0]
-    return dict(zip(CHOICES, most, strict=True))
+    seen = dict.fromkeys((choice(run.layout), run.ranks) for run in runs)
+    return Counter(made for made, _ in seen).most_common(1)[0][0]
 
 
-def chosen(runs: list[Result], layout: Result) -> list[Result]:
+def chosen(runs: Iterable[StrongRun], made: Choice) -> list[StrongRun]:
     """Of each number of ranks the run with this block and these routines, on the most square grid that there is."""
-    found: dict[int, Result] = {}
+    found: dict[int, StrongRun] = {}
     for run in runs:
-        own = run["job"]["layout"]
-        if all(own[name] == layout[name] for name in CHOICES):
-            square = list(own["grid"]) == list(fit_grid(None, run["ranks"]))
-            if square or run["ranks"] not in found:
-                found[run["ranks"]] = run
+        square = run.layout.grid == fit_grid(None, run.ranks)
+        if choice(run.layout) == made and (square or run.ranks not in found):
+            found[run.ranks] = run
     return list(found.values())
 
 
-def strong_tables(strong: Result) -> list[Table]:
+def strong_tables(runs: Sequence[StrongRun]) -> list[Table]:
     """Seconds, rates and memory of each problem, what its layouts change, and what did not fit."""
     tables = []
-    for problem, runs in problems(strong).items():
-        tables += [_seconds(problem, runs), _rates(problem, runs)]
-    return [*tables, _choices(strong), _unfit(strong)]
+    for problem, those in problems(runs).items():
+        tables += [_seconds(problem, those, runs), _rates(problem, those)]
+    return [*tables, _choices(runs), _unfit(runs)]
 
 
-def _layout(run: Result) -> Row:
-    own = run["job"]["layout"]
-    routines = f"{ROUTINES[own['redistribution']]}, {own['product']}"
-    return [count(run["ranks"]), "{}x{}".format(*own["grid"]), str(own["block"]), routines]
+def _layout(run: StrongRun) -> Row:
+    layout = run.layout
+    routines = f"{ROUTINES.get(layout.redistribution, layout.redistribution)}, {layout.product}"
+    return [count(run.ranks), _grid(layout), str(layout.block), routines]
 
 
-def _seconds(problem: Problem, runs: list[Result]) -> Table:
+def _grid(layout: Layout) -> str:
+    return "{}x{}".format(*layout.grid)
+
+
+def _seconds(problem: Problem, runs: Sequence[StrongRun], everything: Sequence[StrongRun]) -> Table:
     columns = [
         ">ranks", ">grid", ">block", "routines", ">redistribution", ">product", ">pdpotrf", ">solves", ">total",
         ">min..max", ">speedup", "note",
     ]  # fmt: skip
     rows: list[Row] = []
     for run in runs:
-        phases = run["phases"]
-        total, speedup = phases["total"], (run["speedup"] or {}).get("total")
-        names = ("redistribution", "product", "factorisation", "solves", "total")
+        total = run.all("total")
         rows.append([
-            *_layout(run), *(number(phases[name]["median_s"]) for name in names),
-            f"{number(total['min_s'])}..{number(total['max_s'])}", fixed(speedup, 2), note(run),
+            *_layout(run), *(number(run.median(name)) for name in [*SOLVE, "total"]),
+            f"{number(min(total))}..{number(max(total))}", fixed(speedup(run, everything), 2), note(run),
         ])  # fmt: skip
-    repeats = " or ".join(map(str, sorted({run["job"]["repeats"] for run in runs})))
+    repeats = " or ".join(map(str, sorted({len(run.times) for run in runs})))
     caption = (
         f"Seconds between barriers, medians of {repeats} repeats; the range is that of the total. Redistribution: "
         "from each rank's samples to the block-cyclic mesh, by pdgemr2d or by the paper's Alltoall (its Fig. 4). "
@@ -95,26 +101,25 @@ def _seconds(problem: Problem, runs: list[Result]) -> Table:
     return Table(f"Seconds: {named(problem)}", columns, rows, caption)
 
 
-def note(run: Result) -> str | Cell:
+def note(run: OnRanks) -> str | Cell:
     """What must be known of a run before it is compared with another."""
-    return Cell(CROWDED, "bad") if run["oversubscribed"] else ""
+    return Cell(CROWDED, "bad") if run.oversubscribed else ""
 
 
-def _rates(problem: Problem, runs: list[Result]) -> Table:
+def _rates(problem: Problem, runs: Sequence[StrongRun]) -> Table:
     columns = [
         ">ranks", ">grid", ">block", "routines", ">product GF/s a rank", ">of dgemm", ">pdpotrf GF/s a rank",
         ">of dgemm", ">dgemm GF/s a rank", ">GB a rank, estimated", ">GB a rank, measured", ">residual", "note",
     ]  # fmt: skip
     rows: list[Row] = []
     for run in runs:
-        phases, memory = run["phases"], run["memory"]
         rates = []
         for name in ("product", "factorisation"):
-            rates += [number(phases[name]["GFs"] / run["ranks"]), fixed(phases[name]["fraction_of_dgemm"], 2)]
-        used = max(most - before for most, before in zip(memory["peak_bytes"], memory["before_bytes"], strict=True))
+            rates += [number(run.rate(name) / run.ranks), fixed(run.fraction_of_dgemm(name), 2)]
+        used = max(most - before for most, before in zip(run.peak_bytes, run.before_bytes, strict=False))
         rows.append([
-            *_layout(run), *rates, number(run["dgemm"]["GFs_per_rank"]), number(memory["estimate_bytes"] / 1e9),
-            number(used / 1e9 or None), number(run["residual"], 2), note(run),
+            *_layout(run), *rates, number(run.dgemm_GFs), number((run.estimate_bytes or 0) / 1e9),
+            number(used / 1e9 or None), number(run.residual, 2), note(run),
         ])  # fmt: skip
     caption = (
         "Floating-point operations over the median time: 2 N^2 M for pdgemm (N the matrix's order, M the other "
@@ -127,99 +132,96 @@ def _rates(problem: Problem, runs: list[Result]) -> Table:
     return Table(f"Rates and memory: {named(problem)}", columns, rows, caption)
 
 
-def _choices(strong: Result) -> Table:
+def _choices(runs: Iterable[StrongRun]) -> Table:
     """Each run beside the usual one that differs from it in one thing."""
     columns = [
         ">parameters", ">samples", ">ranks", "instead of", "with", ">redistribution", ">product", ">pdpotrf",
         ">total", "note",
     ]  # fmt: skip
     rows: list[Row] = []
-    for (parameters, samples, _), runs in problems(strong).items():
-        bases = {run["ranks"]: run for run in chosen(runs, usual(runs))}
-        for run in runs:
-            base = bases.get(run["ranks"])
+    for (parameters, samples, _), those in problems(runs).items():
+        bases = {run.ranks: run for run in chosen(those, usual(those))}
+        for run in those:
+            base = bases.get(run.ranks)
             differing = [] if base is None else _differing(base, run)
             if base is None or len(differing) != 1:
                 continue
             names = ("redistribution", "product", "factorisation", "total")
-            ratios = [fixed(run["phases"][name]["median_s"] / base["phases"][name]["median_s"], 2) for name in names]
-            sizes = [count(parameters), count(samples), count(run["ranks"])]
+            ratios = [fixed(run.median(name) / base.median(name), 2) for name in names]
+            sizes = [count(parameters), count(samples), count(run.ranks)]
             rows.append([*sizes, *differing[0], *ratios, note(run)])
     caption = "Times over those of the run that differs in this alone: below 1, the choice is the faster one."
     return Table("What grids, blocks and routines change", columns, rows, caption)
 
 
-def _differing(base: Result, run: Result) -> list[tuple[str, str]]:
+def _differing(base: StrongRun, run: StrongRun) -> list[tuple[str, str]]:
     """Each setting of the layout in which the two runs differ, of both."""
-    found = []
-    for name, ours in base["job"]["layout"].items():
-        theirs = run["job"]["layout"][name]
-        if theirs != ours:
-            both = ("{}x{}".format(*each) if name == "grid" else str(each) for each in (ours, theirs))
-            one, other = (ROUTINES.get(text, text) for text in both)
-            found.append((one, other) if name in ("product", "redistribution") else (f"{name} {one}", other))
-    return found
+    ours, theirs = base.layout, run.layout
+    both = [
+        (f"grid {_grid(ours)}", _grid(theirs)),
+        (f"block {ours.block}", str(theirs.block)),
+        (ours.product, theirs.product),
+        tuple(ROUTINES.get(each.redistribution, each.redistribution) for each in (ours, theirs)),
+    ]
+    same = [getattr(ours, each.name) == getattr(theirs, each.name) for each in fields(Layout)]
+    return [(one, other) for (one, other), alike in zip(both, same, strict=True) if not alike]
 
 
-def _unfit(strong: Result) -> Table:
-    rows: list[Row] = [[describe(entry), entry["not_run"]] for entry in strong["not_run"]]
+def _unfit(runs: Iterable[StrongRun | WeakRun]) -> Table:
+    rows: list[Row] = [[describe(run), run.not_run] for run in runs if run.not_run is not None]
     return Table("Not run: does not fit into memory", ["what", "what it needs"], rows)
 
 
-def weak_tables(weak: Result) -> list[Table]:
+def weak_tables(runs: Sequence[WeakRun]) -> list[Table]:
     """Monte Carlo and solver, their parts, and what did not fit."""
-    rows: list[Row] = [[describe(entry), entry["not_run"]] for entry in weak["not_run"]]
-    unfit = Table("Not run: does not fit into memory", ["what", "what it needs"], rows)
-    runs = weak_runs(weak)
-    return [_iterations(runs), _parts(runs), unfit]
+    ordered = weak_runs(runs)
+    return [_iterations(ordered), _parts(ordered), _unfit(runs)]
 
 
-def weak_runs(weak: Result) -> list[Result]:
+def weak_runs(runs: Iterable[WeakRun]) -> list[WeakRun]:
     """By network, lattice, symmetry and ranks."""
 
-    def order(run: Result) -> tuple[int, int, bool, str, int]:
-        job = run["job"]
-        return run["parameters"], job["L"], job["symmetry"] != "none", job["solver"], run["ranks"]
+    def order(run: WeakRun) -> tuple[int, int, bool, str, int]:
+        return run.parameters or 0, run.L, run.symmetry != "none", run.solver, run.ranks
 
-    return sorted(weak["runs"], key=order)
+    return sorted(measured(runs), key=order)
 
 
-def weak_named(run: Result) -> str:
+def weak_named(run: WeakRun) -> str:
     """Network and lattice of a run in a few words."""
-    job = run["job"]
-    return f"{job['network']}, {job['L']}x{job['L']}" + (f", {job['symmetry']}" if job["symmetry"] != "none" else "")
+    return f"{run.network}, {run.L}x{run.L}" + (f", {run.symmetry}" if run.symmetry != "none" else "")
 
 
-def weak_labels(runs: list[Result]) -> list[str]:
+def weak_labels(runs: Sequence[WeakRun]) -> list[str]:
     """Runs in a few words, with solver and chains where others of the same network and lattice differ in them."""
 
-    def differing(run: Result) -> list[str]:
-        alike = [other["job"] for other in runs if weak_named(other) == weak_named(run)]
-        words = {"solver": run["job"]["solver"], "chains": f"{run['job']['chains']} chains a rank"}
-        return [words[name] for name in words if len({job[name] for job in alike}) > 1]
+    def differing(run: WeakRun) -> list[str]:
+        alike = [other for other in runs if weak_named(other) == weak_named(run)]
+        words = {"solver": run.solver, "chains": f"{run.chains} chains a rank"}
+        return [words[name] for name in words if len({getattr(other, name) for other in alike}) > 1]
 
     return [", ".join([weak_named(run), *differing(run)]) for run in runs]
 
 
-def imbalance(run: Result) -> float:
+def imbalance(run: WeakRun) -> float:
     """How much longer the slowest rank's Monte Carlo takes than the mean rank's, as a part of the latter."""
-    times = run["rank_mc_s"]
+    times = run.rank_monte_carlo
     return float(max(times) / statistics.fmean(times) - 1)
 
 
-def _iterations(runs: list[Result]) -> Table:
+def _iterations(runs: Sequence[WeakRun]) -> Table:
     columns = [
         "network, lattice, symmetry", "solver", ">ranks", ">samples", ">Monte Carlo s", ">efficiency", ">imbalance",
         ">SR s", ">iteration s", ">min..max", ">overhead", ">paper's overhead (processes)", ">samples/s", "note",
     ]  # fmt: skip
     rows: list[Row] = []
     for run in runs:
-        times = [number(run[name]["median_s"]) for name in ("mc", "sr", "iteration")]
+        steps = [each.step for each in run.times]
         rows.append([
-            weak_named(run), run["job"]["solver"], count(run["ranks"]), count(run["samples"]), times[0],
-            fixed(run["efficiency"], 3), fixed(imbalance(run), 3), times[1], times[2],
-            f"{number(run['iteration']['min_s'])}..{number(run['iteration']['max_s'])}", fixed(run["overhead"], 3),
-            _printed_overhead(run), number(run["samples_per_second"]), note(run),
+            weak_named(run), run.solver, count(run.ranks), count(run.samples), number(run.monte_carlo_median),
+            fixed(efficiency(run, runs), 3), fixed(imbalance(run), 3), number(run.median("solve")),
+            number(run.median("step")), f"{number(min(steps))}..{number(max(steps))}", fixed(run.overhead, 3),
+            _printed_overhead(run), number(run.samples_per_second), note(run),
         ])  # fmt: skip
     caption = (
         "Whole optimisation steps of a real training run, as many chains on each rank; medians and range of the "
@@ -232,12 +234,12 @@ def _iterations(runs: list[Result]) -> Table:
     return Table("Iterations", columns, rows, caption)
 
 
-def _printed_overhead(run: Result) -> str:
+def _printed_overhead(run: WeakRun) -> str:
     """Table 3's overhead of the same network, lattice and symmetry on the fewest and on the most processes."""
     symmetries = {"none": "nosym", "C4": "sym"}
-    L, cases = run["job"]["L"], paper.table3["cases"]
-    case = f"{L}x{L}-{symmetries.get(run['job']['symmetry'])}"
-    rows = [row for row in paper.table3["rows"] if row["parameters"] == run["parameters"]]
+    cases = paper.table3["cases"]
+    case = f"{run.L}x{run.L}-{symmetries.get(run.symmetry)}"
+    rows = [row for row in paper.table3["rows"] if row["parameters"] == run.parameters]
     if not rows or case not in cases:
         return DASH
     ends = (rows[0], rows[-1])
@@ -254,18 +256,16 @@ PARTS = {
 """Parts of an iteration on rank 0, in their order."""
 
 
-def _parts(runs: list[Result]) -> Table:
-    solver = ("redistribution", "product", "factorisation", "solves")
-    columns = ["network, lattice, symmetry", ">ranks", *(f">{name}" for name in [*PARTS.values(), *solver])]
-    rows: list[Row] = [
-        [weak_named(run), count(run["ranks"]), *_medians(run["phases"], [*PARTS, *solver])] for run in runs
-    ]
+def _parts(runs: Sequence[WeakRun]) -> Table:
+    columns = ["network, lattice, symmetry", ">ranks", *(f">{name}" for name in [*PARTS.values(), *SOLVE])]
+    rows: list[Row] = []
+    for run in runs:
+        solve = run.solver_median
+        solves = [DASH if solve is None else number(getattr(solve, name)) for name in SOLVE]
+        parts = [number(run.median(part)) for part in PARTS]
+        rows.append([weak_named(run), count(run.ranks), *parts, *solves])
     caption = (
         "Seconds on rank 0, medians. Waiting: for the slower ranks, before the energies are averaged. The last four "
         "are parts of SR, where ScaLAPACK solves."
     )
     return Table("Parts of an iteration", columns, rows, caption)
-
-
-def _medians(phases: Result, names: Iterable[str]) -> list[str]:
-    return [number(phases[name]["median_s"]) if name in phases else DASH for name in names]

@@ -21,8 +21,8 @@ from qmcbench.report.figure import (
     VERMILION,
     WIDTH,
     Plot,
-    Result,
     log_axis,
+    printable,
     render,
     seconds_axis,
 )
@@ -38,6 +38,8 @@ from qmcbench.report.scaling.measured import (
     weak_labels,
     weak_runs,
 )
+from qmcbench.scaling.measurements import efficiency
+from qmcbench.store.scaling import OnRanks, StrongRun, WeakRun
 
 ROUTINE_COLOURS = {
     "total": "black",
@@ -51,49 +53,49 @@ ROUTINE_COLOURS = {
 PART_COLOURS = PHASES | {"gather": "#c8c8c8"}
 
 
-def strong_plots(strong: Result, origin: str) -> list[Plot]:
+def strong_plots(runs: Iterable[StrongRun], origin: str) -> list[Plot]:
     """Seconds against ranks for each problem, and the fraction of dgemm for all of them."""
-    found = problems(strong)
+    found = problems(runs)
     plots = [_strong_seconds(i, *each, origin) for i, each in enumerate(found.items(), 1)]
     return [*plots, _fractions(found, origin)] if found else []
 
 
-def _series(runs: list[Result]) -> dict[str, tuple[str, list[Result]]]:
+def _series(runs: list[StrongRun]) -> dict[str, tuple[str, list[StrongRun]]]:
     """Runs of each routine, and its phase, on the usual layout but for that routine."""
-    layout = usual(runs)
-    own = chosen(runs, layout)
+    block, product, redistribution = made = usual(runs)
+    own = chosen(runs, made)
     found = {"total": ("total", own), "pdpotrf": ("factorisation", own)}
-    for setting, phase in (("product", "product"), ("redistribution", "redistribution")):
-        for value in dict.fromkeys(run["job"]["layout"][setting] for run in runs):
-            found[ROUTINES.get(value, value)] = (phase, chosen(runs, layout | {setting: value}))
+    for value in dict.fromkeys(run.layout.product for run in runs):
+        found[value] = ("product", chosen(runs, (block, value, redistribution)))
+    for value in dict.fromkeys(run.layout.redistribution for run in runs):
+        found[ROUTINES.get(value, value)] = ("redistribution", chosen(runs, (block, product, value)))
     found["solves"] = ("solves", own)
     return {name: each for name, each in found.items() if each[1]}
 
 
-def _strong_seconds(index: int, problem: Problem, runs: list[Result], origin: str) -> Plot:
+def _strong_seconds(index: int, problem: Problem, runs: list[StrongRun], origin: str) -> Plot:
     series = _series(runs)
-    layout = usual(runs)
+    block, product, redistribution = usual(runs)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for name, (phase, those) in series.items():
             ranks = _ranks(those)
-            times = [run["phases"][phase] for run in those]
-            median, low, high = (np.array([each[key] for each in times]) for key in ("median_s", "min_s", "max_s"))
+            median, low, high = (np.array([of(run.all(phase)) for run in those]) for of in (np.median, min, max))
             bars = np.clip([median - low, high - median], 0, None)
-            colour = ROUTINE_COLOURS[name]
-            axes.errorbar(ranks, median, bars, fmt="-", color=colour, linewidth=1.2, capsize=3, label=name)
+            colour = ROUTINE_COLOURS.get(name, GREY)
+            axes.errorbar(ranks, median, bars, fmt="-", color=colour, linewidth=1.2, capsize=3, label=printable(name))
             _markers(axes, those, median, colour)
         total = series["total"][1]
-        one = total[0]["phases"]["total"]["median_s"] * total[0]["ranks"]
+        one = total[0].median("total") * total[0].ranks
         axes.plot(_ranks(total), one / np.array(_ranks(total)), ":", color=GREY, label="total / ranks")
         seconds_axis(axes)
         _rank_axis(axes, runs)
         figure.legend(loc="outside upper center", ncols=4)
 
     caption = (
-        f"Phases of one SR solve ({named(problem)}) against ranks, blocks of {layout['block']}; each routine is "
-        f"drawn with {layout['product']} and {ROUTINES[layout['redistribution']]} for the others. Medians; bars from "
+        f"Phases of one SR solve ({named(problem)}) against ranks, blocks of {block}; each routine is "
+        f"drawn with {product} and {ROUTINES.get(redistribution, redistribution)} for the others. Medians; bars from "
         f"the fastest to the slowest repeat. {_HOLLOW}Dotted: the total shared evenly. {origin}"
     )
     name = f"strong-{index}"
@@ -103,32 +105,32 @@ def _strong_seconds(index: int, problem: Problem, runs: list[Result], origin: st
 _HOLLOW = "Hollow: more ranks than cores, which is no scaling. "
 
 
-def _ranks(runs: Iterable[Result]) -> list[int]:
-    return [run["ranks"] for run in runs]
+def _ranks(runs: Iterable[OnRanks]) -> list[int]:
+    return [run.ranks for run in runs]
 
 
 def _markers(
-    axes: Axes, runs: list[Result], values: Sequence[float] | np.ndarray, colour: str, style: str = "o"
+    axes: Axes, runs: Sequence[OnRanks], values: Sequence[float] | np.ndarray, colour: str, style: str = "o"
 ) -> None:
     """A marker for each run, hollow where its ranks shared cores."""
     for run, value in zip(runs, values, strict=True):
-        face = "white" if run["oversubscribed"] else colour
-        axes.plot([run["ranks"]], [value], style, color=colour, markerfacecolor=face, markersize=5)
+        face = "white" if run.oversubscribed else colour
+        axes.plot([run.ranks], [value], style, color=colour, markerfacecolor=face, markersize=5)
 
 
-def _line(axes: Axes, runs: list[Result], values: list[float], colour: str, style: str, label: str) -> None:
+def _line(axes: Axes, runs: Sequence[OnRanks], values: list[float], colour: str, style: str, label: str) -> None:
     """Values against ranks, with the legend's marker filled whatever the runs' are."""
     axes.plot(_ranks(runs), values, color=colour, linewidth=1)
     _markers(axes, runs, values, colour, style)
-    axes.plot([], [], style + "-", color=colour, linewidth=1, label=label)
+    axes.plot([], [], style + "-", color=colour, linewidth=1, label=printable(label))
 
 
-def _rank_axis(axes: Axes, runs: Iterable[Result]) -> None:
+def _rank_axis(axes: Axes, runs: Iterable[OnRanks]) -> None:
     log_axis(axes, sorted(set(_ranks(runs))), "ranks", base=2)
     axes.margins(x=0.08)
 
 
-def _fractions(found: dict[Problem, list[Result]], origin: str) -> Plot:
+def _fractions(found: dict[Problem, list[StrongRun]], origin: str) -> Plot:
     several = len({samples for _, samples, _ in found}) > 1
     spaces = len({space for *_, space in found}) > 1
 
@@ -139,8 +141,8 @@ def _fractions(found: dict[Problem, list[Result]], origin: str) -> Plot:
             label += f", {space}" if spaces else ""
             for name, (phase, those) in _series(runs).items():
                 if phase in ("product", "factorisation"):
-                    fractions = [run["phases"][phase]["fraction_of_dgemm"] for run in those]
-                    _line(axes, those, fractions, ROUTINE_COLOURS[name], style, f"{name}, {label}")
+                    fractions = [run.fraction_of_dgemm(phase) or 0.0 for run in those]
+                    _line(axes, those, fractions, ROUTINE_COLOURS.get(name, GREY), style, f"{name}, {label}")
         axes.axhline(1.0, color="black", linestyle="--", linewidth=1)
         axes.set(ylabel="fraction of dgemm")
         axes.set_ylim(bottom=0)
@@ -154,27 +156,28 @@ def _fractions(found: dict[Problem, list[Result]], origin: str) -> Plot:
     return Plot("dgemm", "Fraction of the machine's dgemm", caption, render("dgemm", (WIDTH, 3.9), draw))
 
 
-def weak_plots(weak: Result, origin: str) -> list[Plot]:
+def weak_plots(runs: Iterable[WeakRun], origin: str) -> list[Plot]:
     """Efficiency of Monte Carlo against ranks, and the parts of an iteration."""
-    runs = weak_runs(weak)
-    scaled = [run for run in runs if run["efficiency"] is not None and run["ranks"] > 1]
-    return ([_efficiency(runs, origin)] if scaled else []) + ([_shares(runs, origin)] if runs else [])
+    ordered = weak_runs(runs)
+    return [*_efficiency(ordered, origin), *([_shares(ordered, origin)] if ordered else [])]
 
 
-def _efficiency(runs: list[Result], origin: str) -> Plot:
-    known = [run for run in runs if run["efficiency"] is not None]
-    series: dict[str, list[Result]] = {}
+def _efficiency(runs: list[WeakRun], origin: str) -> list[Plot]:
+    known = [run for run in runs if efficiency(run, runs) is not None]
+    series: dict[str, list[tuple[WeakRun, float]]] = {}
     for label, run in zip(weak_labels(known), known, strict=True):
-        series.setdefault(label, []).append(run)
+        series.setdefault(label, []).append((run, efficiency(run, runs) or 0.0))
+    if all(run.ranks == 1 for run in known):
+        return []
+    highest = max(value for those in series.values() for _, value in those)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for colour, style, (name, those) in zip(cycle(COLOURS), cycle("os^Dv"), series.items(), strict=False):
-            values = [run["efficiency"] for run in those]
-            _line(axes, those, values, colour, style, name)
+            _line(axes, [run for run, _ in those], [value for _, value in those], colour, style, name)
         axes.axhline(1.0, color="black", linestyle="--", linewidth=1)
         axes.set(ylabel="Monte Carlo efficiency")
-        axes.set_ylim(0, max(1.1, 1.05 * max(run["efficiency"] for run in known)))
+        axes.set_ylim(0, max(1.1, 1.05 * highest))
         _rank_axis(axes, known)
         figure.legend(loc="outside upper center", ncols=2)
 
@@ -182,28 +185,28 @@ def _efficiency(runs: list[Result], origin: str) -> Plot:
         "Monte Carlo time on one rank over that of the slowest of more, with as many chains on each; 1 is perfect. "
         f"{_HOLLOW}{origin}"
     )
-    return Plot("weak", "Weak scaling of Monte Carlo", caption, render("weak", (WIDTH, 3.6), draw))
+    return [Plot("weak", "Weak scaling of Monte Carlo", caption, render("weak", (WIDTH, 3.6), draw))]
 
 
-def _shares(runs: list[Result], origin: str) -> Plot:
+def _shares(runs: list[WeakRun], origin: str) -> Plot:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         left = np.zeros(len(runs))
-        totals = np.array([sum(run["phases"][part]["median_s"] for part in PARTS) for run in runs])
+        totals = np.array([sum(run.median(part) for part in PARTS) for run in runs])
         for part, label in PARTS.items():
-            shares = np.array([run["phases"][part]["median_s"] for run in runs]) / totals
+            shares = np.array([run.median(part) for run in runs]) / totals
             axes.barh(range(len(runs)), shares, 0.6, left, color=PART_COLOURS[part], label=label)
             for row, share in enumerate(shares):
                 if share >= 0.07:
                     axes.text(left[row] + share / 2, row, f"{share:.0%}", ha="center", va="center", fontsize=7)
             left += shares
         labels = [
-            f"{label}, {run['ranks']} rank{'s' * (run['ranks'] > 1)}"
+            printable(f"{label}, {run.ranks} rank{'s' * (run.ranks > 1)}")
             for label, run in zip(weak_labels(runs), runs, strict=True)
         ]
         axes.set_yticks(range(len(runs)), labels, fontsize=8)
         for row, run in enumerate(runs):
-            axes.text(1.01, row, duration(run["iteration"]["median_s"]), va="center", fontsize=7)
+            axes.text(1.01, row, duration(run.median("step")), va="center", fontsize=7)
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set(xlim=(0, 1), xlabel="share of an iteration on rank 0")

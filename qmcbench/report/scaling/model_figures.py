@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,14 +19,15 @@ from qmcbench.report.figure import (
     VERMILION,
     WIDTH,
     Plot,
-    Result,
     log_axis,
     render,
     seconds_axis,
 )
 from qmcbench.report.numbers import count
-from qmcbench.report.scaling.model import EXTRAPOLATION, HALVES
 from qmcbench.report.scaling.model import PHASES as NAMES
+from qmcbench.scaling.heldout import COST, EXTRAPOLATION, HALVES
+from qmcbench.scaling.projection import Projection
+from qmcbench.store.scaling import Band, Efficiency, Modelled, ModelledTime, SolverGain
 
 MODEL_COLOURS = {
     "factorisation": VERMILION,
@@ -38,27 +39,25 @@ MODEL_COLOURS = {
 }
 
 
-def model_plots(projection: Result) -> list[Plot]:
+def model_plots(projection: Projection) -> list[Plot]:
     """Table 3, Fig. 9 and Fig. 10 with bands and the paper's points."""
     return [_table3(projection), _figure9(projection), _figure10(projection)]
 
 
-def held_out_plots(projection: Result) -> list[Plot]:
+def held_out_plots(projection: Projection) -> list[Plot]:
     """Relative errors of all held-out predictions of printed times."""
-    held = [
-        each for each in projection["predictions"] if each["held_out"] and each["point"]["phase"] != "monte_carlo"
-    ]
+    held = [each for each in projection.tests if each.model == COST and each.phase != "monte_carlo"]
     kinds = {HALVES: ("o", True), EXTRAPOLATION: ("s", False)}
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         axes.axhspan(-10, 10, color=GREY, alpha=0.15, linewidth=0)
         for phase, colour in MODEL_COLOURS.items():
-            mine = [each for each in held if each["point"]["phase"] == phase]
+            mine = [each for each in held if each.phase == phase]
             for split, (style, filled) in kinds.items():
-                those = [each for each in mine if each["split"] == split]
-                x = [each["point"]["work"]["processes"] for each in those]
-                y = [100 * each["error"] for each in those]
+                those = [each for each in mine if each.split == split]
+                x = [each.work.processes for each in those]
+                y = [100 * each.error for each in those]
                 axes.plot(x, y, style, color=colour, markersize=4.5, markerfacecolor=colour if filled else "none")
             if mine:
                 axes.plot([], [], "o", color=colour, markersize=4.5, label=NAMES[phase])
@@ -79,46 +78,59 @@ BANDS = {"band95": 0.15, "band68": 0.25}
 """Opacity of each."""
 
 
-def _estimates(
-    axes: Axes, rows: list[Result], key: str, colour: str, label: str, paper: str, bands: Iterable[str] = BANDS
-) -> None:
+def _estimates(axes: Axes, rows: Sequence[Modelled], colour: str, label: str, bands: Iterable[str] = BANDS) -> None:
     """Line and bands of the model, and the paper's points."""
-    x = [each["work"]["processes"] for each in rows]
-    axes.plot(x, [each[key]["value"] for each in rows], color=colour, linewidth=1.2, label=label)
+    x = [each.work.processes for each in rows]
+    axes.plot(x, [each.value or 0.0 for each in rows], color=colour, linewidth=1.2, label=label)
     for level in bands:
-        if all(each[key][level] for each in rows):
-            low, high = zip(*(each[key][level] for each in rows), strict=True)
-            axes.fill_between(x, low, high, color=colour, alpha=BANDS[level], linewidth=0)
-    printed = [(each["work"]["processes"], each[paper]) for each in rows if each[paper] is not None]
+        _fill(axes, x, [getattr(each, level) for each in rows], colour, BANDS[level])
+    printed = [(each.work.processes, each.known) for each in rows if each.reference]
     axes.plot(*zip(*printed, strict=True), "o", color=colour, markersize=4.5)
 
 
-def _machine(projection: Result) -> str:
-    machine = projection["machine"]
-    bands = "Bands: 68 % and 95 %." if machine["errors"] or machine["spread"] else "Without bands: no errors given."
-    return f"Lines: the model for {machine['name']}. {bands} Circles: printed in the paper, for its machine."
+def _fill(axes: Axes, x: Sequence[float], bands: Sequence[Band | None], colour: str, opacity: float) -> None:
+    """A band, where all have one."""
+    known = [each for each in bands if each is not None]
+    if len(known) == len(bands):
+        low, high = zip(*known, strict=True)
+        axes.fill_between(x, low, high, color=colour, alpha=opacity, linewidth=0)
 
 
-def _rows(
-    projection: Result, source: str, parameters: int | None, key: Callable[[Result], object]
-) -> dict[object, list[Result]]:
-    """Times of one source in series."""
-    found: dict[object, list[Result]] = {}
-    for each in projection["times"]:
-        if each["source"] == source and parameters in (None, each["work"]["parameters"]):
-            found.setdefault(key(each), []).append(each)
+def _machine(projection: Projection) -> str:
+    banded = projection.times[0].band95 is not None
+    bands = "Bands: 68 % and 95 %." if banded else "Without bands: no errors given."
+    return f"Lines: the model for {projection.machine.name}. {bands} Circles: printed in the paper, for its machine."
+
+
+def _series(times: Iterable[ModelledTime], key: Callable[[ModelledTime], str]) -> dict[str, list[ModelledTime]]:
+    """Times by what they are of."""
+    found: dict[str, list[ModelledTime]] = {}
+    for each in times:
+        found.setdefault(key(each), []).append(each)
     return found
 
 
-def _figure9(projection: Result) -> Plot:
-    sizes = dict.fromkeys(each["work"]["parameters"] for each in projection["times"] if each["source"] == "figure9")
+def _of(projection: Projection, source: str) -> dict[int, list[ModelledTime]]:
+    """Times of one table or figure by the parameters of their network."""
+    found: dict[int, list[ModelledTime]] = {}
+    for each in projection.times:
+        if each.source == source:
+            found.setdefault(each.work.parameters, []).append(each)
+    return found
+
+
+def _phase(each: ModelledTime) -> str:
+    return each.phase
+
+
+def _figure9(projection: Projection) -> Plot:
+    sizes = _of(projection, "Fig. 9")
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(len(sizes), 1)
-        for axes, parameters in zip(panels, sizes, strict=True):
-            series = _rows(projection, "figure9", parameters, lambda each: each["phase"])
-            for phase, rows in series.items():
-                _estimates(axes, rows, "seconds", MODEL_COLOURS[str(phase)], NAMES[str(phase)], "paper_s")
+        for axes, (parameters, times) in zip(panels, sizes.items(), strict=True):
+            for phase, rows in _series(times, _phase).items():
+                _estimates(axes, rows, MODEL_COLOURS[phase], NAMES[phase])
             _process_axis(axes, rows)
             seconds_axis(axes)
             axes.set_title(f"{count(parameters)} parameters", fontsize=9)
@@ -128,25 +140,24 @@ def _figure9(projection: Result) -> Plot:
     return Plot("figure-9", "Fig. 9: pdpotrf and pdgemm", caption, render("figure-9", (WIDTH, 4.8), draw))
 
 
-def _process_axis(axes: Axes, rows: list[Result]) -> None:
-    log_axis(axes, [each["work"]["processes"] for each in rows], "processes")
+def _process_axis(axes: Axes, rows: Sequence[Modelled]) -> None:
+    log_axis(axes, [each.work.processes for each in rows], "processes")
 
 
-def _table3(projection: Result) -> Plot:
-    sizes = dict.fromkeys(each["work"]["parameters"] for each in projection["times"] if each["source"] == "table3")
+def _table3(projection: Projection) -> Plot:
+    sizes = _of(projection, "Table 3")
 
-    def label(each: Result) -> str:
-        work = each["work"]
-        if each["phase"] == "sr":
-            return "ScaLAPACK"
-        return f"{work['L']}x{work['L']}" + (", C4" if work["rotations"] > 1 else "")
+    def label(each: ModelledTime) -> str:
+        if each.phase == "sr":
+            return NAMES["sr"]
+        return f"{each.work.L}x{each.work.L}" + (", C4" if each.work.rotations > 1 else "")
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(len(sizes), 1)
-        for axes, parameters in zip(panels, sizes, strict=True):
-            series = _rows(projection, "table3", parameters, label)
+        for axes, (parameters, times) in zip(panels, sizes.items(), strict=True):
+            series = _series(times, label)
             for colour, (name, rows) in zip(COLOURS, series.items(), strict=False):
-                _estimates(axes, rows, "seconds", colour, str(name), "paper_s")
+                _estimates(axes, rows, colour, name)
             _process_axis(axes, rows)
             seconds_axis(axes)
             axes.set_title(f"{count(parameters)} parameters", fontsize=9)
@@ -159,29 +170,28 @@ def _table3(projection: Result) -> Plot:
     return Plot("table-3", "Table 3: iterations and ScaLAPACK", caption, render("table-3", (WIDTH, 5.6), draw))
 
 
-def _figure10(projection: Result) -> Plot:
-    series = _rows(projection, "figure10", None, lambda each: each["phase"])
-    first = {each["work"]["processes"] for each in series["product"]}
-    same = [each for each in projection["times"] if each["source"] == "figure9" and each["phase"] == "factorisation"]
-    large = series["factorisation"][0]["work"]["parameters"]
+def _figure10(projection: Projection) -> Plot:
+    ((large, times),) = _of(projection, "Fig. 10").items()
+    series = _series(times, _phase)
+    first = {each.work.processes for each in series["product"]}
     # pdpotrf does not depend on the samples: where Fig. 9 has it already, Fig. 10's points do not list it again.
-    shared = [w for w in same if w["work"]["parameters"] == large and w["work"]["processes"] in first]
-    series["factorisation"] = shared + series["factorisation"]
-    efficiencies: dict[int, list[Result]] = {}
-    for each in projection["efficiencies"]:
-        efficiencies.setdefault(each["work"]["L"], []).append(each)
+    same = [each for each in _of(projection, "Fig. 9")[large] if each.phase == "factorisation"]
+    series["factorisation"] = [each for each in same if each.work.processes in first] + series["factorisation"]
+    efficiencies: dict[int, list[Efficiency]] = {}
+    for each in projection.efficiencies:
+        efficiencies.setdefault(each.work.L or 0, []).append(each)
 
     def draw(figure: Figure) -> None:
         top, bottom = figure.subplots(2, 1, height_ratios=[1.2, 1])
         for phase, rows in series.items():
-            _estimates(top, rows, "seconds", MODEL_COLOURS[str(phase)], NAMES[str(phase)], "paper_s")
-        for colour, (L, rows) in zip((SKY, ORANGE, PURPLE), efficiencies.items(), strict=False):
-            _estimates(bottom, rows, "efficiency", colour, f"{L}x{L}", "paper", ["band68"])
+            _estimates(top, rows, MODEL_COLOURS[phase], NAMES[phase])
+        for colour, (L, found) in zip((SKY, ORANGE, PURPLE), efficiencies.items(), strict=False):
+            _estimates(bottom, found, colour, f"{L}x{L}", ["band68"])
         bottom.axhline(1.0, color="black", linestyle="--", linewidth=1)
         seconds_axis(top)
         bottom.set(ylabel="efficiency, whole iteration")
         for axes in (top, bottom):
-            log_axis(axes, [10000, 40000, 90000, 160000, 250000, 490000], "processes")
+            log_axis(axes, [10000, 40000, 90000, 160000, 490000], "processes")
             axes.tick_params(axis="x", labelsize=8)
             axes.legend(ncols=3, loc="lower left" if axes is bottom else "lower right", fontsize=8)
 
@@ -193,21 +203,18 @@ def _figure10(projection: Result) -> Plot:
     return Plot("figure-10", "Fig. 10: weak scaling", caption, render("figure-10", (WIDTH, 5.4), draw))
 
 
-def sample_space_plots(projection: Result) -> list[Plot]:
+def sample_space_plots(projection: Projection) -> list[Plot]:
     """How much faster SR in sample space is, against samples over parameters."""
-    series: dict[str, list[Result]] = {}
-    for each in projection["comparisons"]:
-        source = {"table3": "Table 3", "figure10": "Fig. 10"}[each["source"]]
-        series.setdefault(f"{count(each['work']['parameters'])} parameters, {source}", []).append(each)
+    series: dict[str, list[SolverGain]] = {}
+    for each in projection.gains:
+        series.setdefault(f"{count(each.work.parameters)} parameters, {each.source}", []).append(each)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for colour, (label, rows) in zip((BLUE, VERMILION, GREEN), series.items(), strict=False):
-            x = [each["work"]["samples"] / each["work"]["parameters"] for each in rows]
-            axes.plot(x, [each["speedup"]["value"] for each in rows], "o-", color=colour, markersize=4, label=label)
-            if all(each["speedup"]["band95"] for each in rows):
-                low, high = zip(*(each["speedup"]["band95"] for each in rows), strict=True)
-                axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+            x = [each.samples_per_parameter for each in rows]
+            axes.plot(x, [each.value or 0.0 for each in rows], "o-", color=colour, markersize=4, label=label)
+            _fill(axes, x, [each.band95 for each in rows], colour, 0.2)
         axes.axhline(1.0, color="black", linestyle="--", linewidth=1)
         axes.set(xscale="log", yscale="log", xlabel="samples / parameters", ylabel="covariance / sample space")
         handles, labels = axes.get_legend_handles_labels()
@@ -216,7 +223,7 @@ def sample_space_plots(projection: Result) -> list[Plot]:
 
     caption = (
         f"Time of SR with the covariance (the paper's) over that in sample space by the model for "
-        f"{projection['machine']['name']}, at each of the paper's points; above the dashed line sample space is "
+        f"{projection.machine.name}, at each of the paper's points; above the dashed line sample space is "
         "faster. Bands: 95 %."
     )
     svg = render("sample-space", (WIDTH, 3.6), draw)

@@ -1,132 +1,147 @@
-"""The report of one network on other lattices and couplings (``qmcbench zero-shot``)."""
+"""The chapters on one network at other lattices and couplings (``qmcbench zero-shot``, ``qmcbench evaluate``)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import cycle
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from qmcbench.report.claims import check_tables, failed_checks, provenance_table
-from qmcbench.report.document import Cell, Row, Section, Table, Verdict, write
-from qmcbench.report.figure import COLOURS, WIDTH, Plot, Result, provenance, render
+from qmcbench.errors import UserError
+from qmcbench.gates.check import Check
+from qmcbench.gates.energies import claims, deviation, doubts, label
+from qmcbench.report.claims import check_tables, judge, provenance_table
+from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Table
+from qmcbench.report.figure import COLOURS, WIDTH, Plot, origin, render
 from qmcbench.report.numbers import DASH, count, duration, fixed, format_value_error, number, percent
 from qmcbench.report.zero_shot.structure_factor import draw_structure_factor
+from qmcbench.store.energies import Correlations, Energy, by_lattice
+from qmcbench.store.records import Run
 
 
-def write_report(results: Result, out: Path) -> list[Path]:
-    """Write the report of ``results`` under ``out`` (see :func:`qmcbench.report.document.write`)."""
-    trained = results["trained_for"]
-    title = f"Zero-shot transfer of a network trained for {trained['L']}x{trained['L']}, J2 = {trained['J2']:g}"
-    return write(results, title, judge(results), sections(results), out)
-
-
-def judge(results: Result) -> Verdict:
-    """The verdict: the checks, and every energy whose error is not to be trusted."""
-    checks = results["checks"]
-    failures = failed_checks(checks)
-    headline = (
-        f"{len(checks) - len(failures)} of {len(checks)} checks passed" if checks else "Nothing to check against"
-    )
-    remarks = []
-    for evaluation in results["evaluations"]:
-        rows = evaluation["estimates"]
-        bad = [f"{row['J2']:g}" for row in rows if not row["plateau"]]
-        if bad:
-            remarks.append(
-                f"{_size(evaluation)}: no plateau in the blocking analysis at J2 = {', '.join(bad)}; "
-                "these errors are lower bounds."
-            )
-    return Verdict(headline, bool(checks) and not failures, failures, remarks)
-
-
-def sections(results: Result) -> list[Section]:
-    """Everything below the headline, in order."""
+def chapters(runs: Sequence[Run]) -> list[Chapter]:
+    """One chapter for each evaluation, of one lattice or many."""
     return [
-        Section("Energies", [table for table in (_grid(results), _native(results)) if table.rows]),
-        Section("Figures", plots=figures(results)),
-        Section("Against exact and published energies", [_comparison(results)]),
-        Section("Sampling", [_sampling(results)]),
-        Section("Checks", [table for table in check_tables(results["checks"]) if table.rows], empty="None apply."),
-        Section("Provenance", [_provenance(results)]),
+        Chapter("energies" if n == 1 else f"energies-{n}", title(run), judgement(run), sections(run))
+        for n, run in enumerate(runs, start=1)
     ]
 
 
-def figures(results: Result) -> list[Plot]:
+def title(run: Run) -> str:
+    """What was evaluated."""
+    what = "Zero-shot transfer" if run.job == "zero-shot" else "Evaluation"
+    energies = run.of(Energy)
+    if not energies:
+        return f"{what} of a network"
+    network = energies[0].network
+    return f"{what} of a network trained for {network.L}x{network.L}, J2 = {network.J2:g}"
+
+
+def judgement(run: Run) -> Judgement:
+    """The headline: the checks, and every energy that is not to be trusted."""
+    energies = run.of(Energy)
+    remarks = [f"{energy.name}: {label(energy)}." for energy in energies if doubts(energy)]
+    missing = [] if energies else ["energies"]
+    checks: list[Check] = claims(energies)
+    return judge(checks, remarks, missing)
+
+
+def sections(run: Run) -> list[Section]:
+    """Everything below the headline, in order."""
+    energies = run.of(Energy)
+    if not energies:
+        return [Section("Energies", empty="No evaluation was finished.")]
+    return [
+        Section("Energies", [table for table in (grid(run), _native(run)) if table.rows]),
+        Section("Figures", plots=figures(run), empty="No data to plot."),
+        Section("Against exact and published energies", [comparison(run)]),
+        Section("Sampling", [_sampling(run)]),
+        Section("Checks", check_tables(claims(energies)), empty="None apply."),
+        Section("Provenance", [_provenance(run)]),
+    ]
+
+
+def figures(run: Run) -> list[Plot]:
     """Energies above the best reference, and the structure factor where it was measured."""
-    plots = [_excess(results)] if any(row["best"] for row in results["comparisons"]) else []
-    return plots + [
-        _map(evaluation, results) for evaluation in results["evaluations"] if evaluation.get("observables")
-    ]
+    plots = [_excess(run)] if any(energy.reference for energy in run.of(Energy)) else []
+    maps = {each.L: each for each in run.of(Correlations) if each.quantity == "structure_factor"}
+    return plots + [_map(each, run) for each in maps.values()]
 
 
-def _size(evaluation: Result) -> str:
-    return f"{evaluation['L']}x{evaluation['L']}"
+def _size(L: int) -> str:
+    return f"{L}x{L}"
 
 
-def _grid(results: Result) -> Table:
-    rows: list[Row] = [
-        [_size(evaluation), *(format_value_error(row["energy"], row["error"]) for row in evaluation["estimates"])]
-        for evaluation in results["evaluations"]
-    ]
+def _couplings(run: Run) -> list[float]:
+    return list(dict.fromkeys(energy.J2 for energy in run.of(Energy)))
+
+
+def grid(run: Run) -> Table:
+    """The energy of every lattice and coupling."""
+    couplings = _couplings(run)
+    rows: list[Row] = []
+    for energies in by_lattice(run.of(Energy)):
+        own = {energy.J2: energy for energy in energies}
+        rows.append([_size(energies[0].L), *(_shown(own.get(J2)) for J2 in couplings)])
     caption = (
         "Energy per site in units of J1 = 1 with the parameters as they are: trained at one size and J2, it has not "
-        "seen the others. Unbiased means of unfiltered local energies; in parentheses one "
-        "standard error by blocking. The couplings of one row share their samples, so their errors are correlated. "
-        + provenance(results)
+        "seen the others. Unbiased means of unfiltered local energies, but for those in red, which are not to be "
+        "trusted; in parentheses one standard error by blocking. The couplings of one row share their samples, so "
+        "their errors are correlated. " + origin(run)
     )
-    return Table("E/N without retraining", ["lattice", *(f">J2 = {J2:g}" for J2 in results["J2"])], rows, caption)
+    return Table("E/N without retraining", ["lattice", *(f">J2 = {J2:g}" for J2 in couplings)], rows, caption)
 
 
-def _native(results: Result) -> Table:
+def _shown(energy: Energy | None) -> str | Cell:
+    if energy is None:
+        return DASH
+    text = format_value_error(energy.value, energy.sigma)
+    return Cell(text, "bad") if doubts(energy) else text
+
+
+def _native(run: Run) -> Table:
     """The trained coupling of each lattice: everything known of the estimate."""
     columns = [
         "lattice", ">J2", ">E/N", ">variance of E/N", ">V-score", ">outside window", ">windowed E/N (biased)",
         ">published (windowed)", ">z of windowed", ">z of E/N",
     ]  # fmt: skip
+    energies = run.of(Energy)
     rows: list[Row] = []
-    for evaluation in results["evaluations"]:
-        published = evaluation["checkpoint"]["imported"] or {}
-        for row in evaluation["estimates"]:
-            if row["J2"] != results["trained_for"]["J2"]:
-                continue
-            same = (published.get("L"), published.get("J2")) == (evaluation["L"], row["J2"])
-            value = published.get("published_energy") if same else None
-            windowed = row["windowed_biased"] or {}
-            rows.append([
-                _size(evaluation), number(row["J2"]), format_value_error(row["energy"], row["error"]),
-                number(row["variance"]), number(row["v_score"]), percent(row["outside_window"]),
-                format_value_error(windowed.get("energy"), windowed.get("error")), number(value, 8),
-                *(_deviation(found, value) for found in (windowed, row)),
-            ])  # fmt: skip
-    low, high = results["evaluations"][0]["estimates"][0]["window"]
+    for energy in energies:
+        window, published = energy.window, energy.published
+        if energy.J2 != energy.network.J2:
+            continue
+        rows.append([
+            _size(energy.L), number(energy.J2), _shown(energy), number(energy.variance), number(energy.v_score),
+            percent(window.outside), format_value_error(window.mean, window.sigma), number(published, 8),
+            fixed(deviation(window.mean, window.sigma, published), 2),
+            fixed(deviation(energy.value, energy.sigma, published), 2),
+        ])  # fmt: skip
+    low, high = energies[0].window.low, energies[0].window.high
     caption = (
         f"At the J2 that the network was trained for. Window: the network's authors keep only local energies with "
-        f"{low:g} < E_loc/N < {high:g} (share of |psi|^2 outside it; mean of the rest, which is biased) and publish "
-        "that mean without an error. z: our windowed mean, and our unbiased one, minus theirs, in our errors."
+        f"{low:g} < E_loc/N < {high:g} (share of |psi|^2 outside it; mean of the rest, which is biased) "
+        "and publish that mean without an error. z: our windowed mean, and our unbiased one, minus theirs, in our "
+        "errors."
     )
     return Table("Unbiased and windowed energies", columns, rows, caption)
 
 
-def _deviation(found: Result, value: float | None) -> str:
-    return DASH if value is None or not found.get("error") else fixed((found["energy"] - value) / found["error"], 2)
-
-
-def _comparison(results: Result) -> Table:
+def comparison(run: Run) -> Table:
+    """Every energy beside what else is known of it."""
     columns = [
         ">L", ">J2", ">E/N", ">paper, retrained", ">ours - paper", ">best reference", "kind", ">relative difference",
         "source",
     ]  # fmt: skip
     rows: list[Row] = []
-    for row in results["comparisons"]:
-        best, paper = row["best"] or {}, row["paper"]
-        relative = (row["energy"] - best["energy"]) / abs(best["energy"]) if best else None
+    for energy in run.of(Energy):
+        best, paper = energy.reference, energy.paper
+        ours = None if energy.value is None or paper is None else energy.value - paper.value
         rows.append([
-            str(row["L"]), number(row["J2"]), format_value_error(row["energy"], row["error"]), number(paper, 6),
-            DASH if paper is None else format_value_error(row["energy"] - paper, row["error"]),
-            number(best.get("energy"), 8), best.get("kind", DASH), number(relative, 2), best.get("source", DASH),
+            str(energy.L), number(energy.J2), _shown(energy), number(paper and paper.value, 6),
+            DASH if ours is None else format_value_error(ours, energy.sigma), number(best and best.value, 8),
+            DASH if best is None else best.kind, number(energy.above(best), 2), DASH if best is None else best.source,
         ])  # fmt: skip
     caption = (
         "Paper, retrained: Table 4 of the seed paper, the same architecture optimised at each size and coupling. "
@@ -136,74 +151,83 @@ def _comparison(results: Result) -> Table:
     return Table("Every energy beside the paper's and the best published one", columns, rows, caption)
 
 
-def _sampling(results: Result) -> Table:
+def _sampling(run: Run) -> Table:
     columns = [
         "lattice", ">samples", ">chains", ">acceptance", ">R-hat", ">tau", ">effective", ">abnormal", ">seconds",
         ">samples/s",
     ]  # fmt: skip
     rows: list[Row] = []
-    for evaluation in results["evaluations"]:
-        worst = max(evaluation["estimates"], key=lambda row: row["tau"])
+    for energies in by_lattice(run.of(Energy)):
+        worst = max(energies, key=lambda energy: energy.tau or 0.0)
+        rate = worst.samples / worst.seconds if worst.samples and worst.seconds else None
         rows.append([
-            _size(evaluation), count(evaluation["samples"]), count(evaluation["sampling"]["chains"]),
-            fixed(worst["acceptance"], 3), fixed(worst["r_hat"], 3), number(worst["tau"]),
-            count(round(worst["effective_samples"])), count(worst["abnormal"]), fixed(evaluation["seconds"], 0),
-            number(evaluation["samples"] / evaluation["seconds"]),
+            _size(worst.L), count(worst.samples), count(worst.chains), fixed(worst.acceptance, 3),
+            fixed(worst.r_hat, 3), number(worst.tau), count(round(worst.effective_samples)), count(worst.abnormal),
+            fixed(worst.seconds, 0), number(rate),
         ])  # fmt: skip
     caption = (
         "Samples are L*L proposals apart. R-hat, autocorrelation time tau (in samples) and effective samples are "
         "those of the local energies at the coupling with the longest tau. Seconds include the warm-up and, "
-        "where it was measured, the structure factor. " + provenance(results)
+        "where it was measured, the structure factor. " + origin(run)
     )
     return Table("How the samples were drawn", columns, rows, caption)
 
 
-def _provenance(results: Result) -> Table:
-    network = results["evaluations"][0]["checkpoint"]
-    imported = network["imported"] or {}
+def _provenance(run: Run) -> Table:
+    energies = run.of(Energy)
+    network = energies[0].network
+    spent = sum(each[0].seconds or 0.0 for each in by_lattice(energies))
     rows: list[Row] = [
-        ["network", f"{network['network']}, {count(network['parameters'])} parameters"],
-        ["symmetry, sign, precision", ", ".join(network["wavefunction"][k] for k in ("symmetry", "sign", "dtype"))],
-        ["checkpoint, SHA-256", Cell(network["sha256"], "code")],
-        ["time of the evaluations", duration(sum(e["seconds"] for e in results["evaluations"]))],
+        ["network", f"{network.name}, {count(network.parameters)} parameters"],
+        ["symmetry, sign, precision", ", ".join((network.symmetry, network.sign, network.dtype))],
+        ["checkpoint, SHA-256", Cell(network.sha256, "code")],
+        ["time of the evaluations", duration(spent)],
     ]
-    for name in ("citation", "source", "licence"):
-        if name in imported:
-            rows.append([name, imported[name]])
-    return provenance_table(results, rows)
+    if network.origin is not None:
+        known = {name: getattr(network.origin, name) for name in ("citation", "source", "licence")}
+        rows += [[name, value] for name, value in known.items() if value is not None]
+    return provenance_table(run, rows)
 
 
-def _excess(results: Result) -> Plot:
-    compared = [row for row in results["comparisons"] if row["best"]]
+def _excess(run: Run) -> Plot:
+    compared = [energy for energy in run.of(Energy) if energy.reference and energy.reference.value]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for colour, J2 in zip(cycle(COLOURS), results["J2"], strict=False):
-            rows = [row for row in compared if row["J2"] == J2]
-            scale = np.array([abs(row["best"]["energy"]) for row in rows])
-            excess = np.array([row["energy"] - row["best"]["energy"] for row in rows]) / scale
-            error = np.array([row["error"] for row in rows]) / scale
-            sizes = [row["L"] for row in rows]
+        for colour, J2 in zip(cycle(COLOURS), _couplings(run), strict=False):
+            own = [(each, each.reference) for each in compared if each.J2 == J2 and each.reference is not None]
+            excess = np.array([each.above(best) for each, best in own], dtype=np.float64)
+            error = np.array([each.sigma for each, _ in own], dtype=np.float64)
+            error /= np.array([abs(best.value) for _, best in own])
+            sizes = [each.L for each, _ in own]
             axes.errorbar(sizes, excess, error, fmt="o-", color=colour, capsize=3, linewidth=1, label=f"J2 = {J2:g}")
         axes.axhline(0.0, color="black", linestyle="--", linewidth=1)
-        axes.set(xlabel="L", ylabel="(E - E_best)/|E_best|", xticks=sorted({row["L"] for row in compared}))
+        axes.set(xlabel="L", ylabel="(E - E_best)/|E_best|", xticks=sorted({each.L for each in compared}))
         axes.legend(ncols=2)
 
     caption = (
         "Relative distance of each zero-shot energy from the best reference: exact where that is known, else "
         "published (the table names each). Bars: one standard error of ours. Lines only guide the eye; lattices and "
-        "couplings without a published energy are left out. " + provenance(results)
+        "couplings without a published energy are left out. " + origin(run)
     )
     return Plot("excess", "Distance from the best known energies", caption, render("excess", (WIDTH, 3.6), draw))
 
 
-def _map(evaluation: Result, results: Result) -> Plot:
-    found: dict[str, Any] = evaluation["observables"]
-    factor = np.array(found["structure_factor"]["mean"])
-    error = np.array(found["structure_factor"]["error"])
-    L = evaluation["L"]
-    order = found["staggered_magnetisation_squared"]
-    peak = format_value_error(factor[L // 2, L // 2], error[L // 2, L // 2])
+def _map(measured: Correlations, run: Run) -> Plot:
+    L = measured.L
+    if measured.shape != (L, L) or len(measured.mean) != L * L or not measured.error:
+        raise UserError(
+            f"The structure factor of a run has {len(measured.mean)} values of shape {measured.shape} on {L}x{L}; "
+            "measure it again."
+        )
+    factor = np.array(measured.mean, dtype=np.float64).reshape(L, L)
+    worst = max((error for error in measured.error if error is not None), default=None)
+    sites = L * L
+    peak = format_value_error(measured.value, measured.sigma)
+    order = format_value_error(
+        None if measured.value is None else measured.value / sites,
+        None if measured.sigma is None else measured.sigma / sites,
+    )
 
     def draw(figure: Figure) -> None:
         draw_structure_factor(factor, figure.subplots())
@@ -211,9 +235,8 @@ def _map(evaluation: Result, results: Result) -> Plot:
     name = f"structure-factor-{L}"
     caption = (
         f"Spin structure factor S(k) = sum_d exp(i k.d) <S_0.S_d> of the network on {L}x{L}, by Monte Carlo with the "
-        f"full S.S, not divided by N. S(pi, pi) = {peak}, so m_s^2 = S(pi, pi)/N = "
-        f"{format_value_error(order['mean'], order['error'])}; largest standard error of any momentum "
-        f"{number(float(error.max()), 2)}. The wave function does not depend on J2. {provenance(results)}"
+        f"full S.S, not divided by N. S(pi, pi) = {peak}, so m_s^2 = S(pi, pi)/N = {order}; largest standard "
+        f"error of any momentum {number(worst, 2)}. The wave function does not depend on J2. {origin(run)}"
     )
     size = (WIDTH, 0.79 * WIDTH)
     return Plot(name, f"Structure factor, {L}x{L}", caption, render(name, size, draw))

@@ -12,7 +12,6 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from qmcbench.errors import UserError
-from qmcbench.lattice import check_size
 from qmcbench.report.figure import WIDTH, render
 
 # In units of pi, (k_x, k_y).
@@ -61,7 +60,8 @@ def closed_zone(values: ArrayLike) -> NDArray[np.float64]:
         raise UserError(f"S(k) has shape {array.shape}, but a map needs one value for each momentum, shape (L, L).")
     if bad := np.count_nonzero(~np.isfinite(array)):
         raise UserError(f"{bad} of {array.size} values of S(k) are not finite; leave abnormal samples out of it.")
-    check_size(len(array))
+    if len(array) % 2:
+        raise UserError(f"S(k) needs an even lattice, but L = {len(array)} is odd.")
     return np.pad(np.fft.fftshift(array), (0, 1), mode="wrap")
 
 

@@ -1,0 +1,187 @@
+"""The parts of ``qmcbench bench``: what each needs, and running and keeping them one by one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from qmcbench.errors import UserError
+from qmcbench.files import make_folder
+from qmcbench.store import jsonl
+from qmcbench.store.records import Record, Run
+
+DEVICE = "cuda"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be measured, how, and where the records go."""
+
+    out: Path
+    parts: tuple[str, ...]
+    quick: bool = False
+    """Tiny sizes."""
+    quiet: bool = False
+    only: str | None = None
+    """Regular expression: benchmarks of the suite."""
+    checkout: Path = Path()
+    """Whose suite, or peers, are run."""
+    peers_python: str | None = None
+    checkpoint: Path | None = None
+    """The network of the sampling rate."""
+    device: str | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something to measure."""
+
+    help: str
+    measure: Callable[[Request], tuple[Record, ...] | None]
+    """Its records; None if it keeps them itself."""
+    check: Callable[[Request], None] = lambda request: None
+    """Raises UserError if it cannot be measured."""
+    default: bool = True
+    """Whether it is measured when no part is named."""
+    own: str | None = None
+    """The field of :class:`Request` that is for this part alone."""
+
+
+def measure(request: Request, command: str) -> Iterator[tuple[str, Run]]:
+    """Measure the parts and keep each, ``records/PART.jsonl``, before the next: that may take hours.
+
+    Parameters
+    ----------
+    command
+        As it was typed, for the provenance.
+
+    Yields
+    ------
+    tuple of str and Run
+        Each part that has been measured and kept.
+
+    Raises
+    ------
+    UserError
+        Before anything is measured, if a part cannot be, the folder cannot be written to, or what it has already of
+        other parts cannot be read.
+    """
+    from qmcbench import provenance
+
+    for name in request.parts:
+        PARTS[name].check(request)
+    make_folder(request.out)
+    kept = sorted((request.out / jsonl.FOLDER).glob("*.jsonl"))
+    jsonl.find(path for path in kept if path.stem not in request.parts)
+    for name in request.parts:
+        began = time.monotonic()
+        records = PARTS[name].measure(request)
+        if records is None:
+            kept = jsonl.load(request.out, name)
+            if kept is None:
+                raise UserError(f"{name} left no records in {request.out}.")
+            yield name, kept
+            continue
+        run = Run(
+            job=f"bench {name}",
+            provenance=provenance.collect(command),
+            records=records,
+            quick=request.quick,
+            seconds=time.monotonic() - began,
+        )
+        jsonl.save(request.out, name, run)
+        yield name, run
+
+
+def _with_bar(name: str, request: Request, **more: Any) -> tuple[Record, ...]:
+    """What ``qmcbench.bench.NAME`` measures, under a progress bar."""
+    from qmcbench.progress import Bar
+
+    part = import_module(f"qmcbench.bench.{name}")
+    with Bar(name, part.total(request.quick), quiet=request.quiet) as bar:
+        records: tuple[Record, ...] = part.measure(quick=request.quick, done=bar.update, **more)
+    return records
+
+
+def _check_hotpath(request: Request) -> None:
+    from qmcbench.training import load_ansatz
+
+    if request.checkpoint is not None:
+        load_ansatz(request.checkpoint)
+
+
+def _check_device(request: Request) -> None:
+    from qmcbench.bench import device
+
+    device.check(request.device or DEVICE)
+
+
+def _suite(request: Request) -> tuple[Record, ...]:
+    from qmcbench.bench import asv_run
+
+    folder = request.out / "runs" / "asv"
+    asv_run.run(request.checkout, folder, quick=request.quick, only=request.only, quiet=request.quiet)
+    return asv_run.read(folder)
+
+
+def _check_suite(request: Request) -> None:
+    from qmcbench.bench import asv_run
+
+    asv_run.check(request.checkout)
+
+
+def _peers(request: Request) -> None:
+    from qmcbench.bench import peers
+
+    peers.compare(request.checkout, request.out, str(request.peers_python), quick=request.quick, quiet=request.quiet)
+
+
+def _check_peers(request: Request) -> None:
+    from qmcbench.bench import peers
+
+    peers.check(request.checkout, request.peers_python)
+
+
+PARTS = {
+    "limits": Part(
+        "matrix products, bandwidth, and how near each phase of a step comes to them",
+        lambda request: _with_bar("limits", request),
+    ),
+    "hotpath": Part(
+        "what each rewriting of the hot path brought, sampling rate, memory of the derivatives",
+        lambda request: _with_bar("hotpath", request, checkpoint=request.checkpoint),
+        _check_hotpath,
+        own="checkpoint",
+    ),
+    "hotspots": Part(
+        "where one core spends a forward pass (the paper's Fig. 7)", lambda request: _with_bar("hotspots", request)
+    ),
+    "speedup": Part(
+        "all cores over one scalar core that does the plain network in loops (Fig. 8)",
+        lambda request: _with_bar("speedup", request),
+    ),
+    "growth": Part(
+        "how time and memory grow with lattice, network, samples and chains",
+        lambda request: _with_bar("growth", request),
+    ),
+    "device": Part(
+        "the large network on a GPU (not run unless named)",
+        lambda request: _with_bar("device", request, device=request.device or DEVICE),
+        _check_device,
+        default=False,
+        own="device",
+    ),
+    "suite": Part("the asv suite of a checkout, on the code that is installed", _suite, _check_suite, own="only"),
+    "peers": Part(
+        "NetKet and quantax with the same network (not run unless named)",
+        _peers,
+        _check_peers,
+        default=False,
+        own="peers_python",
+    ),
+}
+"""Every part by its name, in the order in which they are run."""

@@ -1,0 +1,167 @@
+"""What an evaluation is asked for, and its samples as records: energies, correlations, and whose they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from qmcbench import reference
+from qmcbench.checkpoint import Checkpoint
+from qmcbench.config import Config, Sampling
+from qmcbench.observables import Measured, Observables
+from qmcbench.reference.schemas import document
+from qmcbench.reference.verify_paper import cells
+from qmcbench.store.energies import Correlations, Energy, Network, Origin, Windowed, finite
+from qmcbench.store.records import Reference
+from qmcbench.vmc import Samples
+
+# The authors keep only local energies per site in here (MCMC.py of github liangstein/Verify-CNN-based-wave-functions-
+# energy); the mean of what is left is biased.
+WINDOW = (-0.6, -0.45)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to evaluate, and where to."""
+
+    checkpoint: Path
+    """Of a run, or an imported network."""
+    out: Path
+    """Folder to write to; made if missing."""
+    samples: int
+    """Of all chains together, rounded up to a multiple of their number."""
+    sampling: Sampling
+    """Chains, warm-up, gap, alpha and bound."""
+    L: int | None = None
+    J2: tuple[float, ...] = ()
+    """Lattice (any even size) and couplings; absent, those of the checkpoint."""
+    seed: int = 0
+    """The chains draw from streams apart from those of training with the same seed."""
+    device: str = "cpu"
+    """``"cpu"`` or ``"cuda"``."""
+    observables: str = "none"
+    """What else to estimate from one random origin a sample: ``"spins"`` (correlations and structure factor, about
+    L^2 / 4 forwards a sample more, which has 3 L^2) or ``"dimers"`` too (about 2 L^2 more); see
+    :mod:`qmcbench.observables`."""
+    restart: bool = False
+    """Begin anew, discarding a state that is there."""
+    quiet: bool = False
+    """No progress on standard error."""
+    name: str | None = None
+    """Of the energies; lattice and coupling if absent."""
+    command: str = "qmcbench.evaluation.evaluate"
+    """For the provenance."""
+
+
+def network_of(stored: Checkpoint, config: Config, digest: str) -> Network:
+    """Which wave function a checkpoint holds."""
+    imported, known = stored.imported, None
+    if imported is not None:
+        known = Origin(
+            citation=imported.citation,
+            source=imported.source,
+            licence=imported.licence,
+            L=imported.L,
+            J2=imported.J2,
+            windowed=imported.published_energy,
+        )
+    wavefunction = config.wavefunction
+    return Network(
+        name=wavefunction.network,
+        parameters=sum(tensor.numel() for tensor in stored.parameters.values()),
+        symmetry=wavefunction.symmetry,
+        sign=wavefunction.sign,
+        dtype=wavefunction.dtype,
+        L=config.model.L,
+        J2=config.model.J2,
+        sha256=digest,
+        origin=known,
+    )
+
+
+def energy(samples: Samples, request: Request, J2: float, network: Network, seconds: float) -> Energy:
+    """Everything known of the energy at one J2; per site, in units of J1."""
+    assert request.L is not None
+    assert request.sampling.gap is not None
+    estimate = samples.estimate()
+    outside, rest = samples.window(*WINDOW)
+    paper = cells(document("paper")).get((request.L, J2))
+    return Energy(
+        value=finite(estimate.mean),
+        sigma=finite(estimate.error),
+        samples=estimate.samples,
+        tau=estimate.tau,
+        seed=request.seed,
+        threads=torch.get_num_threads(),
+        seconds=seconds,
+        reference=best_known(request.L, J2),
+        name=request.name or f"{request.L}x{request.L} J2={J2:g}",
+        network=network,
+        L=request.L,
+        J2=J2,
+        device=request.device,
+        chains=request.sampling.chains,
+        gap=request.sampling.gap,
+        warm_up=request.sampling.warm_up,
+        alpha=request.sampling.alpha,
+        bound=request.sampling.bound,
+        asked=request.samples,
+        variance=finite(estimate.variance),
+        v_score=finite(samples.v_score()),
+        r_hat=finite(estimate.r_hat),
+        effective_samples=estimate.effective_samples,
+        plateau=estimate.plateau,
+        acceptance=samples.acceptance,
+        abnormal=samples.abnormal,
+        window=Windowed(
+            low=WINDOW[0],
+            high=WINDOW[1],
+            outside=outside,
+            mean=None if rest is None else rest.mean,
+            sigma=None if rest is None else finite(rest.error),
+        ),
+        paper=None if paper is None else Reference(value=paper, source="seed paper, Table 4", kind="paper"),
+    )
+
+
+def best_known(L: int, J2: float) -> Reference | None:
+    """The best energy known: exact, else the best published one; None if there is none."""
+    if known := reference.known_energy(L, J2):
+        return Reference(value=known[0], source=known[1])
+    try:
+        row = reference.best(L, J2)
+    except reference.ReferenceLayerError:
+        return None
+    return Reference(value=row.energy, source=f"{row.cite}; {row.method}", kind=row.kind, sigma=row.error)
+
+
+def correlations(measured: Observables, request: Request, samples: int) -> list[Correlations]:
+    """One record for each quantity that was measured."""
+    assert request.L is not None
+    half = request.L // 2
+    parts: dict[str, tuple[Measured | None, tuple[int, ...]]] = {
+        "correlation": (measured.correlation, (half, half)),
+        "structure_factor": (measured.structure_factor, (half, half)),
+        "bond": (measured.bond, (0,)),
+        "dimer": (measured.dimer, (0, half, half)),
+    }
+    return [
+        Correlations(
+            value=finite(float(part.mean[at])),
+            unit="hbar^4" if quantity == "dimer" else "hbar^2",
+            sigma=finite(float(part.error[at])),
+            samples=samples,
+            seed=request.seed,
+            quantity=quantity,
+            L=request.L,
+            shape=part.mean.shape,
+            at=at,
+            mean=tuple(map(finite, part.mean.ravel().tolist())),
+            error=tuple(map(finite, part.error.ravel().tolist())),
+            plateau=tuple(part.plateau.ravel().tolist()),
+        )
+        for quantity, (part, at) in parts.items()
+        if part is not None
+    ]

@@ -1,0 +1,189 @@
+"""Plans of ``qmcbench reproduce``: the shipped profiles, or a TOML file of the same form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from qmcbench import reference
+from qmcbench.config import Config, Sampling, parse
+from qmcbench.errors import UserError
+from qmcbench.structure import read_toml, structure
+
+SECTIONS = ("wavefunction", "sampling", "optimizer", "scalapack", "run", "evaluation")
+"""What a run may take from ``[base]``."""
+OWN = ("name", "tolerance", "start", "evaluation")
+"""What a run has beside its configuration."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a trained network is evaluated: fresh chains, this many samples each."""
+
+    chains: int
+    samples: int
+    alpha: float = 1.0
+    warm_up: int = 20
+
+    @property
+    def sampling(self) -> Sampling:
+        """As the evaluation takes it."""
+        return Sampling(chains=self.chains, alpha=self.alpha, warm_up=self.warm_up)
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One training run of a profile."""
+
+    name: str
+    config: Config
+    evaluation: Evaluation
+    tolerance: float
+    """Relative error of the energy that it is to reach."""
+    start: str | None = None
+    """The earlier run whose parameters it starts from."""
+
+    @property
+    def folder(self) -> str:
+        """Its name as a folder's name."""
+        return "".join(c if c.isalnum() or c in ".-" else "_" for c in self.name)
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A forward pass to time."""
+
+    network: str
+    L: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class NotCovered:
+    """What a profile leaves out."""
+
+    what: str
+    why: str
+    command: str = ""
+    """That runs it, or the nearest to it."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a profile asks for."""
+
+    name: str
+    runs: tuple[PlannedRun, ...]
+    checks_J2: tuple[float, ...]
+    timings: tuple[Forward, ...]
+    left_out: tuple[NotCovered, ...] = ()
+
+
+def profile_names() -> list[str]:
+    """Names of the shipped profiles."""
+    return sorted(entry.name.removesuffix(".toml") for entry in _shipped().iterdir() if entry.name.endswith(".toml"))
+
+
+def _shipped() -> Traversable:
+    return resources.files("qmcbench") / "profiles"
+
+
+def load_profile(name: str, seed: int | None = None, threads: int | None = None) -> Profile:
+    """A shipped profile, or the file ``name`` if that ends with ``.toml``.
+
+    Parameters
+    ----------
+    name
+        Of the profile, or path of the file.
+    seed, threads
+        Replace those of every run.
+
+    Raises
+    ------
+    UserError
+        If there is no such profile, or a key or value of it is wrong, naming it.
+    """
+    if name.endswith(".toml"):
+        return plan(read_toml(Path(name), "profile"), Path(name).stem, seed, threads)
+    if name not in profile_names():
+        raise UserError(
+            f"--profile {name!r} is not one of {', '.join(profile_names())}, nor a file that ends with .toml."
+        )
+    with resources.as_file(_shipped() / f"{name}.toml") as path:
+        return plan(read_toml(path, "profile"), name, seed, threads)
+
+
+def plan(data: dict[str, Any], name: str, seed: int | None = None, threads: int | None = None) -> Profile:
+    """The profile that nested dictionaries describe; raises as :func:`load_profile`."""
+    source = f"profile {name}"
+    base, entries = data.pop("base", {}), data.pop("runs", None)
+    if not isinstance(base, dict) or not isinstance(entries, list) or not entries:
+        raise UserError(f"{source}: it needs a table [base] and at least one [[runs]].")
+    for section in base:
+        if section not in SECTIONS:
+            raise UserError(f"{source}: unknown key base.{section!r}; known here: {', '.join(SECTIONS)}.")
+    forced = {key: value for key, value in (("seed", seed), ("threads", threads)) if value is not None}
+    runs = tuple(
+        _run(_merged(base, entry, {"run": forced}), f"{source}, runs[{i}]") for i, entry in enumerate(entries)
+    )
+    found = replace(structure({**data, "name": name, "runs": []}, Profile, source), runs=runs)
+    _check(found, source)
+    return found
+
+
+def _merged(*layers: Any) -> Any:
+    """Tables laid over each other, the last on top, section by section; the validator sees what is no table."""
+    bottom, *rest = layers
+    for layer in rest:
+        if not isinstance(bottom, dict) or not isinstance(layer, dict):
+            return layer
+        both = {key: _merged_section(bottom[key], layer[key]) for key in bottom.keys() & layer.keys()}
+        bottom = {**bottom, **layer, **both}
+    return bottom
+
+
+def _merged_section(below: Any, above: Any) -> Any:
+    return {**below, **above} if isinstance(below, dict) and isinstance(above, dict) else above
+
+
+def _run(entry: Any, source: str) -> PlannedRun:
+    if not isinstance(entry, dict):
+        raise UserError(f"{source} is not a table of keys.")
+    own = {key: entry.pop(key) for key in OWN if key in entry}
+    source = f"{source} ({own['name']})" if isinstance(own.get("name"), str) else source
+    config = parse(entry, source)
+    plain = structure({**own, "config": config.to_dict()}, PlannedRun, source)
+    return replace(plain, config=config)
+
+
+def _check(profile: Profile, source: str) -> None:
+    """What no type says: runs that build on each other, and sizes that make sense."""
+    folders: set[str] = set()
+    names: set[str] = set()
+    for run in profile.runs:
+        where, model = f"{source}, run {run.name!r}", run.config.model
+        if run.folder in folders:
+            raise UserError(f"{where}: another run has this name; give each one of its own.")
+        if run.start is not None and run.start not in names:
+            raise UserError(f"{where}: start = {run.start!r} is no earlier run.")
+        folders.add(run.folder)
+        names.add(run.name)
+        if not run.tolerance > 0:
+            raise UserError(f"{where}: tolerance = {run.tolerance} is not above 0.")
+        if run.evaluation.samples < 1:
+            raise UserError(f"{where}: evaluation.samples = {run.evaluation.samples} is less than 1.")
+        parse({"model": vars(model), "sampling": vars(run.evaluation.sampling)}, source=f"{where}, evaluation")
+        if reference.known_energy(model.L, model.J2) is None:
+            raise UserError(f"{where}: no exact energy is known for L = {model.L}, J2 = {model.J2:g}.")
+    for J2 in profile.checks_J2:
+        parse({"model": {"L": 4, "J2": J2}}, source=f"{source}, checks_J2")
+    for each in profile.timings:
+        parse(
+            {"model": {"L": each.L, "J2": 0.5}, "wavefunction": {"network": each.network}},
+            source=f"{source}, timings",
+        )
+        if not 1 <= each.batch <= 10**6:
+            raise UserError(f"{source}: timings.batch = {each.batch} is outside [1, 1e+06]; choose a value inside.")

@@ -1,0 +1,98 @@
+"""A run's ``log.jsonl``: one line of JSON a step, and a digest of what its lines say."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from qmcbench.errors import UserError
+from qmcbench.files import cannot_write, dumps, write_atomically
+from qmcbench.structure import parse_json, read_text, structure
+from qmcbench.vmc import Step
+
+LOG = "log.jsonl"
+# Numbers that may be unknown (nan), for which a log has null.
+_NUMBERS = tuple(field.name for field in fields(Step) if field.type == "float")
+
+
+class Log:
+    """The log, open for a line a step.
+
+    Parameters
+    ----------
+    path
+        The file.
+    keep
+        How many of its lines stay; later ones will be written again.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read or written; no half line is left behind.
+    """
+
+    def __init__(self, path: Path, keep: int) -> None:
+        self.path = path
+        self.digest = digest(read_log(path, keep) if keep else ())
+        lines = _lines(path)[:keep] if keep else []
+        write_atomically(path, "".join(lines).encode())
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+
+    def append(self, step: Step) -> None:
+        """Write the line of ``step``."""
+        line = (dumps(asdict(step)) + "\n").encode()
+        before = os.fstat(self._descriptor).st_size
+        try:
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, before)
+            raise UserError(cannot_write(self.path, error)) from error
+        self.digest = digest([step], self.digest)
+
+    def sync(self) -> None:
+        """See that all lines are on the disk."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise UserError(cannot_write(self.path, error)) from error
+
+    def close(self) -> None:
+        """No more lines."""
+        os.close(self._descriptor)
+
+
+def digest(steps: Iterable[Step], before: str = "") -> str:
+    """SHA-256 of the numbers of ``steps``, but not their times, after those of the digest ``before``."""
+    for step in steps:
+        numbers = {name: value for name, value in asdict(step).items() if name != "seconds"}
+        before = hashlib.sha256((before + dumps(numbers)).encode()).hexdigest()
+    return before
+
+
+def read_log(path: Path, count: int | None = None) -> list[Step]:
+    """The steps in a run's log, in order; the first ``count`` of them if given.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read or a line is no step.
+    """
+    steps = []
+    for number, line in enumerate(_lines(path)[:count], start=1):
+        source = f"{path}, line {number}"
+        data = parse_json(line, source)
+        if isinstance(data, dict):
+            data |= {name: math.nan for name in _NUMBERS if data.get(name, 0) is None}
+        steps.append(structure(data, Step, source))
+    return steps
+
+
+def _lines(path: Path) -> list[str]:
+    return read_text(path, "log").splitlines(keepends=True)

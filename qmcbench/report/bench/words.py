@@ -1,0 +1,59 @@
+"""Words and numbers that several parts of the benchmark chapter print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from qmcbench.report.figure import origin
+from qmcbench.report.numbers import DASH, duration, number
+from qmcbench.store.bench import Rate
+from qmcbench.store.records import Run
+from qmcbench.structure import Scalar
+
+GIB = 2**30
+
+
+class OnLattice(Protocol):
+    """A record of some work."""
+
+    @property
+    def network(self) -> str: ...
+    @property
+    def L(self) -> int: ...
+
+
+def spread(low: float | None, high: float | None) -> str:
+    """The least and the largest of repeated times."""
+    return DASH if low is None or high is None else f"{duration(low)}..{duration(high)}"
+
+
+def settings(values: Mapping[str, Scalar] | Mapping[str, str]) -> str:
+    """Names and values in a few words."""
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
+
+
+def lattice(record: OnLattice) -> str:
+    """Network and lattice."""
+    return f"{record.network}, {record.L}x{record.L}"
+
+
+def gib(size: float | None) -> str:
+    """Bytes in GiB."""
+    return DASH if size is None else f"{number(size / GIB)} GiB"
+
+
+def whence(run: Run) -> str:
+    """Where the numbers of a figure come from, and whether they mean anything."""
+    return ("Quick: tiny sizes, which say only that it works. " if run.quick else "") + origin(run)
+
+
+def rates(run: Run) -> dict[str, Rate]:
+    """The machine's rates in a run, by what they are of."""
+    return {rate.operation: rate for rate in run.of(Rate)}
+
+
+def threads(run: Run) -> str:
+    """The most threads of any record."""
+    known = [record.threads for record in run.records if record.threads is not None]
+    return str(max(known)) if known else DASH

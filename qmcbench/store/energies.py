@@ -1,0 +1,241 @@
+"""Kinds of record about wave functions: energies, correlations, exact ground states, training, what was left out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from qmcbench.store.records import Record, Reference, Timing
+
+Column = tuple[float | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where an imported network comes from, as far as that is known."""
+
+    citation: str | None = None
+    source: str | None = None
+    licence: str | None = None
+    L: int | None = None
+    J2: float | None = None
+    windowed: float | None = None
+    """The mean of windowed local energies per site that its authors published for this lattice and coupling."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """Which wave function an energy is of."""
+
+    name: str
+    parameters: int
+    symmetry: str
+    sign: str
+    dtype: str
+    L: int
+    J2: float
+    """What it was trained for."""
+    sha256: str
+    """Of its checkpoint."""
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windowed:
+    """What a window of local energies does: a biased mean, to compare with those who publish such."""
+
+    low: float
+    high: float
+    """Local energies per site that are kept lie between these."""
+    outside: float
+    """Share of abs(psi)^2 outside."""
+    mean: float | None = None
+    """Of the rest; None if there is none."""
+    sigma: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Energy(Record, kind="energy"):
+    """Energy per site of a wave function at fixed parameters, from Markov chains.
+
+    ``reference`` is the best energy known of that lattice and coupling, exact or variational. Energies of one lattice
+    from one evaluation share their samples, so their errors are correlated.
+    """
+
+    unit: str = "J1"
+    name: str
+    """Of the run, or lattice and coupling."""
+    network: Network
+    L: int
+    J2: float
+    device: str = "cpu"
+    chains: int
+    gap: int
+    """Proposals between samples."""
+    warm_up: int
+    """Sweeps of L * L proposals before the first sample."""
+    alpha: float
+    """The chains follow abs(psi)^alpha."""
+    bound: float
+    """Local energies per site beyond it are abnormal."""
+    asked: int
+    """Samples that were asked for."""
+    variance: float | None
+    """Of the energy per site."""
+    v_score: float | None
+    r_hat: float | None
+    effective_samples: float
+    plateau: bool
+    """Whether the blocking error has one; without, ``sigma`` is a lower bound."""
+    acceptance: float
+    abnormal: int
+    """Samples left out as not finite or beyond ``bound``; their chains were restarted."""
+    window: Windowed
+    full_sum: float | None = None
+    """The exact expectation of the same wave function."""
+    tolerance: float | None = None
+    """Relative error that its training was to reach."""
+    paper: Reference | None = None
+    """The seed paper's energy, retrained at this lattice and coupling."""
+
+    @property
+    def exact(self) -> Reference | None:
+        """The reference, if it is the exact ground state."""
+        return self.reference if self.reference is not None and self.reference.kind == "exact" else None
+
+    @property
+    def published(self) -> float | None:
+        """The windowed mean that the network's authors published for this very lattice and coupling."""
+        origin = self.network.origin
+        return origin.windowed if origin is not None and (origin.L, origin.J2) == (self.L, self.J2) else None
+
+    def above(self, reference: Reference | None) -> float | None:
+        """``(E - E_ref) / |E_ref|``."""
+        if reference is None or self.value is None:
+            return None
+        return (self.value - reference.value) / abs(reference.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correlations(Record, kind="correlations"):
+    """Expectation values with several components; see :mod:`qmcbench.observables` for the conventions."""
+
+    unit: str = "hbar^2"
+    quantity: str
+    """``correlation``, ``structure_factor``, ``bond`` or ``dimer``."""
+    L: int
+    shape: tuple[int, ...]
+    at: tuple[int, ...]
+    """The component that ``value`` and ``sigma`` are of: S(pi, pi), the longest distance, or the bond along x."""
+    mean: Column
+    error: Column
+    plateau: tuple[bool, ...]
+    """Of all components, flattened row by row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exact(Record, kind="exact"):
+    """Ground state of a small lattice by exact diagonalization; ``value`` is its energy per site."""
+
+    unit: str = "J1"
+    L: int
+    J2: float
+    residual: float
+    """Norm of H v - E v, total energy."""
+    sector: str
+    states: int
+    gap: float
+    """To the next state of the sector, total energy."""
+    structure_factor_pi_pi: float
+    structure_factor_pi_0: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What training showed at each step; all columns have one length."""
+
+    step: tuple[int, ...] = ()
+    energy: Column = ()
+    error: Column = ()
+    variance: Column = ()
+    acceptance: Column = ()
+    r_hat: Column = ()
+    alpha: Column = ()
+    effective_fraction: Column = ()
+    restarted: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stage of the seed paper's transfer learning: energies per site, read off its text and figure."""
+
+    what: str
+    start: float
+    end: float
+    steps: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Record, kind="training"):
+    """A training run; ``value`` is the energy per site of the last step's samples, drawn before its update."""
+
+    unit: str = "J1"
+    name: str
+    network: str
+    parameters: int
+    symmetry: str
+    sign: str
+    L: int
+    J2: float
+    start: str | None
+    """The run whose parameters it started from."""
+    steps: int
+    chains: int
+    curve: Curve = Curve()
+    phases: dict[str, float] = field(default_factory=dict)
+    """Seconds by phase of an iteration."""
+    paper: Stage | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation(Timing, kind="operation"):
+    """Time of one operation on a batch."""
+
+    operation: str
+    network: str | None
+    L: int | None
+    batch: int | None
+    dtype: str | None
+    rate: float | None = None
+    """GF/s, where multiply-adds are counted."""
+    sgemm: float | None = None
+    """GF/s of a large single-precision matrix product in the same session."""
+
+    @property
+    def fraction(self) -> float | None:
+        """The rate over that of sgemm."""
+        return None if self.rate is None or not self.sgemm else self.rate / self.sgemm
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut(Record, kind="left_out"):
+    """What a run does not cover: ``not_run`` says why."""
+
+    value: float | None = None
+    unit: str = ""
+    what: str
+    command: str
+    """That runs it, or the nearest to it; empty if none does."""
+
+
+def finite(value: float | None) -> float | None:
+    """``value``, or None if it is not finite, which is how a file has it."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def by_lattice(energies: Iterable[Energy]) -> list[list[Energy]]:
+    """Energies of one evaluation by lattice: those from the same samples together, in their order."""
+    return [list(those) for _, those in groupby(energies, key=lambda each: each.L)]

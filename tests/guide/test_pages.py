@@ -1,0 +1,166 @@
+"""The README and the guide's pages: every block of code on them runs as it stands, and every command parses.
+
+A page is a story: its blocks are run from the first to the last in one empty folder. A ``toml`` block is a run's
+configuration, written to the file that its first line names; of a ``console`` block each line after ``$`` is a
+command, and lines below it must be in its output (``...`` stands for any lines); a ``python`` block is a program. What
+cannot run here says why on the line that opens it, ``not-run: why``, and is counted.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+
+import pytest
+import typer
+
+from qmcbench.cli.main import app
+from qmcbench.config import Config, Model, parse
+from qmcbench.guide import PAGES, read
+
+README = Path(__file__).parents[2] / "README.md"
+LANGUAGES = ("console", "python", "toml")
+NOT_RUN = {"cluster": ["needs a Slurm cluster", "needs a Slurm cluster", "installs"]}
+"""Blocks that the test leaves out, by page."""
+INDENTED = [
+    "pip install . && qmcbench reproduce --profile quick --out reports/quick",
+    'pip install ".[test]" && pytest',
+]
+"""The README's two commands, which install: .ci/run runs the second, and the first minutes of the first are tests."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    language: str
+    not_run: str
+    code: str
+
+
+@cache
+def text_of(page: str) -> str:
+    """Markdown of a page."""
+    return README.read_text(encoding="utf-8") if page == "README" else read(page)
+
+
+def blocks(page: str) -> list[Block]:
+    """All fenced blocks in their order; any other info string than the documented one is a mistake."""
+    found = []
+    for info, code in re.findall(r"^```([^\n]*)\n(.*?)^```$", text_of(page), re.DOTALL | re.MULTILINE):
+        parts = re.fullmatch(rf"({'|'.join(LANGUAGES)})(?: not-run: (.+))?", info)
+        assert parts, f"{page}: a block is opened by ```{info}"
+        found.append(Block(parts[1], parts[2] or "", code))
+    return found
+
+
+def run_toml(code: str, folder: Path) -> None:
+    """A whole configuration, in the file that later commands name."""
+    named = re.match(r"# ([\w-]+\.toml)\n", code)
+    assert named, f"the first line of a configuration names its file: {code.splitlines()[0]}"
+    parse(tomllib.loads(code))
+    (folder / named[1]).write_text(code)
+
+
+def run_console(code: str, folder: Path, environment: dict[str, str]) -> None:
+    """Commands, and lines that their output must have in this order."""
+    for part in re.split(r"^\$ ", code, flags=re.MULTILINE)[1:]:
+        command, *expected = part.splitlines()
+        result = subprocess.run(
+            ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
+        if expected:
+            pattern = "".join("(.*\n)*" if line == "..." else re.escape(line) + "\n" for line in expected)
+            assert re.fullmatch(pattern, result.stdout), f"{command}\n{result.stdout}"
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Where ``qmcbench`` is this code, and ``mpiexec`` that of this environment; one thread, as tests share cores."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    qmcbench = commands / "qmcbench"
+    qmcbench.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m qmcbench "$@"\n')
+    qmcbench.chmod(0o755)
+    path = os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]])
+    return os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.parametrize("page", ["README", *PAGES])
+def test_blocks_run_as_they_stand(page: str, tmp_path: Path, environment: dict[str, str]) -> None:
+    """A reader who copies them one after the other gets no error."""
+    folder = tmp_path / "reader"
+    folder.mkdir()
+    for block in blocks(page):
+        if block.not_run:
+            continue
+        if block.language == "toml":
+            run_toml(block.code, folder)
+        elif block.language == "console":
+            run_console(block.code, folder, environment)
+        else:
+            command = [sys.executable, "-P", "-W", "error", "-c", block.code]
+            result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+            assert result.returncode == 0, f"{block.code}\n{result.stdout}{result.stderr}"
+
+
+def test_what_is_not_run_is_counted() -> None:
+    """A block that no test runs is one that says why, and is listed here."""
+    found = {page: [block.not_run for block in blocks(page) if block.not_run] for page in ["README", *PAGES]}
+    assert {page: reasons for page, reasons in found.items() if reasons} == NOT_RUN
+    assert re.findall(r"^    (\S.*)$", text_of("README"), re.MULTILINE)[: len(INDENTED)] == INDENTED
+
+
+@pytest.mark.parametrize("page", ["README", *PAGES])
+def test_commands_in_the_text_parse(page: str) -> None:
+    """Commands and options that the text names exist."""
+    commands = re.findall(r"(?<!`)`(?:mpiexec -n \d+ )?qmcbench ([^`]+)`", text_of(page))
+    commands += (
+        [line.split("qmcbench ", 1)[1] for line in INDENTED if "qmcbench " in line] if page == "README" else []
+    )
+    for line in commands:
+        words = shlex.split(line)
+        command, context = typer.main.get_command(app), None
+        while hasattr(command, "commands") and words and not words[0].startswith("-"):
+            assert words[0] in command.commands, line
+            command, words = command.commands[words[0]], words[1:]
+        names = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        used = [word for word in words if word.startswith("--")]
+        assert set(used) <= names | {"--help"}, line
+        # One that is given whole, with what it requires, must be accepted.
+        if "--out" in used and context is None and "[" not in line:
+            command.make_context("qmcbench", words)
+
+
+def test_defaults_are_the_defaults() -> None:
+    """The block that shows all keys has the defaults of the code, and no key is missing or too many.
+
+    If this fails after a default has changed: the block "All keys" of the page `train` is to be changed too.
+    """
+    code = next(block.code for block in blocks("train") if block.code.startswith("# defaults.toml"))
+    assert parse(tomllib.loads(code)) == Config(Model(L=6, J2=0.5))
+    everything = tomllib.loads(re.sub(r"^# (?=\w+ = )", "", code, flags=re.MULTILINE))
+    parse(everything)
+    sections = {section.name: getattr(Config(Model(6, 0.5)), section.name) for section in fields(Config)}
+    assert set(everything) == set(sections)
+    for name, section in sections.items():
+        shown, given = everything[name], tomllib.loads(code)[name]
+        assert set(shown) == {field.name for field in fields(section)}, name
+        absent = {field.name for field in fields(section) if getattr(section, field.name) is None}
+        assert set(shown) - set(given) == absent, name
+
+
+def test_pages_name_each_other_rightly() -> None:
+    """Links of a page to files of the checkout lead somewhere, and the README lists every page with its subject."""
+    for page in ["README", *PAGES]:
+        here = README.parent if page == "README" else README.parent / "qmcbench" / "guide"
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text_of(page)):
+            assert (here / target).exists(), f"{page}: {target}"
+    for name, about in PAGES.items():
+        assert f"| [{name}](qmcbench/guide/{name}.md) | {about} |" in text_of("README"), name
