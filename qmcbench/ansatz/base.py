@@ -77,8 +77,8 @@ def invariance(psi: Ansatz) -> tuple[str, ...]:
     stated = getattr(psi, "invariance", ())
     if not isinstance(stated, tuple | list) or any(name not in tuple(GENERATORS) for name in stated):
         raise UserError(
-            f"{type(psi).__name__}.invariance = {stated!r}, but it has to be a tuple of names of what leaves psi as it "
-            f"is, of {', '.join(GENERATORS)}."
+            f"{type(psi).__name__}.invariance = {stated!r}, but it has to be a tuple of the names of what leaves psi "
+            f"as it is, of {', '.join(GENERATORS)}."
         )
     return tuple(stated)
 
