@@ -231,7 +231,7 @@ class Work:
     L: int | None = None
     """Linear lattice size; needed for the Monte Carlo phase only."""
     rotations: int = 1
-    """Evaluations of the network for one amplitude: 4 with C4 symmetry."""
+    """Evaluations of the network for one amplitude (:func:`qmcbench.group.evaluations`): 4 with C4 symmetry."""
 
     @property
     def samples_per_process(self) -> float:
