@@ -129,7 +129,7 @@ def small_checkpoint(tmp_path: Path) -> Path:
     path = tmp_path / "network.safetensors"
     config = Config(model=Model(4, 0.5), wavefunction=Wavefunction("small", symmetry="none"))
     state = {f"base.{name}": value for name, value in CNN("small").state_dict().items()}
-    checkpoint.write(path, Checkpoint(state, {}, {}, {}, config.to_dict()))
+    checkpoint.write(path, Checkpoint(state, config, ORIGIN))
     return path
 
 

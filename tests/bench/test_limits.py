@@ -15,6 +15,7 @@ from qmcbench.ansatz import CNN
 from qmcbench.bench import limits, roofline, suite
 from qmcbench.bench.timing import fourier_multiply_adds
 from qmcbench.hamiltonian import J1J2
+from qmcbench.lattice import random_configurations
 from qmcbench.local_energy import local_energies
 from qmcbench.reference import model_spec
 from qmcbench.sampler import Chains, Sampler
