@@ -284,6 +284,7 @@ def snapshot(trainer: Trainer, made_by: Provenance, log: str) -> Checkpoint:
             "history": torch.from_numpy(trainer.history),
         },
         optimizer={"last_solution": trainer.last_solution},
+        mixing={"pairs": torch.from_numpy(trainer.pairs)},
         ranks=trainer.comm.size,
     )
 
@@ -320,6 +321,8 @@ def resume(stored: Checkpoint, config: Config, path: Path, comm: Communicator) -
     own = slice(trainer.own.start, trainer.own.stop)
     trainer.chains = Chains(chains["spins"][own], chains["numbers"][own], state.proposals).to(config.run.device)
     trainer.history = chains["history"].numpy()
+    if stored.mixing is not None:
+        trainer.pairs = stored.mixing["pairs"].numpy()
     trainer.last_solution = optimizer["last_solution"].to(config.run.device)
     trainer.step, trainer.alpha = state.step, state.alpha
     return trainer
