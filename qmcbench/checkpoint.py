@@ -139,7 +139,7 @@ def decode(content: bytes, source: str) -> Checkpoint:
         groups[group][rest] = tensor
     checkpoint = Checkpoint(
         parameters=groups["parameters"],
-        config=parse(_table(plain["config"], source), source),
+        config=parse(_table(plain["config"], source), source, recipe=1),
         provenance=structure(plain["provenance"], Provenance, f"{source}: provenance", HINT),
         state=structure(plain["state"], State | None, f"{source}: state", HINT),  # type: ignore[arg-type]
         chains=groups["chains"] or None,
