@@ -20,7 +20,7 @@ from qmcbench.tensors import pack, read_whole, texts_of, unpack
 FORMAT = "qmcbench-checkpoint-2"
 # Version 0.1.0 wrote this one, without a digest; it is still read.
 FORMAT_1 = "qmcbench-checkpoint-1"
-GROUPS = ("parameters", "chains", "optimizer")
+GROUPS = ("parameters", "chains", "optimizer", "mixing")
 HINT = (
     "restore it from a copy, train again with --restart, or make one of the authors' network with "
     "`qmcbench import-weights`"
@@ -66,6 +66,8 @@ class Checkpoint:
     """``spins`` (chains, L, L), their global ``numbers`` (chains,), and the ``history`` of their local energies."""
     optimizer: dict[str, Tensor] | None = None
     """``last_solution`` (parameters,)."""
+    mixing: dict[str, Tensor] | None = None
+    """``pairs`` (chains, steps): antiparallel nearest neighbours at the last steps; None in those of 0.1.0."""
     ranks: int = 1
     imported: Imported | None = None
 
@@ -137,11 +139,12 @@ def decode(content: bytes, source: str) -> Checkpoint:
         groups[group][rest] = tensor
     checkpoint = Checkpoint(
         parameters=groups["parameters"],
-        config=parse(_table(plain["config"], source), source),
+        config=parse(_table(plain["config"], source), source, recipe=1),
         provenance=structure(plain["provenance"], Provenance, f"{source}: provenance", HINT),
         state=structure(plain["state"], State | None, f"{source}: state", HINT),  # type: ignore[arg-type]
         chains=groups["chains"] or None,
         optimizer=groups["optimizer"] or None,
+        mixing=groups["mixing"] or None,
         ranks=structure(plain["ranks"], int, f"{source}: ranks", HINT),
         imported=structure(plain["imported"], Imported | None, f"{source}: imported", HINT),  # type: ignore[arg-type]
     )
@@ -193,6 +196,8 @@ def mistakes(checkpoint: Checkpoint) -> list[str]:
     found += _state_mistakes(state, checkpoint.config)
     if set(chains) != {"spins", "numbers", "history"} or set(optimizer) != {"last_solution"}:
         return [*found, f"it holds {', '.join(sorted({*chains, *optimizer}))[:200]} of chains and optimizer"]
+    if checkpoint.mixing is not None:
+        found += _mixing_mistakes(checkpoint.mixing, checkpoint.config, state.step)
     size = sum(p.numel() for p in checkpoint.parameters.values())
     return found + _tensor_mistakes(chains, optimizer["last_solution"], checkpoint.config, state.step, size)
 
@@ -240,6 +245,16 @@ def _tensor_mistakes(
     if not last_solution.isfinite().all():
         found.append("the last solution is not finite")
     return found
+
+
+def _mixing_mistakes(mixing: dict[str, Tensor], config: Config, step: int) -> list[str]:
+    pairs, bonds = mixing.get("pairs"), 2 * config.model.L**2
+    if set(mixing) != {"pairs"} or pairs is None:
+        return [f"it holds {', '.join(sorted(mixing))[:200]} of mixing"]
+    sound = pairs.dtype == torch.int16 and pairs.ndim == 2 and len(pairs) == config.sampling.chains
+    if not sound or pairs.shape[1] > step or (pairs < 0).any() or (pairs > bonds).any():
+        return [f"the pairs of its chains are no numbers from 0 to {bonds} for each chain and step"]
+    return []
 
 
 def load_parameters(module: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from qmcbench.errors import UserError
 from qmcbench.group import evaluations
 from qmcbench.lattice import check_size
+from qmcbench.recipe import LATEST, RECIPES, filled
 from qmcbench.reference import model_names
 from qmcbench.structure import CONVERTER, number, read_toml, structure, unstructure
 
@@ -123,6 +124,8 @@ class Run:
     checkpoint_every: int = 20
     kernels: str = "compiled"
     """compiled (for this processor, once a run) or torch (PyTorch's operations alone, several times slower)."""
+    recipe: int = 1
+    """Which recipe filled in what the configuration left open (:mod:`qmcbench.recipe`); 1 is that of 0.1.0."""
 
 
 @dataclass(frozen=True)
@@ -142,26 +145,35 @@ class Config:
         return plain
 
 
-def load(path: Path) -> Config:
-    """Read and check a TOML file.
+def load(path: Path, recipe: int = LATEST) -> Config:
+    """Read and check a TOML file; ``recipe`` fills in what it leaves open.
 
     Raises
     ------
     UserError
         If the file cannot be read, is not TOML, or holds a wrong key or value.
     """
-    return parse(read_toml(path, "configuration"), source=str(path))
+    return parse(read_toml(path, "configuration"), str(path), recipe)
 
 
-def parse(data: dict[str, Any], source: str = "configuration") -> Config:
+def parse(data: dict[str, Any], source: str = "configuration", recipe: int = LATEST) -> Config:
     """Turn nested dictionaries into a checked :class:`Config`.
+
+    Parameters
+    ----------
+    data
+        Sections by name; what they leave open is filled in by lattice and coupling (:mod:`qmcbench.recipe`).
+    source
+        Where they come from, for the message.
+    recipe
+        Which recipe fills them in, unless they say so themselves with ``run.recipe``.
 
     Raises
     ------
     UserError
         Naming the first wrong key or value, what is allowed and where it stands.
     """
-    config = structure(_joined(data), Config, source)
+    config = structure(_joined(filled(data, recipe)), Config, source)
     _check(config, source)
     return config
 
@@ -209,6 +221,7 @@ def _check(config: Config, source: str) -> None:
         ("scalapack.block", p.block, 1, 4096),
         *[(f"scalapack.grid[{i}]", side, 1, 10**6) for i, side in enumerate(p.grid or ())],
         ("run.seed", r.seed, 0, 2**63 - 1),
+        ("run.recipe", r.recipe, RECIPES[0], RECIPES[-1]),
         ("run.threads", r.threads, 1, 4096),
         ("run.checkpoint_every", r.checkpoint_every, 1, 10**9),
         *[

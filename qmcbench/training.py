@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from qmcbench import checkpoint, memory, provenance
+from qmcbench import config as configuration
 from qmcbench.ansatz.derivatives import trainable
 from qmcbench.checkpoint import Checkpoint, State
 from qmcbench.config import SCALAPACK, Config
@@ -31,7 +32,7 @@ CHECKPOINT = "checkpoint.safetensors"
 MAY_CHANGE = {
     "optimizer": {"steps"},
     "scalapack": {"grid", "block", "product", "redistribution"},
-    "run": {"checkpoint_every", "threads", "device", "kernels", "oversubscribe"},
+    "run": {"checkpoint_every", "threads", "device", "kernels", "oversubscribe", "recipe"},
     "wavefunction": {"start"},
 }
 
@@ -151,6 +152,20 @@ def _bar(trainer: Trainer, *, quiet: bool) -> Bar:
     if comm.size > 1:
         label += f" ({comm.size} ranks)"
     return Bar(label, trainer.config.optimizer.steps, trainer.step, quiet=quiet or comm.rank != 0)
+
+
+def load(path: Path, out: Path, *, restart: bool = False) -> Config:
+    """The configuration in the file ``path``; what it leaves open is as in the run in the folder ``out``, if any.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read or holds a wrong key or value, or the checkpoint there is damaged.
+    """
+    stored = out / CHECKPOINT
+    if restart or not checkpoint.exists(stored):
+        return configuration.load(path)
+    return configuration.load(path, checkpoint.read(stored).config.run.recipe)
 
 
 def read_run(out: Path) -> Checkpoint | None:
@@ -284,6 +299,7 @@ def snapshot(trainer: Trainer, made_by: Provenance, log: str) -> Checkpoint:
             "history": torch.from_numpy(trainer.history),
         },
         optimizer={"last_solution": trainer.last_solution},
+        mixing={"pairs": torch.from_numpy(trainer.pairs)},
         ranks=trainer.comm.size,
     )
 
@@ -320,6 +336,8 @@ def resume(stored: Checkpoint, config: Config, path: Path, comm: Communicator) -
     own = slice(trainer.own.start, trainer.own.stop)
     trainer.chains = Chains(chains["spins"][own], chains["numbers"][own], state.proposals).to(config.run.device)
     trainer.history = chains["history"].numpy()
+    if stored.mixing is not None:
+        trainer.pairs = stored.mixing["pairs"].numpy()
     trainer.last_solution = optimizer["last_solution"].to(config.run.device)
     trainer.step, trainer.alpha = state.step, state.alpha
     return trainer

@@ -21,7 +21,7 @@ from qmcbench.ansatz.sign import MarshallSign
 from qmcbench.ansatz.symmetry import Projected
 from qmcbench.config import Config, Sampling, Wavefunction
 from qmcbench.errors import UserError
-from qmcbench.hamiltonian import J1J2
+from qmcbench.hamiltonian import J1J2, antiparallel
 from qmcbench.lattice import random_configurations
 from qmcbench.local_energy import local_energies, local_energy_parts
 from qmcbench.ranks.comm import Communicator, Serial, share
@@ -98,6 +98,7 @@ class Trainer:
         self.gap = config.sampling.gap or self.hamiltonian.sites
         self.alpha = config.sampling.alpha
         self.history = np.empty((config.sampling.chains, 0))
+        self.pairs = np.empty((config.sampling.chains, 0), dtype=np.int16)
         self.step = 0
         self.solver = make_solver(config.optimizer.solver, config.scalapack, self.comm)
         check_trainable(self.psi, random_configurations(model.L, 8).to(device))
@@ -137,6 +138,7 @@ class Trainer:
             self.alpha = min(2.0, max(0.0, self.alpha + change))
         recent = (batch.energies / sites).masked_fill(~batch.healthy, torch.nan).numpy(force=True)[:, None]
         self.history = np.concatenate([self.history, recent], axis=1)[:, -HISTORY:]
+        self.pairs = np.concatenate([self.pairs, batch.pairs.numpy(force=True)[:, None]], axis=1)[:, -HISTORY:]
         self.step += 1
         return Step(
             step=self.step,
@@ -144,7 +146,7 @@ class Trainer:
             error=estimate.error,
             variance=estimate.variance * sites,
             acceptance=batch.acceptance,
-            r_hat=mixing(self.history),
+            r_hat=mixing(self.history, self.pairs),
             alpha=used_alpha,
             effective_fraction=effective,
             restarted=int((~batch.healthy).sum()),
@@ -178,6 +180,7 @@ class Trainer:
         healthy = comm.gather(healthy)
         energies = comm.gather(_real(energies)).masked_fill(~healthy, 0.0)
         log_psi = comm.gather(sweep.log_psi).masked_fill(~healthy, -torch.inf)
+        pairs = comm.gather(antiparallel(self.chains.spins, self.sampler.pairs).sum(1, dtype=torch.int16))
         if not healthy.any():
             raise UserError(
                 f"Step {self.step + 1}: every local energy or log-derivative is abnormal (not finite, or beyond "
@@ -186,7 +189,7 @@ class Trainer:
             )
         weights = importance_weights(log_psi, self.alpha)
         clock.lap("gather")
-        return _Batch(derivatives, energies, weights, healthy, acceptance)
+        return _Batch(derivatives, energies, weights, healthy, pairs, acceptance)
 
     def _update(self, samples: Centred, learning_rate: float) -> _Update:
         """Solve for the step and apply it, unless it is not finite."""
@@ -226,6 +229,8 @@ class _Batch:
     """Local (total) energies, shape (chains,); 0 where abnormal, where the weight is 0 too."""
     weights: Tensor
     healthy: Tensor
+    pairs: Tensor
+    """Antiparallel nearest neighbours of each configuration, int16."""
     acceptance: float
 
 
@@ -240,28 +245,30 @@ class _Update:
     refused: str | None = None
 
 
-def mixing(history: NDArray[np.float64]) -> float:
-    """Split R-hat of the places that the chains' local energies take among each other, step by step.
+def mixing(history: NDArray[np.float64], pairs: NDArray[np.int16]) -> float:
+    """How freely the chains move: the larger split R-hat of two things that each chain has at each of the last steps.
 
-    Places, because an update moves all energies together, and a single one near a node of psi is larger than all the
-    rest: both hide in the energies themselves that a chain stays where it is, which always keeps its place.
+    One is the place that its local energy takes among all chains': an update moves all energies together, and one
+    near a node of psi is larger than all the rest, which hides everything else. The other does not depend on psi at
+    all, so that a chain that stays where it is shows whatever the parameters do.
 
     Parameters
     ----------
     history
-        Local energies of the last steps, shape (chains, steps); nan where abnormal.
+        Local energies, shape (chains, steps); nan where abnormal.
+    pairs
+        Antiparallel nearest neighbours, shape (chains, steps).
 
     Returns
     -------
     float
-        1 when chains move freely, above it otherwise. nan (unknown) with fewer than 4 steps or 2 chains that were
-        never abnormal, or where all energies are equal.
+        1 when the chains move freely, above it otherwise, infinite when none moves. nan (unknown) with fewer than 4
+        steps or 2 chains, or where all chains are alike. Chains that were abnormal count by their pairs alone.
     """
     normal = history[np.isfinite(history).all(axis=1)]
-    if len(normal) < 2 or history.shape[1] < 4:
-        return math.nan
-    places = rankdata(normal, axis=0)
-    return statistics.r_hat(places) if np.ptp(places) > 0 else math.nan
+    places = rankdata(normal, axis=0) if normal.size else normal
+    known = [statistics.r_hat(each) for each in (places, pairs) if each.size and np.ptp(each) > 0]
+    return float(np.fmax.reduce(known, initial=math.nan))
 
 
 def is_healthy(energies: Tensor, bound: float) -> Tensor:

@@ -34,6 +34,9 @@ Arrays = dict[str, NDArray[np.float64]]
 
 # Bytes of a file, and of what a compressed one unpacks to; the paper's largest network has 0.9 MB.
 LIMIT = 16 * 2**20
+# The methods of numpy.savez; zipfile inflates the others in one piece, whatever that takes.
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+MOST_DIMENSIONS = 8
 DTYPES = ("<f4", ">f4", "<f8", ">f8")
 
 
@@ -197,25 +200,34 @@ def _values(
             f"{source}: the array {name[:60]} has the dtype {dtype[:20]!r}, but float32 or float64 is expected."
         )
     kind = np.dtype(dtype)
-    if not isinstance(data, bytes) or len(data) != math.prod(shape) * kind.itemsize or any(n < 0 for n in shape):
+    # No network has an array of more dimensions or longer ones; numpy itself fails on such shapes, even empty ones.
+    possible = len(shape) <= MOST_DIMENSIONS and all(0 <= n <= LIMIT for n in shape)
+    if not possible or not isinstance(data, bytes) or len(data) != math.prod(shape) * kind.itemsize:
         raise UserError(f"{source}: the array {name[:60]} is damaged: its data do not fill the shape it states.")
-    return np.frombuffer(data, kind).reshape(shape, order="F" if fortran else "C").astype(np.float64)
+    array = np.frombuffer(data, kind) if data else np.empty(0, kind)
+    return array.reshape(shape, order="F" if fortran else "C").astype(np.float64)
 
 
 def _read_npz(source: Path, content: bytes) -> Arrays:
     arrays: Arrays = {}
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(member.file_size for member in archive.infolist()) > LIMIT:
-                raise UserError(_too_large(source))
+            left = LIMIT
             for member in archive.infolist():
+                if member.compress_type not in METHODS:
+                    raise ValueError("a member is neither stored nor deflated")
                 with archive.open(member) as stream:
                     # Not numpy.load: it makes room for the shape that a header states before it looks for the data.
                     if np.lib.format.read_magic(stream) != (1, 0):
                         raise ValueError("an array has another format version than 1.0")
                     shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+                    # Inflated to so many bytes and no further, whatever the directory says.
+                    data = stream.read(left + 1)
+                    left -= len(data)
+                    if left < 0:
+                        raise UserError(_too_large(source))
                     name = member.filename.removesuffix(".npy")
-                    arrays[name] = _values(source, name, shape, dtype.str, fortran, stream.read())
+                    arrays[name] = _values(source, name, shape, dtype.str, fortran, data)
     except UserError:
         raise
     except Exception as error:  # a broken archive may raise almost anything

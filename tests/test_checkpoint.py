@@ -51,6 +51,7 @@ def made(**changes: Any) -> Checkpoint:
         state=State(2, 48, 1.0, "0" * 64),
         chains={"spins": chains.spins, "numbers": chains.numbers, "history": torch.zeros(6, 2, dtype=torch.float64)},
         optimizer={"last_solution": torch.zeros(size, dtype=torch.float64)},
+        mixing={"pairs": torch.full((6, 2), 32, dtype=torch.int16)},
     )
     return dataclasses.replace(sound, **changes)
 
@@ -127,6 +128,10 @@ CRAFTED: dict[str, tuple[dict[str, Any], str]] = {
     "no-optimizer": ({"optimizer": None}, "some are missing"),
     "no-parameters": ({"parameters": {}}, "no parameters"),
     "no-ranks": ({"ranks": 0}, "ranks = 0"),
+    "pairs-beyond-the-lattice": ({"mixing": {"pairs": torch.full((6, 2), 33, dtype=torch.int16)}}, "0 to 32"),
+    "pairs-of-more-steps": ({"mixing": {"pairs": torch.zeros(6, 3, dtype=torch.int16)}}, "0 to 32"),
+    "pairs-as-floats": ({"mixing": {"pairs": torch.zeros(6, 2)}}, "0 to 32"),
+    "other-mixing": ({"mixing": {"x": torch.zeros(6, 2)}}, "x of mixing"),
 }
 CHAINS: dict[str, tuple[str, Tensor, str]] = {
     "duplicate-numbers": ("numbers", torch.tensor([0, 1, 2, 3, 4, 4]), "numbers are not 0 to 5"),
@@ -168,13 +173,16 @@ def test_numbers_that_are_not_finite_are_refused(bad: float) -> None:
     decode(content_of(made(chains={**sound.chains, "history": history})), "x")
 
 
+SOUND = content_of(made())
+TEXTS = {name: text for name, text in tensors.texts_of(SOUND, "x", "").items() if name != "digest"}
+TENSORS = tensors.unpack(SOUND, "x", "")
+
+
 def repacked(change: Callable[[dict[str, str]], None]) -> bytes:
     """The sound checkpoint with the texts of its header changed and a right digest."""
-    content = content_of(made())
-    texts = tensors.texts_of(content, "x", "")
-    del texts["digest"]
+    texts = dict(TEXTS)
     change(texts)
-    return tensors.pack(tensors.unpack(content, "x", ""), texts)
+    return tensors.pack(TENSORS, texts)
 
 
 @pytest.mark.parametrize("name", ["format", "config", "provenance", "state", "ranks", "imported"])

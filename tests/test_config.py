@@ -8,9 +8,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
-from qmcbench.config import Config, Schedule, load, parse
+from qmcbench.config import Config, Optimizer, Sampling, Schedule, load, parse
 from qmcbench.errors import UserError
 from qmcbench.sr import SOLVERS
 
@@ -249,3 +251,62 @@ def test_schedule_between_knots_and_outside() -> None:
     assert shift(35) == pytest.approx(math.sqrt(0.01 * 0.02), rel=1e-12)
     values = [shift(step) for step in range(10, 31)]
     assert all(later < earlier for earlier, later in itertools.pairwise(values))
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)
+PLAIN = st.recursive(
+    VALUES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = [f"{section}.{key}" for section, keys in parse({"model": MODEL}).to_dict().items() for key in [*keys, "other"]]
+
+
+@hypothesis.settings(max_examples=400, deadline=None, derandomize=True)
+@hypothesis.given(st.dictionaries(st.sampled_from([*KEYS, "model", "run", "x"]), PLAIN, min_size=1, max_size=3))
+def test_no_configuration_is_a_traceback(changes: dict[str, Any]) -> None:
+    """400 configurations with arbitrary values: read and stored again alike, or refused in one sentence."""
+    data: dict[str, Any] = {"model": dict(MODEL)}
+    for place, value in changes.items():
+        section, _, key = place.partition(".")
+        if key and isinstance(data.setdefault(section, {}), dict):
+            data[section][key] = value
+        else:
+            data[section] = value
+    try:
+        config = parse(data)
+    except UserError as error:
+        refused = str(error)
+        assert "\n" not in refused
+    else:
+        assert parse(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@hypothesis.settings(max_examples=200, deadline=None, derandomize=True)
+@hypothesis.given(st.binary(max_size=120))
+def test_no_file_is_a_traceback(tmp_path_factory: pytest.TempPathFactory, noise: bytes) -> None:
+    """200 arbitrary files: refused in one sentence."""
+    path = tmp_path_factory.getbasetemp() / "noise.toml"
+    path.write_bytes(noise)
+    with pytest.raises(UserError):
+        load(path)
+
+
+def test_endless_file_is_refused() -> None:
+    """A device that never ends is read to a bound."""
+    with pytest.raises(UserError, match="longer than 256 MiB"):
+        load(Path("/dev/zero"))
+
+
+def test_recipe_fills_in_what_is_left_open() -> None:
+    """Recipe 2 where the configuration is silent, recipe 1 (the dataclasses' own) where it asks for that."""
+    open_, old = parse({"model": MODEL}), parse({"model": MODEL, "run": {"recipe": 1}})
+    assert (open_.run.recipe, old.run.recipe) == (2, 1)
+    assert (old.sampling, old.optimizer) == (Sampling(), Optimizer())
+    assert open_.optimizer != old.optimizer
+    given = parse({"model": MODEL, "optimizer": {"learning_rate": 0.3}, "sampling": {"chains": 64, "alpha": 0.7}})
+    assert given.optimizer.learning_rate.knots == ((0, 0.3),)
+    assert given.optimizer.shift == open_.optimizer.shift
+    assert given.sampling == dataclasses.replace(open_.sampling, chains=64, alpha=0.7)
+    with pytest.raises(UserError, match=r"run\.recipe = 3"):
+        parse({"model": MODEL, "run": {"recipe": 3}})

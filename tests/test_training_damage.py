@@ -120,7 +120,7 @@ def test_two_runs_in_one_folder(tmp_path: Path) -> None:
         )
         for _ in range(3)
     ]
-    said = [run.communicate(timeout=120)[1] for run in runs]
+    said = [run.communicate(timeout=300)[1] for run in runs]
     statuses = [run.returncode for run in runs]
     winner = runs[statuses.index(0)]
     assert sorted(statuses) == [0, 2, 2]

@@ -8,15 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from qmcbench import reference, vmc
+from qmcbench import reference, statistics, vmc
 from qmcbench.ansatz import CNN, marshall_sign
+from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.config import Config, Sampling, parse
 from qmcbench.gates import checks
 from qmcbench.hamiltonian import J1J2
 from qmcbench.lattice import neel
-from qmcbench.sampler import Chains
+from qmcbench.local_energy import local_energies
+from qmcbench.sampler import Chains, Sampler
 from qmcbench.sr.solvers import Centred, Solution
-from qmcbench.vmc import Trainer, build_ansatz, is_healthy, restart, sample_energies
+from qmcbench.vmc import Trainer, build_ansatz, is_healthy, mixing, restart, sample_energies
 
 
 def config(**sections: dict[str, object]) -> Config:
@@ -74,6 +76,7 @@ def test_a_poisoned_chain_is_counted_and_left_out(monkeypatch: pytest.MonkeyPatc
     assert step.refused is None
     assert not torch.equal(parameters(run), before)
     assert torch.equal(run.chains.spins[4], run.chains.spins[5])
+    assert np.isnan(run.history[:, 0]).tolist() == [chain == 4 for chain in range(32)]
 
 
 def test_non_finite_step_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +112,82 @@ def test_long_step_is_shortened() -> None:
     assert step.shortened
     assert step.step_norm > 1e-2
     assert (parameters(run) - before).norm().item() == pytest.approx(1e-2, rel=1e-10)
+
+
+def expected_step(run: Trainer, settings: Config) -> Tensor:
+    """The next change of the parameters, from the definition: sampled, averaged and solved without the trainer.
+
+    (M + shift) Delta = G + shift * momentum * Delta before, with M and G the weighted covariances of the
+    log-derivatives among each other and with the local energies; the parameters move by -learning_rate * Delta.
+    """
+    chains = Chains(run.chains.spins.clone(), run.chains.numbers, run.chains.proposals)
+    alpha, optimizer = settings.sampling.alpha, settings.optimizer
+    sweep = Sampler(4, settings.run.seed).advance(run.psi, chains, 16, alpha)
+    energies = local_energies(run.psi, J1J2(4, 0.5), chains.spins, sweep.log_psi, sweep.phase)
+    weights = torch.softmax((2 - alpha) * sweep.log_psi, 0)
+    rows = log_derivatives(run.psi, chains.spins)
+    rows = rows - weights @ rows
+    matrix = rows.T @ (weights[:, None] * rows)
+    matrix.diagonal().add_(optimizer.shift(run.step))
+    right = rows.T @ (weights * (energies - weights @ energies))
+    right += optimizer.shift(run.step) * optimizer.momentum * run.last_solution
+    return -optimizer.learning_rate(run.step) * torch.linalg.solve(matrix, right)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_steps_are_those_of_the_definition(momentum: float) -> None:
+    """Two steps that are not shortened, the second with what it keeps of the first: length, sign and residual."""
+    settings = config(
+        optimizer={"momentum": momentum, "learning_rate": [[0, 0.02], [1, 0.03]], "shift": 0.1, "max_step_norm": 1e9},
+        wavefunction={"dtype": "float64"},
+    )
+    run = trainer(settings)
+    for _ in range(2):
+        before, expected = parameters(run), expected_step(run, settings)
+        step = run.advance()
+        assert not step.shortened
+        assert (parameters(run) - before - expected).norm() < 1e-8 * expected.norm()
+    assert torch.any(run.last_solution)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 2.0])
+def test_warm_up_takes_the_chains_from_the_neel_state(alpha: float) -> None:
+    """As many sweeps as asked for of the sampler's own, of which the first sample then begins."""
+    settings = config(sampling={"warm_up": 3, "alpha": alpha})
+    run, chains = trainer(settings), Chains.neel(4, 32)
+    Sampler(4, settings.run.seed).advance(run.psi, chains, 3 * 16, alpha)
+    assert torch.equal(run.chains.spins, chains.spins)
+    assert run.chains.proposals == 48
+    assert not torch.equal(chains.spins, neel(4).expand(32, 4, 4))
+
+
+def test_frozen_chains_show_in_r_hat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chains that stay where they are while parameters change: R-hat far above 1; free ones are below 1.2."""
+    run = trainer(config(sampling={"chains": 64, "alpha": 1.0}))
+    free = [run.advance().r_hat for _ in range(16)]
+    assert math.isnan(free[2])
+    assert 0.9 < free[-1] < 1.2
+    clean = run.sampler.advance
+    monkeypatch.setattr(run.sampler, "advance", lambda psi, chains, proposals, alpha: clean(psi, chains, 0, alpha))
+    frozen = [run.advance().r_hat for _ in range(16)]
+    assert frozen[7] > 1.2
+    assert frozen[-1] == math.inf
+    assert statistics.r_hat(np.nan_to_num(run.history)) < 1.5, "the energies themselves hide it"
+
+
+def test_abnormal_chains_leave_r_hat_alone() -> None:
+    """A chain that was abnormal once is left out of the energies' R-hat; as energy 0 it would be the largest."""
+    draw = np.random.default_rng(1)
+    history, pairs = draw.normal(-0.5, 0.1, (20, 16)), draw.integers(0, 32, (20, 16), dtype=np.int16)
+    same = np.ones_like(pairs)
+    poisoned = history.copy()
+    poisoned[3, 2:9] = np.nan
+    assert mixing(poisoned, same) == mixing(np.delete(history, 3, axis=0), same)
+    assert mixing(np.full((20, 16), np.nan), pairs) == statistics.r_hat(pairs)
+    assert math.isnan(mixing(np.full((20, 16), np.nan), same))
+    assert math.isnan(mixing(np.full((20, 16), -0.5), same))
+    assert math.isnan(mixing(history[:, :3], pairs[:, :3]))
+    assert mixing(history, np.arange(20)[:, None] + same) == math.inf
 
 
 @pytest.mark.parametrize("target", [0.1, 0.9])

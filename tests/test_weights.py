@@ -7,6 +7,7 @@ import operator
 import os
 import pickle
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ import numpy as np
 import plain
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_cli import qmcbench, refused
 
 from qmcbench import checkpoint, pickles, weights
@@ -320,10 +323,105 @@ def npy(array: np.ndarray) -> bytes:
     return memory.getvalue()
 
 
+def bomb(method: int, declared: int) -> bytes:
+    """An array of 64 MiB of zeros in some kilobytes, whose directory declares ``declared`` bytes."""
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w", method) as archive:
+        archive.writestr("a.npy", npy(np.zeros(2**23)))
+    return memory.getvalue().replace(struct.pack("<I", 2**26 + 128), struct.pack("<I", declared))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("declared", [15 * 2**20, 2**26 + 128])
+def test_decompression_bombs(method: int, declared: int, tmp_path: Path) -> None:
+    """Whatever method and size the directory states, less than 40 MiB are ever inflated."""
+    content = bomb(method, declared)
+    assert len(content) < 2**20
+    source = write(tmp_path / "w.npz", content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=r"16 MiB|neither stored nor deflated|do not fill|damaged"):
+            import_weights(source, tmp_path / "out.safetensors")
+        assert tracemalloc.get_traced_memory()[1] < 40 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def pickled(*shape: int, data: bytes = b"") -> bytes:
+    """A list of one array of float64 with this shape."""
+    numbers = b"(" + b"".join(pickle.dumps(n, protocol=2)[2:-1] for n in shape) + b"t"
+    head = b"\x80\x02](cnumpy.core.multiarray\n_reconstruct\n(tR(K\x01" + numbers
+    return (
+        head
+        + b"cnumpy\ndtype\n"
+        + text("f8")
+        + b"\x85R(K\x03"
+        + text("<")
+        + b"tb\x89U"
+        + bytes([len(data)])
+        + data
+        + b"tbe."
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(pickled(0, 2**70), id="empty-and-endless"),
+        pytest.param(pickled(*[1] * 70, data=bytes(8)), id="70-dimensions"),
+        pytest.param(pickled(-1, -1, data=bytes(8)), id="negative"),
+        pytest.param(pickled(2**31, 0, 2**31), id="product-beyond-an-index"),
+        pytest.param(pickled(0), id="empty"),
+        pytest.param(pickled(2**600, 0), id="600-bits"),
+    ],
+)
+def test_pickles_of_absurd_shapes(content: bytes, tmp_path: Path) -> None:
+    """Shapes that numpy cannot have, or no network has: one sentence each."""
+    with pytest.raises(UserError) as error:
+        import_weights(write(tmp_path / "chk", content), tmp_path / "out.safetensors")
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+WHOLE = {"pickle": pickle.dumps(list(arrays().values()), protocol=2), "npz": b""}
+with io.BytesIO() as _memory:
+    np.savez(_memory, **arrays())
+    WHOLE["npz"] = _memory.getvalue()
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    form=st.sampled_from(["pickle", "npz"]),
+    changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4),
+    cut=st.none() | st.floats(0, 1),
+    edge=st.booleans(),
+)
+def test_no_damaged_file_is_a_traceback(
+    form: str, changes: list[tuple[float, int]], cut: float | None, edge: bool
+) -> None:
+    """300 files with changed bytes (half of them near an end, where the structure stands) or cut: read or refused."""
+    content = bytearray(WHOLE[form])
+    for where, value in changes:
+        span = 400 if edge else len(content) - 1
+        content[int(where * span) - (200 if edge else 0)] = value
+    if cut is not None:
+        del content[int(cut * len(content)) :]
+    with contextlib.suppress(UserError):
+        weights.recognise(Path("x"), weights.read_arrays(Path("x"), bytes(content)))
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.binary(max_size=80), st.sampled_from([b"", b"\x80\x02](", b"PK\x03\x04"]))
+def test_no_noise_is_a_traceback(noise: bytes, start: bytes) -> None:
+    """200 arbitrary files: all refused."""
+    with pytest.raises(UserError):
+        weights.recognise(Path("x"), weights.read_arrays(Path("x"), start + noise))
+
+
 @pytest.mark.parametrize(
     ("content", "word"),
     [
-        (zipped({"a.npy": bytes(20 * 2**20)}), "16 MiB"),
+        (zipped({"a.npy": bytes(20 * 2**20)}), "no .npz of plain arrays"),
         (zipped({"a.npy": npy(np.zeros(2)).replace(b"(2,), }    ", b"(9999,), } ")}), "do not fill"),
         (zipped({"a.npy": npy(np.array([None]))}), "'|O'"),
         (zipped({"a.npy": b"nonsense"}), "no .npz of plain arrays"),

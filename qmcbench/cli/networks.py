@@ -24,12 +24,11 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a wave function; resume exactly if the folder holds a checkpoint of the same run."""
-    from qmcbench import config as configuration
     from qmcbench import training
     from qmcbench.ranks import comm
 
     ranks = comm.world()
-    settings = comm.on_root(ranks, lambda: configuration.load(config))
+    settings = comm.on_root(ranks, lambda: training.load(config, out, restart=restart))
     trainer = training.train(settings, out, restart=restart, quiet=quiet, command=typed(), comm=ranks)
     if ranks.rank != 0:
         return

@@ -28,7 +28,7 @@ def written(folder: Path, steps: int) -> Path:
     return path
 
 
-def shell(line: str, *arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def shell(line: str, *arguments: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     """Run a line of bash; ``qmcbench`` in it is this Python's, ``"$1"`` and so on the arguments."""
     script = f'qmcbench() {{ "{sys.executable}" -P -m qmcbench "$@"; }}\n{line}'
     command = ["bash", "-c", script, "bash", *map(str, arguments)]

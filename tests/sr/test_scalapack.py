@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers import ranks
 
 from qmcbench.config import Scalapack as Options
@@ -183,6 +184,14 @@ def test_wrong_grid_of_a_solver() -> None:
     """It is refused before anything else."""
     with pytest.raises(UserError, match="grid of 3 x 1"):
         Scalapack(Serial(), Options(grid=(3, 1)), "samples")
+
+
+@pytest.mark.parametrize("block", [7, 64])
+def test_blocks_are_as_large_as_asked_for(block: int) -> None:
+    """What ScaLAPACK is told of a matrix has the configuration's block, which decides the speed and not the step."""
+    solver = Scalapack(Serial(), Options(block=block), "samples")
+    for matrix in (solver.mesh.empty(50, 50), solver.mesh.pdgemr2d(torch.ones(5, 9))):
+        assert matrix.descriptor[4:6].tolist() == [block, block]
 
 
 @pytest.mark.parametrize(("ranks", "grid"), [(1, (1, 1)), (3, (1, 3)), (4, (2, 2)), (12, (3, 4)), (16, (4, 4))])
