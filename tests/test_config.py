@@ -53,6 +53,23 @@ def test_round_trip() -> None:
                 assert kept == value
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("full", "full"),
+        ("rotation, -reflection", "rotation, -reflection"),
+        (["rotation", "-reflection"], "rotation, -reflection"),
+        ([], "none"),
+    ],
+    ids=str,
+)
+def test_symmetries(given: str | list[str], kept: str) -> None:
+    """A preset, names of generators, or a list of them, which is kept as one string."""
+    config = parse({"model": MODEL, "wavefunction": {"symmetry": given}})
+    assert config.wavefunction.symmetry == kept
+    assert parse(config.to_dict()) == config
+
+
 def test_whole_numbers_are_numbers() -> None:
     """``J2 = 0`` and ``alpha = 2`` mean 0.0 and 2.0."""
     config = parse({"model": {"L": 4, "J2": 0}, "sampling": {"alpha": 2}})
@@ -138,6 +155,9 @@ def test_wrong_types(key: str, value: object) -> None:
         ("wavefunction.network", "huge"),
         ("wavefunction.sign", "Marshall"),
         ("wavefunction.symmetry", "c4"),
+        ("wavefunction.symmetry", ["rotation", "turn"]),
+        pytest.param("wavefunction.symmetry", "-row shift", id="wavefunction.symmetry-against-the-network's"),
+        pytest.param("wavefunction.symmetry", "rotation, -column shift", id="wavefunction.symmetry-contradictory"),
         ("wavefunction.dtype", "float16"),
         ("sampling.chains", 0),
         ("sampling.chains", -5),
