@@ -6,6 +6,10 @@ import sys
 def main() -> None:
     """Load the command line and hand over to it."""
     try:
+        from qmcbench.ranks import early, launch
+
+        if launch.launched() > 1:
+            early.watch()
         from qmcbench.cli.main import main as command_line
     except KeyboardInterrupt:
         print("Interrupted before anything was done.", file=sys.stderr)

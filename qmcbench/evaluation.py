@@ -36,6 +36,8 @@ from qmcbench.structure import Scalar
 from qmcbench.training import ansatz_of
 from qmcbench.vmc import Evaluator, Observe
 
+__all__ = ["OtherEvaluationError", "Request", "evaluate"]
+
 OBSERVABLES = ("none", "spins", "dimers")
 """What can be estimated beside the energy."""
 

@@ -49,7 +49,7 @@ def structure(data: object, cls: type[T], source: str, hint: str = "") -> T:
     """
     try:
         return CONVERTER.structure(data, cls)
-    except (ClassValidationError, IterableValidationError, ValueError, TypeError) as error:
+    except (ClassValidationError, IterableValidationError, ValueError, TypeError, AttributeError) as error:
         clause = " ".join(problem(error).split())
         shown = clause if len(clause) <= LONGEST else f"{clause[:LONGEST]}..."
         raise UserError(f"{source}: {shown}{f'; {hint}' if hint else ''}.") from error
@@ -149,7 +149,7 @@ def number(value: Any, kind: type) -> Any:
 def _exactly(value: Any, kind: type) -> Any:
     if not isinstance(value, kind):
         raise ValueError(f"{value!r} is not {'a string' if kind is str else 'true or false'}")
-    return _encodable(value) if kind is str else value
+    return _encodable(value) if isinstance(value, str) else value
 
 
 def _scalar(value: Any, _: Any) -> Scalar:

@@ -1,6 +1,7 @@
 """The commands `import-weights` and `evaluate` in processes of their own."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,9 +12,13 @@ import numpy as np
 import plain
 import pytest
 import safetensors
+from helpers.energies import timeless
 from test_cli import qmcbench, refused
 
-from qmcbench.evaluation import RESULT, STATE
+from qmcbench.evaluation import RECORDS, STATE
+from qmcbench.store import jsonl
+from qmcbench.store.energies import Correlations, Energy
+from qmcbench.training import CHECKPOINT
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +36,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Several command lines in one process: each is (exit status, standard output, standard error).
 BATCH = """
 import contextlib, io, json, sys
-from qmcbench.cli import main
+from qmcbench.cli.main import main
 found = []
 for arguments in json.loads(sys.argv[1]):
     sys.argv = ["qmcbench", *arguments]
@@ -45,18 +50,22 @@ print(json.dumps(found))
 """
 
 
+# Threads that wait for each other make these small networks slow where other processes run too.
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
 def batch(*lines: list[object]) -> list[subprocess.CompletedProcess[str]]:
     """Run the command lines one after the other in one process."""
     plain_lines = [[*map(str, arguments)] for arguments in lines]
     command = [sys.executable, "-P", "-c", BATCH, json.dumps(plain_lines)]
-    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=ALONE).stdout)
     return [subprocess.CompletedProcess(*parts) for parts in zip(plain_lines, *zip(*found, strict=True), strict=True)]
 
 
 def test_mistakes_are_one_sentence_each(network: Path, tmp_path: Path) -> None:
     """Exit status 2, the value and what to do, and nothing is written."""
     (tmp_path / "foreign").write_bytes(
-        network.read_bytes().replace(b"qmcbench-checkpoint-1", b"somebodys-checkpoints")
+        network.read_bytes().replace(b"qmcbench-checkpoint-2", b"somebodys-checkpoints")
     )
     (tmp_path / "file").write_text("")
     good = ["evaluate", network, "--samples", 8, "--chains", 4, "--out", tmp_path / "out"]
@@ -73,7 +82,7 @@ def test_mistakes_are_one_sentence_each(network: Path, tmp_path: Path) -> None:
         ([*good, "--seed", -1], ("seed = -1", "[0,")),
         ([*good, "--device", "tpu"], ("'tpu'", "cpu")),
         (["evaluate", tmp_path / "no.safetensors", *good[2:]], ("no.safetensors", "no checkpoint")),
-        (["evaluate", tmp_path / "foreign", *good[2:]], ("somebodys-checkpoints", "qmcbench-checkpoint-1")),
+        (["evaluate", tmp_path / "foreign", *good[2:]], ("somebodys-checkpoints", "qmcbench-checkpoint-2")),
         ([*good[:-1], tmp_path / "file" / "out"], ("Cannot write", "--out")),
         (["import-weights", tmp_path / "no.npz", "--out", tmp_path / "x"], ("no.npz", "No such file")),
         (["import-weights", tmp_path / "file", "--out", tmp_path / "x"], ("neither an .npz nor",)),
@@ -92,15 +101,45 @@ def test_mistakes_are_one_sentence_each(network: Path, tmp_path: Path) -> None:
 
 def test_text_and_json(network: Path, tmp_path: Path) -> None:
     """People get energies with errors, labels and the reference; --json prints what is in the file."""
-    command = ["evaluate", network, "--samples", 30, "--chains", 8, "--j2", 0.5, "--j2", 0, "--out", tmp_path]
+    command = ["evaluate", network, "--samples", 250, "--chains", 8, "--gap", 40, "--j2", 0.5, "--j2", 0]
+    command += ["--warm-up", 60, "--out", tmp_path]
     people, printed = batch(command, [*command, "--json", "--quiet"])
     assert people.returncode == 0, people.stderr
-    for words in ("4x4", "32 samples: 8 chains x 4", "rounded up", "correlated", "unbiased", "J2 = 0.5", "-0.528620"):
+    for words in ("4x4", "256 samples: 8 chains x 32", "rounded up", "correlated", "J2 = 0.5", "-0.528620"):
         assert words in people.stdout
-    assert "evaluation: 32/32 E/N" in people.stderr
+    assert people.stdout.count("(unbiased)") + people.stdout.count("(NOT TO BE TRUSTED: ") == 2
+    assert "evaluation: 256/256 E/N" in people.stderr
     assert printed.stderr == ""
-    assert json.loads(printed.stdout) == json.loads((tmp_path / RESULT).read_text())
-    assert "--json" in json.loads(printed.stdout)["provenance"]["command"]
+    head, *rest = map(json.loads, jsonl.path_of(tmp_path, RECORDS).read_text().splitlines())
+    assert json.loads(printed.stdout) == {**head, "records": rest}
+    assert "--json" in head["provenance"]["command"]
+    assert [row["kind"] for row in rest] == ["energy", "energy"]
+
+
+FROZEN = """
+model = { L = 4, J2 = 0.5 }
+sampling = { chains = 64 }
+run = { seed = 2, threads = 1 }
+optimizer = { steps = 10, learning_rate = 5.0, max_step_norm = 1e3 }
+"""
+
+
+def test_frozen_chains_are_not_called_unbiased(tmp_path: Path) -> None:
+    """A network blown up by ten steps of learning rate 5: its full sum is -0.34, but the chains hardly move."""
+    config = (
+        "[model]\nL = 4\nJ2 = 0.5\n[sampling]\nchains = 64\n[run]\nseed = 2\nthreads = 1\n[optimizer]\nsteps = 10\n"
+    )
+    (tmp_path / "bad.toml").write_text(config + "learning_rate = 5.0\nmax_step_norm = 1e3\n")
+    trained, found = batch(
+        ["train", tmp_path / "bad.toml", "--out", tmp_path / "run", "--quiet"],
+        ["evaluate", tmp_path / "run" / CHECKPOINT, "--samples", 2048, "--quiet", "--out", tmp_path / "run"],
+    )
+    assert trained.returncode == found.returncode == 0
+    (energy,) = jsonl.load(tmp_path / "run", RECORDS).of(Energy)
+    assert energy.r_hat > 1.05
+    assert "(unbiased)" not in found.stdout
+    assert "NOT TO BE TRUSTED: " in found.stdout
+    assert "R-hat" in found.stdout[found.stdout.index("NOT TO BE TRUSTED") :].splitlines()[0]
 
 
 def rounds(out: Path) -> int:
@@ -116,10 +155,11 @@ def test_killed_evaluation_continues_to_the_same_bits(network: Path, tmp_path: P
     arguments = [*map(str, command), str(tmp_path / "killed")]
     # Slowed down, so that the signal comes in time on a busy machine too.
     code = (
-        "import time; from qmcbench import cli, evaluation; evaluation.SAVE_EVERY = 0; w = evaluation.write_state; "
-        "evaluation.write_state = lambda *a: (w(*a), time.sleep(0.03)); cli.main()"
+        "import time; from qmcbench import evaluation; from qmcbench.cli.main import main; "
+        "evaluation.SAVE_EVERY = 0; w = evaluation.write_state; "
+        "evaluation.write_state = lambda *a: (w(*a), time.sleep(0.03)); main()"
     )
-    with subprocess.Popen([sys.executable, "-P", "-c", code, *arguments]) as process:
+    with subprocess.Popen([sys.executable, "-P", "-c", code, *arguments], env=ALONE) as process:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and process.poll() is None:
             if (tmp_path / "killed" / STATE).exists() and rounds(tmp_path / "killed") >= 3:
@@ -135,8 +175,8 @@ def test_killed_evaluation_continues_to_the_same_bits(network: Path, tmp_path: P
         with safetensors.safe_open(tmp_path / name / STATE, framework="np") as file:
             contents.append({key: file.get_tensor(key).tobytes() for key in file.keys()})  # noqa: SIM118
     assert contents[0] == contents[1]
-    energies = [json.loads((tmp_path / name / RESULT).read_text())["estimates"] for name in names]
-    assert energies[0] == energies[1]
+    killed, whole = (timeless(jsonl.load(tmp_path / name, RECORDS)) for name in names)
+    assert killed == whole
 
 
 def test_observables_are_printed_and_drawn(network: Path, tmp_path: Path) -> None:
@@ -145,8 +185,8 @@ def test_observables_are_printed_and_drawn(network: Path, tmp_path: Path) -> Non
     found, nonsense = batch([*command, "--observables", "spins"], [*command, "--observables", "charge"])
     assert found.returncode == 0
     assert "S(pi,pi) = " in found.stdout
-    measured = json.loads((tmp_path / "out" / RESULT).read_text())["observables"]
-    assert len(measured["structure_factor"]["mean"]) == len(measured["correlation"]["error"])
+    measured = {each.quantity: each for each in jsonl.load(tmp_path / "out", RECORDS).of(Correlations)}
+    assert measured["structure_factor"].shape == measured["correlation"].shape == (4, 4)
     assert (tmp_path / "out" / "structure_factor.svg").read_text().startswith("<?xml")
     assert (nonsense.returncode, nonsense.stderr.count("\n")) == (2, 1)
     assert "'charge' is not one of none, spins, dimers" in nonsense.stderr

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import plain
 import pytest
 import scipy.stats
 import torch
+from helpers import energies
+from helpers.energies import MADE, timeless
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
@@ -22,10 +23,14 @@ from qmcbench import checkpoint, evaluation, vmc
 from qmcbench.checkpoint import Checkpoint
 from qmcbench.config import Sampling, Wavefunction, parse
 from qmcbench.errors import UserError
-from qmcbench.evaluation import RESULT, STATE, OtherEvaluationError, describe, evaluate
+from qmcbench.evaluation import RECORDS, STATE, OtherEvaluationError, Request, evaluate
 from qmcbench.files import Interrupted
 from qmcbench.hamiltonian import J1J2
 from qmcbench.observables import full_sum
+from qmcbench.report.zero_shot.terminal import describe
+from qmcbench.store import jsonl
+from qmcbench.store.energies import Correlations, Energy
+from qmcbench.store.records import Run
 from qmcbench.training import load_ansatz
 from qmcbench.vmc import Evaluator, Samples, build_ansatz, sample_energies
 
@@ -35,16 +40,13 @@ FEW = Sampling(chains=8, warm_up=2, gap=5, alpha=1.5)
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint for 4x4, J2 = 0.3, whose network has signs of its own."""
-    path = tmp_path_factory.mktemp("network") / "network.safetensors"
-    config = parse({"model": {"L": 4, "J2": 0.3}, "wavefunction": {"dtype": "float64"}})
-    checkpoint.write(path, Checkpoint(dict(plain.lively("small").state_dict()), {}, {}, {}, config.to_dict()))
-    return path
+    return energies.network(tmp_path_factory.mktemp("network") / "network.safetensors")
 
 
-def run(network: Path, out: Path, samples: int = 40, sampling: Sampling = FEW, **settings: Any) -> dict[str, Any]:
-    """A quiet evaluation's result without what may differ between equal evaluations."""
-    result, _ = evaluate(network, out, samples=samples, sampling=sampling, quiet=True, **settings)
-    return {name: value for name, value in result.items() if name not in ("seconds", "provenance")}
+def run(network: Path, out: Path, samples: int = 40, sampling: Sampling = FEW, **settings: Any) -> Run:
+    """A quiet evaluation without what may differ between equal evaluations."""
+    request = Request(checkpoint=network, out=out, samples=samples, sampling=sampling, quiet=True, **settings)
+    return timeless(evaluate(request))
 
 
 def state(out: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -72,17 +74,16 @@ def test_every_j2_of_one_run_agrees_with_a_run_of_its_own(network: Path, tmp_pat
     """E1 + J2 E2 from shared samples is what the Hamiltonian of that J2 gives on the same chains, J2 = 0 included."""
     psi, _ = load_ansatz(network)
     couplings = (0.0, 0.3, 0.5, -1.25)
-    result = run(network, tmp_path, J2=couplings, seed=4)
-    assert result["correlated"]
-    assert [row["J2"] for row in result["estimates"]] == list(couplings)
-    for row in result["estimates"]:
-        own = sample_energies(psi, J1J2(4, row["J2"]), FEW, 5, seed=4 + evaluation.EVALUATION_SEED)
-        found = own.estimate()
-        assert row["energy"] == pytest.approx(found.mean, rel=1e-12)
-        assert row["error"] == pytest.approx(found.error, rel=1e-9)
-        assert row["variance"] == pytest.approx(found.variance, rel=1e-9)
-        assert row["v_score"] == pytest.approx(own.v_score(), rel=1e-9)
-        assert row["acceptance"] == pytest.approx(own.acceptance, rel=1e-12)
+    result = run(network, tmp_path, J2=couplings, seed=4).of(Energy)
+    assert [energy.J2 for energy in result] == list(couplings)
+    for energy in result:
+        own = sample_energies(psi, J1J2(4, energy.J2), FEW, 5, seed=4 + evaluation.EVALUATION_SEED)
+        expected = own.estimate()
+        assert energy.value == pytest.approx(expected.mean, rel=1e-12)
+        assert energy.sigma == pytest.approx(expected.error, rel=1e-9)
+        assert energy.variance == pytest.approx(expected.variance, rel=1e-9)
+        assert energy.v_score == pytest.approx(own.v_score(), rel=1e-9)
+        assert energy.acceptance == pytest.approx(own.acceptance, rel=1e-12)
 
 
 def test_energies_are_unbiased(tmp_path: Path, configurations: Tensor, matrix: Callable[[float], csr_matrix]) -> None:
@@ -90,7 +91,7 @@ def test_energies_are_unbiased(tmp_path: Path, configurations: Tensor, matrix: C
     psi = build_ansatz(Wavefunction(dtype="float64"), seed=3)
     config = parse({"model": {"L": 4, "J2": 0.5}, "wavefunction": {"dtype": "float64"}})
     path = tmp_path / "network.safetensors"
-    checkpoint.write(path, Checkpoint(dict(psi.state_dict()), {}, {}, {}, config.to_dict()))
+    checkpoint.write(path, Checkpoint(dict(psi.state_dict()), config, MADE))
     with torch.no_grad():
         log_psi, sign = psi(configurations)
     vector = (sign * (log_psi - log_psi.max()).exp()).numpy()
@@ -99,24 +100,38 @@ def test_energies_are_unbiased(tmp_path: Path, configurations: Tensor, matrix: C
     for alpha in (1.0, 2.0):
         sampling = Sampling(chains=64, alpha=alpha, warm_up=6)
         result = run(path, tmp_path / str(alpha), 64 * 8, sampling, J2=tuple(exact), seed=5)
-        for row in result["estimates"]:
-            assert abs(row["energy"] - exact[row["J2"]]) < 4 * row["error"]
-            assert 0 < row["error"] < 0.02
-            known = row["reference"]["energy"]
-            assert known < exact[row["J2"]]
-            assert row["reference"]["relative_error"] == pytest.approx((row["energy"] - known) / -known)
+        for energy in result.of(Energy):
+            assert abs(energy.value - exact[energy.J2]) < 4 * energy.sigma
+            assert 0 < energy.sigma < 0.02
+            known = energy.exact.value
+            assert known < exact[energy.J2]
+            assert energy.above(energy.exact) == pytest.approx((energy.value - known) / -known)
 
 
 def test_defaults_are_those_of_the_checkpoint_and_another_size_is_welcome(network: Path, tmp_path: Path) -> None:
     """L and J2 of its training by default; the same network on 6x6 has an energy too (zero-shot transfer)."""
     result = run(network, tmp_path / "4", samples=9)
-    assert (result["L"], [row["J2"] for row in result["estimates"]]) == (4, [0.3])
-    assert (result["samples_asked"], result["samples"]) == (9, 16)
-    assert "rounded up" in describe({**result, "seconds": 0.0})
-    other = run(network, tmp_path / "6", samples=8, L=6, J2=(0.5,))
-    assert other["L"] == 6
+    (energy,) = result.of(Energy)
+    assert (energy.L, energy.J2) == (4, 0.3)
+    assert (energy.asked, energy.samples) == (9, 16)
+    assert "rounded up" in describe(result)
+    (other,) = run(network, tmp_path / "6", samples=8, L=6, J2=(0.5,)).of(Energy)
+    assert other.L == 6
     assert state(tmp_path / "6")[1]["spins"].shape == (8, 6, 6)
-    assert other["estimates"][0]["reference"]["energy"] == pytest.approx(-0.5038096539, abs=1e-9)
+    assert other.exact.value == pytest.approx(-0.5038096539, abs=1e-9)
+
+
+def test_what_is_returned_is_what_is_stored(network: Path, tmp_path: Path) -> None:
+    """The records in the folder are those of the result, with the network and the published energy beside them."""
+    request = Request(checkpoint=network, out=tmp_path, samples=16, sampling=FEW, L=10, J2=(0.5,), quiet=True)
+    result = evaluate(request)
+    assert jsonl.load(tmp_path, RECORDS) == result
+    (energy,) = result.of(Energy)
+    assert (energy.network.name, energy.network.parameters, energy.network.J2) == ("small", 3531, 0.3)
+    assert energy.reference.kind == "variational"
+    assert energy.exact is None
+    assert energy.paper.value == -0.49717
+    assert "published" in describe(result)
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3, 5])
@@ -136,7 +151,7 @@ def test_interrupted_evaluation_ends_with_the_same_bits(
     monkeypatch.setattr(Evaluator, "advance", disturbed)
     with pytest.raises(Interrupted, match=f"after {max(0, stop - 2)} of 5 samples a chain"):
         run(network, tmp_path / "parts", observables="spins")
-    assert not (tmp_path / "parts" / RESULT).exists()
+    assert jsonl.load(tmp_path / "parts", RECORDS) is None
     assert run(network, tmp_path / "parts", observables="spins") == whole
     assert next(calls) == 8, "the sampling that was saved must not be done again"
     assert same_state(tmp_path / "parts", tmp_path / "whole")
@@ -178,7 +193,7 @@ def test_finished_evaluation_answers_at_once(network: Path, tmp_path: Path, monk
 
     monkeypatch.setattr(Evaluator, "advance", never)
     assert run(network, tmp_path, J2=(0.5, 0.6)) == before
-    assert run(network, tmp_path, J2=(0.6,))["estimates"] == before["estimates"][1:]
+    assert run(network, tmp_path, J2=(0.6,)).records == before.records[1:]
 
 
 @pytest.mark.parametrize(
@@ -198,11 +213,12 @@ def test_another_evaluation_in_the_folder_is_refused(
 ) -> None:
     """With both values, and without touching it; --restart begins anew."""
     run(network, tmp_path, 8)
-    before = (tmp_path / STATE).read_bytes(), (tmp_path / RESULT).read_bytes()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    before = [path.read_bytes() for path in files]
     with pytest.raises(OtherEvaluationError) as error:
         run(network, tmp_path, 8, **settings)
     assert all(word in str(error.value) for word in words), error.value
-    assert ((tmp_path / STATE).read_bytes(), (tmp_path / RESULT).read_bytes()) == before
+    assert [path.read_bytes() for path in files] == before
     run(network, tmp_path, 8, restart=True, **settings)
 
 
@@ -222,11 +238,14 @@ def test_observables_agree_with_the_full_sum(network: Path, tmp_path: Path) -> N
         network, tmp_path, 4096, replace(FEW, chains=256, gap=None, warm_up=20, alpha=0.3), observables="dimers"
     )
     psi, _ = load_ansatz(network)
-    exact = full_sum(psi).as_dict()
-    for name, found in result["observables"].items():
-        error = np.array(found["error"])
-        off = np.abs(np.array(found["mean"]) - np.array(exact[name]["mean"]))
-        known = error < 1e-12
+    exact = full_sum(psi)
+    measured = {each.quantity: each for each in result.of(Correlations)}
+    assert measured.keys() == {"correlation", "structure_factor", "bond", "dimer"}
+    for name, each in measured.items():
+        expected = getattr(exact, name).mean
+        mean, error = (np.array(column).reshape(each.shape) for column in (each.mean, each.error))
+        assert (each.value, each.sigma) == (mean[each.at], error[each.at])
+        off, known = np.abs(mean - expected), error < 1e-12
         assert (off[known] < 1e-10).all(), name
         assert (off[~known] / error[~known]).max() < scipy.stats.norm.isf(0.5e-4 / off.size), name
 
@@ -278,14 +297,16 @@ def test_empty_window_is_null_and_the_file_strict_json(network: Path, tmp_path: 
         raise AssertionError(name)
 
     result = run(network, tmp_path, 2, Sampling(chains=2, warm_up=1), J2=(5.0,))
-    stored = json.loads((tmp_path / RESULT).read_text(), parse_constant=refuse)
-    row = stored["estimates"][0]
-    assert row["outside_window"] == 1.0
-    assert row["windowed_biased"] is row["r_hat"] is row["reference"] is None
-    assert stored["provenance"]["versions"]["torch"]
-    text = describe({**result, "seconds": 0.0})
+    lines = jsonl.path_of(tmp_path, RECORDS).read_text().splitlines()
+    head, row = (json.loads(line, parse_constant=refuse) for line in lines)
+    assert row["window"]["outside"] == 1.0
+    assert row["r_hat"] is None
+    assert not {"reference", "mean"} & (row.keys() | row["window"].keys())
+    assert head["provenance"]["versions"]["torch"]
+    text = describe(result)
     assert "windowed" not in text
     assert "R-hat unknown" in text
+    assert "NOT TO BE TRUSTED" in text
 
 
 def test_abnormal_samples_are_counted_and_left_out(
@@ -303,9 +324,9 @@ def test_abnormal_samples_are_counted_and_left_out(
     monkeypatch.setattr(vmc, "local_energy_parts", poison)
     result = run(network, tmp_path, 16, replace(FEW, alpha=2.0), J2=(0.0, 0.5))
     kept = torch.stack([p[torch.arange(8) != 3] for p in poisoned]) / 16
-    for row in result["estimates"]:
-        assert row["abnormal"] == 2
-        assert row["energy"] == pytest.approx((kept[..., 0] + row["J2"] * kept[..., 1]).mean().item(), rel=1e-12)
+    for energy in result.of(Energy):
+        assert energy.abnormal == 2
+        assert energy.value == pytest.approx((kept[..., 0] + energy.J2 * kept[..., 1]).mean().item(), rel=1e-12)
 
 
 def test_damaged_and_foreign_states_are_refused(network: Path, tmp_path: Path) -> None:

@@ -353,7 +353,7 @@ def _growth(
     line = fit({x: statistics.median(each) for x, each in values.items()})
     return Growth(
         value=line.exponent,
-        sigma=line.error,
+        sigma=line.error if math.isfinite(line.error) else None,
         work=curve.what,
         quantity=quantity,
         variable=curve.variable,

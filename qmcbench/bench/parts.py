@@ -81,19 +81,18 @@ def measure(request: Request, command: str) -> Iterator[tuple[str, Run]]:
         began = time.monotonic()
         records = PARTS[name].measure(request)
         if records is None:
-            kept = jsonl.load(request.out, name)
-            if kept is None:
+            run = jsonl.load(request.out, name)
+            if run is None:
                 raise UserError(f"{name} left no records in {request.out}.")
-            yield name, kept
-            continue
-        run = Run(
-            job=f"bench {name}",
-            provenance=provenance.collect(command),
-            records=records,
-            quick=request.quick,
-            seconds=time.monotonic() - began,
-        )
-        jsonl.save(request.out, name, run)
+        else:
+            run = Run(
+                job=f"bench {name}",
+                provenance=provenance.collect(command),
+                records=records,
+                quick=request.quick,
+                seconds=time.monotonic() - began,
+            )
+            jsonl.save(request.out, name, run)
         yield name, run
 
 

@@ -22,4 +22,5 @@ def number(text: str) -> float:
 
 def typed() -> str:
     """The command as it was typed, for the provenance."""
-    return shlex.join(["qmcbench", *sys.argv[1:]])
+    # Bytes of a file name that are not UTF-8 become escapes.
+    return shlex.join(["qmcbench", *sys.argv[1:]]).encode(errors="backslashreplace").decode()

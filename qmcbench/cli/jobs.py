@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from qmcbench.cli.common import Quiet, number, typed
+from qmcbench.cli.report import verdicts
 
-REPRODUCE_EPILOG = "Example: `qmcbench reproduce --profile quick --out reports/quick`"
+REPRODUCE_EPILOG = (
+    "Examples: `qmcbench reproduce --profile quick --out reports/quick`; the same command again continues a stopped "
+    "one and keeps what is finished."
+)
 
 
 def reproduce(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report and its runs.")],
-    profile: Annotated[str, typer.Option(help="quick (3 minutes on 2 cores) or cpu (9 minutes).")] = "quick",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report, its records and its runs.")],
+    profile: Annotated[
+        str, typer.Option(help="quick (3 minutes on 2 cores), cpu (9 minutes), or a TOML file like theirs.")
+    ] = "quick",
     seed: Annotated[int | None, typer.Option(help="Replaces the seed of every run.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Of torch; all cores if absent.")] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Discard runs, evaluations and checks that are there.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """The main job: exact energies, training, checks and timings in one report. Exit status 1 if a check fails."""
-    from qmcbench.jobs import reproduce as job
+    """The main job: exact energies, training, checks and timings in one report.
 
-    results = job.reproduce(job.load_profile(profile, seed), out, command=typed(), quiet=quiet)
-    for row in results["runs"]:
-        found = row["evaluation"]
-        print(
-            f"{row['name']:<12} E/N = {found['energy']:.6f} +- {found['error']:.1e}"
-            f"  exact {row['reference']['energy']:.6f}  relative error {row['relative_error']:.1e}"
-            f"  ({row['steps']} steps, {row['samples']} samples, {row['seconds']:.0f} s)"
-        )
-    conclude(results["checks"], out)
+    Exit status 1 if a check fails or is inconclusive.
+    """
+    from qmcbench.jobs import plan
+    from qmcbench.jobs import reproduce as job
+    from qmcbench.report.reproduction import pages
+
+    wanted = job.Request(
+        profile=plan.load_profile(profile, seed, threads), out=out, restart=restart, quiet=quiet, command=typed()
+    )
+    run = job.reproduce(wanted)
+    print(pages.energies(run).only("run", "E/N", "exact E/N", "relative error", "steps", "training s").text())
+    verdicts([(pages.title(run), pages.judgement(run))], out)
 
 
 ZERO_SHOT_EPILOG = (
@@ -40,7 +51,7 @@ ZERO_SHOT_EPILOG = (
 
 def zero_shot(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of `train` or `import-weights`.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report and its evaluations.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report, its records and evaluations.")],
     L: Annotated[list[int] | None, typer.Option("--L", help="May be repeated; 6 to 24 if absent.")] = None,
     j2: Annotated[
         list[float] | None,
@@ -50,19 +61,23 @@ def zero_shot(
         int, typer.Option(help="On the lattice it was trained for; others get as many as give the same error.")
     ] = 1024,
     chains: Annotated[int, typer.Option(help="Independent Markov chains.")] = 32,
-    warm_up: Annotated[int, typer.Option(help="Sweeps of L * L proposals before the first sample.")] = 10,
+    warm_up: Annotated[int, typer.Option(help="Sweeps of L * L proposals before the first sample.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the chains.")] = 0,
     restart: Annotated[bool, typer.Option("--restart", help="Discard evaluations that are there.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """One network on other lattices and couplings without retraining: a report. Exit status 1 if a check fails."""
-    from qmcbench.jobs import zero_shot as job
+    """One network on other lattices and couplings without retraining: a report.
 
-    results = job.zero_shot(
-        checkpoint,
-        out,
-        sizes=L or job.SIZES,
-        couplings=j2 or job.COUPLINGS,
+    Exit status 1 if a check fails or is inconclusive.
+    """
+    from qmcbench.jobs import zero_shot as job
+    from qmcbench.report.zero_shot import pages
+
+    wanted = job.Request(
+        checkpoint=checkpoint,
+        out=out,
+        sizes=tuple(L or job.SIZES),
+        couplings=tuple(j2 or job.COUPLINGS),
         samples=samples,
         chains=chains,
         warm_up=warm_up,
@@ -71,16 +86,6 @@ def zero_shot(
         quiet=quiet,
         command=typed(),
     )
-    for row in results["comparisons"]:
-        best = f"  {row['best']['kind']} {row['best']['energy']:.6f}" if row["best"] else ""
-        print(f"{row['L']}x{row['L']} J2 = {row['J2']:g}: E/N = {row['energy']:.6f} +- {row['error']:.1e}{best}")
-    conclude(results["checks"], out)
-
-
-def conclude(checks: list[dict[str, Any]], out: Path) -> None:
-    """Say how many checks passed and where the report is; exit status 1 if one failed."""
-    failed = [check["name"] for check in checks if not check["passed"]]
-    print(f"{len(checks) - len(failed)} of {len(checks)} checks passed; report: {out / 'index.html'}")
-    if failed:
-        print(f"failed: {'; '.join(failed)}", file=sys.stderr)
-        raise typer.Exit(1)
+    run = job.zero_shot(wanted)
+    print(pages.comparison(run).only("L", "J2", "E/N", "best reference", "kind", "relative difference").text())
+    verdicts([(pages.title(run), pages.judgement(run))], out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from typer.core import TyperGroup
 
 import qmcbench
 from qmcbench.cli import bench, doctor, guide, jobs, networks, reference, report, scale
+from qmcbench.cli.streams import open_streams, system_error
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted
 from qmcbench.ranks.launch import launched
@@ -20,6 +22,7 @@ from qmcbench.reference.errors import ReferenceLayerError
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 SHARED = ("train",)
 """Commands that the ranks of a job do together."""
+INTERRUPTED = "Interrupted; what had been saved by then is kept."
 INTACT = "; the last checkpoint is intact, and the same command continues from it"
 
 
@@ -85,27 +88,31 @@ def _root(
 
 def main() -> None:
     """Entry point: a user's mistake is one sentence on standard error and exit status 2, on however many ranks."""
+    open_streams()
     if launched() == 1:
         status, message = _run(many=False)
         if message is not None:
-            print(message, file=sys.stderr)
+            with suppress(OSError):
+                print(message, file=sys.stderr, flush=True)
         sys.exit(status)
-    from qmcbench.ranks import comm, faults  # these load torch
+    from qmcbench.ranks import comm, early, faults  # these load torch
 
     try:
         job = faults.Job(comm.world(), INTACT)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        early.fail(error)
     job.end(*_run(many=True))
 
 
 def _run(many: bool) -> tuple[int, str | None]:
     """Exit status of the command line, and what to say of it."""
     try:
-        return app(standalone_mode=False) or 0, None
-    except KeyboardInterrupt:
-        return 130, "Interrupted; what had been saved by then is kept."
+        status = app(standalone_mode=False) or 0
+        sys.stdout.flush()
+        # Some versions of typer make this status of Ctrl-C, others an exception.
+        return status, INTERRUPTED if status == 130 else None
+    except (KeyboardInterrupt, typer.Abort):
+        return 130, INTERRUPTED
     except (UserError, ReferenceLayerError) as error:
         return 2, f"error: {error}"
     except USAGE_ERROR as error:
@@ -114,6 +121,8 @@ def _run(many: bool) -> tuple[int, str | None]:
         return 2, f"error: {said}{' See' if said.endswith('?') else '; see'} `{about} --help`."
     except Interrupted as stop:
         return 130, str(stop)
+    except OSError as error:
+        return 2, f"error: {system_error(error)}"
     except Exception:
         if not many:
             raise

@@ -18,7 +18,7 @@ TRAIN_EPILOG = (
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="TOML file; README.md lists its keys.")],
+    config: Annotated[Path, typer.Argument(help="TOML file; `qmcbench guide train` lists its keys.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for log.jsonl and checkpoint.safetensors.")],
     restart: Annotated[bool, typer.Option("--restart", help="Discard a checkpoint that is there.")] = False,
     quiet: Quiet = False,
@@ -47,7 +47,7 @@ EVALUATE_EPILOG = (
 
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of `train` or `import-weights`.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for evaluation.json, its state and plots.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the state, the records and plots.")],
     samples: Annotated[int, typer.Option(help="Of all chains together; rounded up to a multiple of --chains.")],
     L: Annotated[int | None, typer.Option("--L", help="Any even size; the checkpoint's if absent.")] = None,
     j2: Annotated[
@@ -67,16 +67,20 @@ def evaluate(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Unbiased energy of a trained network with honest error bars, at any even L and any number of J2."""
+    """Energy of a trained network with honest error bars, at any even L and any number of J2.
+
+    Each energy is called unbiased, or it is said why it is not to be trusted.
+    """
     from qmcbench import evaluation
     from qmcbench.config import Sampling
-    from qmcbench.files import dumps
+    from qmcbench.report.zero_shot.terminal import describe
+    from qmcbench.store import jsonl
 
-    result, _ = evaluation.evaluate(
-        checkpoint,
-        out,
+    wanted = evaluation.Request(
+        checkpoint=checkpoint,
+        out=out,
         L=L,
-        J2=j2 or (),
+        J2=tuple(j2 or ()),
         samples=samples,
         sampling=Sampling(chains=chains, gap=gap, warm_up=warm_up, alpha=alpha),
         seed=seed,
@@ -86,11 +90,12 @@ def evaluate(
         quiet=quiet,
         command=typed(),
     )
-    if result["observables"]:
-        from qmcbench.report.zero_shot.structure_factor import draw_structure_factor
+    run = evaluation.evaluate(wanted)
+    if observables != "none":
+        from qmcbench.report.zero_shot.pages import draw_map
 
-        draw_structure_factor(result["observables"]["structure_factor"]["mean"], out / "structure_factor")
-    print(dumps(result, indent=1) if as_json else evaluation.describe(result))
+        draw_map(run, out / "structure_factor")
+    print(jsonl.as_json(run) if as_json else describe(run))
 
 
 IMPORT_WEIGHTS_EPILOG = (

@@ -124,7 +124,7 @@ def _slope(psi: nn.Module, spins: Tensor, direction: Tensor, step: float) -> Ten
     """Central difference of log|psi| along ``direction``, shape (batch,); the parameters end as they were."""
     parameters = list(psi.parameters())
     start = nn.utils.parameters_to_vector(parameters).clone()
-    values = []
+    values: list[Tensor] = []
     for sign in (1, -1):
         nn.utils.vector_to_parameters(start + sign * step * direction, parameters)
         values.append(amplitudes(psi, spins)[0])

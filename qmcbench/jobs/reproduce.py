@@ -26,10 +26,10 @@ from qmcbench.jobs.plan import PlannedRun, Profile
 from qmcbench.progress import Whole
 from qmcbench.report import book
 from qmcbench.store import jsonl
-from qmcbench.store.energies import Curve, Energy, Exact, LeftOut, Operation, Stage, Training
+from qmcbench.store.energies import Column, Curve, Energy, Exact, LeftOut, Operation, Stage, Training, finite
 from qmcbench.store.records import Record, Run
 from qmcbench.training import CHECKPOINT, LOG, load_ansatz, read_log, train
-from qmcbench.vmc import build_ansatz
+from qmcbench.vmc import Step, build_ansatz
 
 RECORDS = "reproduce"
 PHASES = ("sampling", "local_energy", "derivatives", "solve")
@@ -206,15 +206,13 @@ def finish(run: PlannedRun, request: Request) -> list[Record]:
 def training(run: PlannedRun, folder: Path, parameters: int) -> Training:
     """What the log of a run says."""
     log, config = read_log(folder / LOG), run.config
-    columns = {name: tuple(line[name] for line in log) for name in Curve.__dataclass_fields__}
-    last = log[-1] if log else {"energy": None, "error": None}
     return Training(
-        value=last["energy"],
-        sigma=last["error"],
+        value=finite(log[-1].energy) if log else None,
+        sigma=finite(log[-1].error) if log else None,
         samples=len(log) * config.sampling.chains,
         seed=config.run.seed,
         threads=config.run.threads,
-        seconds=sum(line["seconds"]["step"] for line in log),
+        seconds=sum(step.seconds["step"] for step in log),
         reference=best_known(config.model.L, config.model.J2),
         not_run=None if log else "no step was made",
         name=run.name,
@@ -227,9 +225,28 @@ def training(run: PlannedRun, folder: Path, parameters: int) -> Training:
         start=run.start,
         steps=len(log),
         chains=config.sampling.chains,
-        curve=Curve(**columns),
-        phases={name: sum(line["seconds"][name] for line in log) for name in PHASES},
+        curve=curve(log),
+        phases={name: sum(step.seconds[name] for step in log) for name in PHASES},
         paper=papers_stage() if (config.model.L, config.model.J2) == PAPERS_STAGE else None,
+    )
+
+
+def curve(log: Sequence[Step]) -> Curve:
+    """The columns of a log that a report shows."""
+
+    def column(name: str) -> Column:
+        return tuple(finite(getattr(step, name)) for step in log)
+
+    return Curve(
+        step=tuple(step.step for step in log),
+        energy=column("energy"),
+        error=column("error"),
+        variance=column("variance"),
+        acceptance=column("acceptance"),
+        r_hat=column("r_hat"),
+        alpha=column("alpha"),
+        effective_fraction=column("effective_fraction"),
+        restarted=tuple(step.restarted for step in log),
     )
 
 

@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 
 from qmcbench import checkpoint, evaluation, provenance
-from qmcbench.config import Model, Sampling, parse
+from qmcbench.config import Model, Sampling
 from qmcbench.errors import UserError
 from qmcbench.files import make_folder
 from qmcbench.progress import Whole
@@ -95,7 +95,7 @@ def check(request: Request) -> Model:
         raise UserError(f"samples = {request.samples} is less than 1; ask for a few hundred.")
     for L, J2 in product(request.sizes, request.couplings):
         evaluation.check_settings(L, J2, request.sampling, request.seed, "cpu")
-    return parse(checkpoint.read(request.checkpoint).config, source=str(request.checkpoint)).model
+    return checkpoint.read(request.checkpoint).config.model
 
 
 def of_size(request: Request, L: int, trained: Model) -> evaluation.Request:

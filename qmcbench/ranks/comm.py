@@ -16,6 +16,7 @@ from torch import Tensor
 
 from qmcbench import provenance
 from qmcbench.errors import UserError
+from qmcbench.ranks import early
 from qmcbench.ranks.launch import launched
 
 if TYPE_CHECKING:
@@ -166,11 +167,12 @@ def world() -> Communicator:
     Raises
     ------
     UserError
-        If there are several, but mpi4py is missing or belongs to another MPI library.
+        If there are several, but mpi4py is missing or belongs to another MPI library, or /dev/shm is too small.
     """
     size = launched()
     if size == 1:
         return Serial()
+    early.check_shared_memory(size)
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:

@@ -23,27 +23,31 @@ def judge(checks: Sequence[Check], remarks: Sequence[str] = (), missing: Sequenc
     missing
         Parts that the run should have and does not: without them nothing has passed as a whole.
     """
-    found = {verdict: [each for each in checks if each.verdict is verdict] for verdict in Verdict}
-    headline = f"{len(found[Verdict.PASS])} of {len(checks)} checks passed" if checks else "No checks were run"
-    if found[Verdict.FAIL]:
-        headline += f", {len(found[Verdict.FAIL])} failed"
-    headline += "".join(f", {len(found[verdict])} {word}" for verdict, word in COUNTED.items() if found[verdict])
+    sorted_out = {verdict: [each for each in checks if each.verdict is verdict] for verdict in Verdict}
+    passed, failed = sorted_out[Verdict.PASS], sorted_out[Verdict.FAIL]
+    headline = f"{len(passed)} of {len(checks)} checks passed" if checks else "No checks were run"
+    if failed:
+        headline += f", {len(failed)} failed"
+    headline += "".join(
+        f", {len(those)} {word}" for verdict, word in COUNTED.items() if (those := sorted_out[verdict])
+    )
     said = list(remarks)
     for verdict, word in COUNTED.items():
-        if found[verdict]:
-            said.insert(0, f"{word.capitalize()}: {'; '.join(each.name for each in found[verdict])}.")
+        if sorted_out[verdict]:
+            said.insert(0, f"{word.capitalize()}: {'; '.join(each.name for each in sorted_out[verdict])}.")
     if missing:
         headline += ", incomplete"
         said.insert(0, f"Incomplete: there is no {', no '.join(missing)}.")
-    passed = bool(checks) and len(found[Verdict.PASS]) == len(checks) and not missing
-    return Judgement(headline, passed, [failure(each) for each in found[Verdict.FAIL]], said)
+    undecided = [f"{each.name} ({each.check})" for each in sorted_out[Verdict.INCONCLUSIVE]]
+    everything = bool(checks) and len(passed) == len(checks) and not missing
+    return Judgement(headline, everything, [failure(each) for each in failed], said, undecided)
 
 
 def failure(check: Check) -> str:
     """A failed check in words."""
     value, bound = distinct(check.value, check.bound)
-    found = f"Value {value.replace(DASH, 'not finite')}, which should be {check.relation} {bound}."
-    return f"{check.name} ({check.check}): {check.statement} {found}"
+    outcome = f"Value {value.replace(DASH, 'not finite')}, which should be {check.relation} {bound}."
+    return f"{check.name} ({check.check}): {check.statement} {outcome}"
 
 
 def check_tables(checks: Sequence[Check]) -> list[Table]:
@@ -64,6 +68,7 @@ def _table(kind: str, checks: Sequence[Check]) -> Table:
         ]  # fmt: skip
         row += [number(check.aim)] if aims else []
         why = "" if check.not_run is None else f" Not measured: {check.not_run}."
+        why += "" if check.doubt is None else f" Nothing is decided: {check.doubt}."
         rows.append([*row, check.statement + why])
     columns = ["verdict", "check", ">value", ">bound", *([">aim"] if aims else []), "statement"]
     return Table(f"Kind: {kind}", columns, rows, KINDS.get(kind, ""))
@@ -77,8 +82,8 @@ def machine_text(made: Provenance) -> str:
 
 def versions_text(made: Provenance) -> str:
     """The versions in one line."""
-    found = {"Python": made.python, **made.versions}
-    return ", ".join(f"{package} {version}" for package, version in found.items() if version)
+    named = {"Python": made.python, **made.versions}
+    return ", ".join(f"{package} {version}" for package, version in named.items() if version)
 
 
 def provenance_table(run: Run, more: Sequence[Row] = ()) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -47,6 +47,13 @@ class Table:
         """Whether each column is aligned to the right."""
         return [name.startswith(">") for name in self.columns]
 
+    def only(self, *headers: str) -> Table:
+        """The table with these columns alone, in its own order."""
+        kept = [i for i, name in enumerate(self.headers) if name in headers]
+        return replace(
+            self, columns=[self.columns[i] for i in kept], rows=[[row[i] for i in kept] for row in self.rows]
+        )
+
     def text(self) -> str:
         """The table for a terminal: its title and its rows, without the caption."""
         return f"{self.title}\n{self._tabulated('simple', _plain)}\n"
@@ -80,6 +87,8 @@ class Judgement:
     passed: bool
     failures: list[str]
     remarks: list[str]
+    undecided: list[str] = field(default_factory=list)
+    """Checks that were too noisy to decide anything, which is no success either."""
 
 
 @dataclass(frozen=True)

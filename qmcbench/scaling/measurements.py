@@ -8,8 +8,9 @@ from typing import TypeVar
 from qmcbench.errors import UserError
 from qmcbench.group import evaluations
 from qmcbench.scaling.model import Point
+from qmcbench.scaling.sound import sound
 from qmcbench.store.records import Run
-from qmcbench.store.scaling import OnRanks, StrongRun, WeakRun, Work, sound
+from qmcbench.store.scaling import OnRanks, StrongRun, WeakRun, Work
 
 R = TypeVar("R", bound=OnRanks)
 

@@ -7,8 +7,8 @@ A number out of its range is refused on reading, so that nobody divides by what 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal
 
 from qmcbench.store.records import Record, Timing
 from qmcbench.structure import Scalar
@@ -18,25 +18,35 @@ LEAST, MOST = 1e-15, 1e18
 Rates = Literal["sgemm", "dgemm", "bf16 gemm", "copy"]
 
 
-def _within(record: object, low: float, high: float, *names: str) -> None:
-    """See that fields (numbers, tuples of numbers, or None) keep to ``low`` and ``high``, or raise ValueError."""
-    for name in names:
+def demand_ranges(record: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """See that every number of a dataclass is in its range, which is from LEAST to MOST unless ``ranges`` says else.
+
+    Raises
+    ------
+    ValueError
+        If one is not.
+    """
+    for name in (field.name for field in fields(record)):  # type: ignore[arg-type]  # a dataclass
         value = getattr(record, name)
+        low, high = ranges.get(name, (LEAST, MOST))
         for each in value if isinstance(value, tuple) else (value,):
-            if each is not None and not low <= each <= high:
+            if isinstance(each, int | float) and not isinstance(each, bool) and not low <= each <= high:
                 raise ValueError(f"{name} = {str(each)[:30]} is not between {low:g} and {high:g}")
 
 
-def _positive(record: object, *names: str) -> None:
-    _within(record, LEAST, MOST, *names)
+@dataclass(frozen=True, kw_only=True)
+class Measured(Record):
+    """A record whose numbers are checked."""
 
+    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    """Of the fields that need not be positive."""
 
-def _whole(record: object, *names: str) -> None:
-    _within(record, 1, 10**12, *names)
+    def __post_init__(self) -> None:
+        demand_ranges(self, {"seed": (0, MOST), "sigma": (0, MOST)} | dict(self.RANGES))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rate(Record, kind="rate"):
+class Rate(Measured, kind="rate"):
     """What the machine reaches: of large matrix products in GF/s, of copying memory in GB/s; the best of several."""
 
     value: float
@@ -46,13 +56,9 @@ class Rate(Record, kind="rate"):
     """Edge of the square matrices, or bytes of the array that is copied."""
     device: str = "cpu"
 
-    def __post_init__(self) -> None:
-        _positive(self, "value")
-        _whole(self, "size")
-
 
 @dataclass(frozen=True, kw_only=True)
-class WorkTime(Timing, kind="work time"):
+class WorkTime(Timing, Measured, kind="work time"):
     """Seconds of one piece of work: the median of several repeats."""
 
     value: float
@@ -73,10 +79,6 @@ class WorkTime(Timing, kind="work time"):
     traffic: float | None = None
     """Bytes that it cannot do without: every input read once, every output written once."""
 
-    def __post_init__(self) -> None:
-        _positive(self, "value", "low", "high", "each", "operations", "traffic")
-        _whole(self, "L", "batch", "repeats", "threads")
-
     @property
     def GFs(self) -> float | None:
         """Billions of the counted operations a second."""
@@ -84,8 +86,10 @@ class WorkTime(Timing, kind="work time"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingRate(Record, kind="sampling rate"):
+class SamplingRate(Measured, kind="sampling rate"):
     """Samples of all chains a second, each after so many proposals and with its local energy: a median."""
+
+    RANGES: ClassVar = {"acceptance": (0, 1)}
 
     value: float
     unit: str = "1/s"
@@ -102,14 +106,9 @@ class SamplingRate(Record, kind="sampling rate"):
     acceptance: float | None = None
     device: str = "cpu"
 
-    def __post_init__(self) -> None:
-        _positive(self, "value", "low", "high")
-        _whole(self, "repeats", "L", "chains", "proposals")
-        _within(self, 0, 1, "acceptance")
-
 
 @dataclass(frozen=True, kw_only=True)
-class Memory(Record, kind="memory"):
+class Memory(Measured, kind="memory"):
     """The most bytes that a process, or a device, held during some work."""
 
     value: float
@@ -122,13 +121,9 @@ class Memory(Record, kind="memory"):
     """What it held before."""
     device: str = "cpu"
 
-    def __post_init__(self) -> None:
-        _positive(self, "value", "before")
-        _whole(self, "L", "batch")
-
 
 @dataclass(frozen=True, kw_only=True)
-class Step(Record, kind="step"):
+class Step(Measured, kind="step"):
     """How many times as fast a change made a workload: the median of the ratios, turn by turn."""
 
     value: float
@@ -141,13 +136,12 @@ class Step(Record, kind="step"):
     """By counting, or written down before the change was; None if nobody did."""
     remark: str = ""
 
-    def __post_init__(self) -> None:
-        _positive(self, "value", "before_s", "after_s", "predicted")
-
 
 @dataclass(frozen=True, kw_only=True)
-class Share(Record, kind="share"):
+class Share(Measured, kind="share"):
     """The part of a forward pass on one core that one operation takes, by a profiler: a mean over the repeats."""
+
+    RANGES: ClassVar = {"value": (0, 100)}
 
     value: float
     unit: str = "%"
@@ -159,11 +153,6 @@ class Share(Record, kind="share"):
     pass_s: float
     """Seconds of the whole pass."""
     repeats: int
-
-    def __post_init__(self) -> None:
-        _within(self, 0, 100, "value")
-        _positive(self, "pass_s")
-        _whole(self, "L", "batch", "repeats")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,13 +166,14 @@ class Point:
     repeats: int
 
     def __post_init__(self) -> None:
-        _positive(self, "median", "low", "high")
-        _whole(self, "x", "repeats")
+        demand_ranges(self, {})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Growth(Record, kind="growth"):
+class Growth(Measured, kind="growth"):
     """An exponent: the slope of a line through logarithms from ``fitted_from`` on, with its standard error."""
+
+    RANGES: ClassVar = {"value": (-100, 100), "expected": (-100, 100), "sigma": (0, 100)}
 
     value: float
     unit: str = ""
@@ -198,11 +188,6 @@ class Growth(Record, kind="growth"):
     fitted_from: int
     points: tuple[Point, ...]
 
-    def __post_init__(self) -> None:
-        _within(self, -100, 100, "value", "expected")
-        _within(self, 0, 100, "sigma")
-        _whole(self, "fitted_from")
-
     @property
     def off(self) -> float:
         """How far the exponent is from the expected one."""
@@ -210,7 +195,7 @@ class Growth(Record, kind="growth"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AsvBenchmark(Record, kind="asv"):
+class AsvBenchmark(Measured, kind="asv"):
     """The median of one asv benchmark with one choice of parameters, or why there is none."""
 
     benchmark: str
@@ -221,13 +206,12 @@ class AsvBenchmark(Record, kind="asv"):
     failed: bool = False
     """Not run for another reason than the machine's size."""
 
-    def __post_init__(self) -> None:
-        _positive(self, "value", "low", "high")
-
 
 @dataclass(frozen=True, kw_only=True)
-class Compared(Record):
+class Compared(Measured):
     """A program in a comparison with peers. Samples of an iteration are one of each of as many chains."""
+
+    RANGES: ClassVar = {"J2": (-1000, 1000)}
 
     program: str
     configuration: Mapping[str, Scalar]
@@ -238,11 +222,6 @@ class Compared(Record):
     peak_bytes: float | None = None
     """The most memory that its process held."""
 
-    def __post_init__(self) -> None:
-        _positive(self, "tau", "peak_bytes")
-        _whole(self, "L", "samples", "threads")
-        _within(self, -1000, 1000, "J2")
-
 
 @dataclass(frozen=True, kw_only=True)
 class PeerTrial(Compared, kind="peer trial"):
@@ -252,10 +231,6 @@ class PeerTrial(Compared, kind="peer trial"):
     slow: bool = False
     """Whether it was stopped for its time."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _positive(self, "value")
-
 
 @dataclass(frozen=True, kw_only=True)
 class PeerProgram(Compared, kind="peer program"):
@@ -263,6 +238,8 @@ class PeerProgram(Compared, kind="peer program"):
 
     Its times, repeat by repeat, are records of :class:`WorkTime`.
     """
+
+    RANGES: ClassVar = Compared.RANGES | {"value": (0, MOST), "energies": (-MOST, MOST)}
 
     value: float
     unit: str = ""
@@ -272,7 +249,3 @@ class PeerProgram(Compared, kind="peer program"):
     versions: Mapping[str, str]
     energies: tuple[float, ...] = ()
     """Per site, in each repeat."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _within(self, 0, MOST, "value")

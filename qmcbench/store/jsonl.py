@@ -48,8 +48,18 @@ def path_of(out: Path, name: str) -> Path:
 
 def lines(run: Run) -> list[str]:
     """The lines of a file, each a JSON object: the run, then its records."""
+    return [dumps(line) for line in _objects(run)]
+
+
+def as_json(run: Run) -> str:
+    """The whole run as one JSON object: the file's first line, with the others in a list ``records``."""
+    head, *rest = _objects(run)
+    return dumps(head | {"records": rest}, indent=1)
+
+
+def _objects(run: Run) -> list[dict[str, Any]]:
     head = {"format": FORMAT} | _plain(replace(run, records=()))
-    return [dumps(line) for line in (head, *({"kind": record.kind} | _plain(record) for record in run.records))]
+    return [head, *({"kind": record.kind} | _plain(record) for record in run.records)]
 
 
 def read(path: Path) -> Run:

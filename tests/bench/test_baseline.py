@@ -2,8 +2,7 @@
 
 import re
 import time
-from contextlib import suppress
-from typing import Any
+from contextlib import nullcontext, suppress
 
 import plain
 import pytest
@@ -12,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from qmcbench.ansatz import CNN
-from qmcbench.bench import baseline, operations
+from qmcbench.bench import baseline, hotspots, names, operations, speedup
 from qmcbench.bench.operations import Step
+from qmcbench.reference import paper
 
 MODELS = ["small", "medium", "large"]
 
@@ -47,15 +47,15 @@ def test_both_kernels_agree_in_every_operation(L: int) -> None:
     pairs = zip(
         operations.steps(network, operations.Torch()), operations.steps(network, baseline.Loops()), strict=True
     )
-    names = []
+    found = []
     for step, loop in pairs:
         assert step.operation == loop.operation
         batched, single = step.apply(batched), loop.apply(single)
         whole = batched[:, 0] if step.operation == "product" else batched[0]
         torch.testing.assert_close(torch.from_numpy(single), whole, rtol=1e-11, atol=1e-11)
-        names.append(step.operation)
-    assert len(names) == 37
-    assert set(names) == set(operations.OPERATIONS)
+        found.append(step.operation)
+    assert len(found) == 37
+    assert set(found) == set(names.OPERATIONS)
 
 
 @torch.no_grad()
@@ -79,23 +79,40 @@ def test_fused_steps_are_the_network() -> None:
     assert torch.equal(operations.run(steps, spins), torch.stack(network(spins)))
 
 
-def test_speedups_have_a_row_for_each_operation_and_batch() -> None:
-    """Every system, batch and operation once; the baseline's time of a batch is in proportion to its size."""
+TINY = speedup.Sizes((("small", 4),), (2, 6), configurations=2, repeats=1)
+
+
+def test_speedups_have_three_times_for_each_operation_and_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every batch and operation once; the baseline's time of a batch is in proportion to its size."""
+    asked: list[int] = []
+    monkeypatch.setattr(speedup, "available_cores", lambda: 2)
+    monkeypatch.setattr(speedup, "threads", lambda count: asked.append(count) or nullcontext())
     counted: list[int] = []
-    rows = baseline.speedups([("small", 4)], [2, 6], configurations=2, repeats=1, done=counted.append)
-    expected = [(batch, name) for batch in (2, 6) for name in (*operations.OPERATIONS, "forward")]
-    assert [(row.batch, row.operation) for row in rows] == expected
-    assert counted == list(range(1, len(rows) + 1))
-    for two, six in zip(rows[:7], rows[7:], strict=True):
-        assert six.scalar_s == pytest.approx(3 * two.scalar_s)
-    assert rows[0].speedup == rows[0].scalar_s / rows[0].all_cores_s
+    times = speedup.speedups(TINY, counted.append)
+    scalar, one, every = (times[place::3] for place in range(3))
+    expected = [(batch, name) for batch in (2, 6) for name in (*names.OPERATIONS, "forward")]
+    for column, form, cores in ((scalar, "scalar", 1), (one, "", 1), (every, "", 2)):
+        assert [(time.batch, time.work) for time in column] == expected
+        assert {(time.network, time.L, time.form, time.threads) for time in column} == {("small", 4, form, cores)}
+    assert counted == list(range(1, len(expected) + 1))
+    assert asked == [1, 2] * len(expected)
+    for two, six in zip(scalar[:7], scalar[7:], strict=True):
+        assert six.value == pytest.approx(3 * two.value)
+
+
+def test_full_speedups_are_those_of_the_paper() -> None:
+    """The systems and batches of Fig. 8, whose small network is our medium one."""
+    systems = [f"{'small' if network == 'medium' else network}-{L}" for network, L in speedup.FULL.systems]
+    assert systems == paper.figure8["series"]
+    assert list(speedup.FULL.batches) == paper.figure8["batch_sizes"]
+    assert (speedup.total(quick=True), speedup.total(quick=False)) == (2 * 7, 7 * 9 * 7)
 
 
 def test_a_wrong_baseline_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the loops do not give the network's psi, there are no times."""
     monkeypatch.setattr(baseline.Loops, "max_pool", lambda self, x: x[..., ::2].copy())
     with pytest.raises(ArithmeticError, match="differ"):
-        baseline.speedups([("small", 4)], [2], configurations=2, repeats=1)
+        speedup.speedups(TINY)
 
 
 def test_threads_are_restored() -> None:
@@ -108,15 +125,19 @@ def test_threads_are_restored() -> None:
 
 
 def test_hotspots_add_up() -> None:
-    """Shares are in percent of the pass, the rest being "other"; after fusion there are two operations."""
-    found = operations.hotspots("small", L=4, batch=8, repeats=2)
-    plain_shares: dict[str, Any] = found["plain"]["share_percent"]
-    assert set(plain_shares) == {*operations.OPERATIONS, "other"}
-    assert set(found["fused"]["share_percent"]) == {"fused", "product", "other"}
-    for part in (found["plain"], found["fused"]):
-        assert part["seconds"] > 0
-        assert sum(part["share_percent"].values()) == pytest.approx(100)
-        assert min(part["share_percent"].values()) >= 0
+    """Shares are in percent of the pass, and leave little that can only be between them; fused there are two."""
+    counted: list[int] = []
+    shares = hotspots.measure(quick=True, done=counted.append)
+    assert counted == [1, hotspots.total(True)]
+    assert {(each.network, each.L, each.batch, each.repeats, each.threads) for each in shares} == {
+        ("small", 4, 8, 2, 1)
+    }
+    for form, expected in (("plain", set(names.OPERATIONS)), ("fused", {"fused", "product"})):
+        own = {each.operation: each.value for each in shares if each.form == form}
+        assert set(own) == expected
+        assert 0 < sum(own.values()) <= 100
+        assert min(own.values()) >= 0
+    assert len({(each.form, each.pass_s) for each in shares}) == 2
 
 
 def test_shares_are_of_the_whole_pass() -> None:
@@ -126,10 +147,10 @@ def test_shares_are_of_the_whole_pass() -> None:
         time.sleep(0.02)
         return x
 
-    found = operations.profiled([Step("sleep", sleep), Step("nothing", lambda x: x)], torch.zeros(1), repeats=3)
-    assert found["seconds"] >= 0.02
-    assert found["share_percent"]["sleep"] > 50
-    assert found["share_percent"]["nothing"] < 50
+    found = hotspots.profiled([Step("sleep", sleep), Step("nothing", lambda x: x)], torch.zeros(1), repeats=3)
+    assert found.seconds >= 0.02
+    assert found.shares["sleep"] > 50
+    assert found.shares["nothing"] < 50
 
 
 def test_convolutions_of_the_baseline_are_scalar() -> None:

@@ -6,22 +6,31 @@ import torch
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench import device, timing
 from qmcbench.errors import UserError
+from qmcbench.store.bench import Rate, SamplingRate, WorkTime
 
 
 def test_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every system has all three, and rates belong to the seconds and sizes beside them."""
     counted: list[int] = []
-    found = device.measure("cpu", quick=True, done=counted.append)
+    sgemm, forward, sampling, iteration = device.measure("cpu", quick=True, done=counted.append)
     assert counted == [1, 2, 3]
     assert device.total(True) == 3
-    (row,) = found["rows"]
-    assert (row["network"], row["L"], row["batch"], row["chains"]) == device.QUICK.systems[0]
+    size = device.QUICK.systems[0]
+    assert isinstance(sgemm, Rate)
+    assert (sgemm.operation, sgemm.size, sgemm.device) == ("sgemm", device.QUICK.gemm, "cpu")
+    assert isinstance(forward, WorkTime)
+    assert (forward.work, forward.network, forward.L, forward.batch) == ("forward", size.network, size.L, size.batch)
     flops = 2 * timing.fused_multiply_adds(CNN("small"), 4) * 16
-    assert row["GFs"] == pytest.approx(flops / row["forward_s"] / 1e9)
-    assert row["fraction_of_sgemm"] == pytest.approx(row["GFs"] / found["sgemm_GFs"])
-    monkeypatch.setattr(device, "_seconds", lambda where, work: (work(), [4.0])[1])
-    (row,) = device.measure("cpu", quick=True)["rows"]
-    assert (row["forward_s"], row["samples_per_second"], row["iteration_s"]) == (4.0, 8 / 4.0, 4.0)
+    assert forward.GFs == pytest.approx(flops / forward.value / 1e9)
+    assert isinstance(iteration, WorkTime)
+    assert (iteration.work, iteration.batch, iteration.operations) == ("iteration", size.chains, None)
+    assert isinstance(sampling, SamplingRate)
+    assert (sampling.chains, sampling.proposals, sampling.symmetry) == (size.chains, 16, "C4")
+    monkeypatch.setattr(device, "_seconds", lambda where, work: (work(), [4.0, 2.0, 8.0])[1])
+    _, *rest = device.measure("cpu", quick=True)
+    assert [(each.value, each.low, each.high) for each in rest] == [  # type: ignore[attr-defined]  # of these three
+        (4.0, 2.0, 8.0), (8 / 4.0, 8 / 8.0, 8 / 2.0), (4.0, 2.0, 8.0)
+    ]  # fmt: skip
 
 
 def test_full_sizes_are_those_that_a_gpu_is_for() -> None:

@@ -1,7 +1,7 @@
 """Cost growth: the fit, what is expected, the memory of a point, and a whole measurement on tiny sizes."""
 
-import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,12 @@ from qmcbench import provenance
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench import growth, suite
 from qmcbench.bench.timing import random_spins
+from qmcbench.errors import UserError
 from qmcbench.hamiltonian import J1J2
 from qmcbench.ranks import launch
 from qmcbench.ranks.comm import Serial
 from qmcbench.sr import dense
+from qmcbench.store.bench import Point
 
 MIB = 2**20
 DENSE = growth.Curve("solve (dense)", "parameters", (500, 1000, 1500), {"samples": 64}, "because")
@@ -159,7 +161,7 @@ def test_memory_that_a_workload_takes_is_found(
 ) -> None:
     """24 MiB that stay and 96 MiB for a moment; nothing is claimed of a rise that an earlier peak hides."""
     (tmp_path / "stand_in_growth.py").write_text(STAND_IN)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(launch, "WORKER", "stand_in_growth")
     size = {"held": 24, "moment": 96, "earlier": earlier}
     answer = launch.run(None, {"kind": "growth", "what": "", "size": size}, 100)
@@ -174,47 +176,56 @@ def test_measurement_of_a_curve(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", str(MIB))
     done: list[int] = []
     found = growth.measure(quick=True, done=done.append)
-    assert json.loads(json.dumps(found)) == found
     assert done == [1, 2, 3]
     assert growth.total(quick=True) == 3
-    assert found["threads"] == 1
-    seconds, rises = found["curves"]
+    seconds, rises = found
     for curve, quantity in ((seconds, "seconds"), (rises, "bytes")):
-        head = {name: curve[name] for name in ("quantity", "what", "variable", "fixed", "why", "fitted_from")}
-        assert head == {
-            "quantity": quantity,
-            "what": "solve (dense)",
-            "variable": "parameters",
-            "fixed": {"samples": 64},
-            "why": "because",
-            "fitted_from": 500,
-        }
-        assert [point["x"] for point in curve["points"]] == [500, 1000, 1500]
-        assert all(0 < point["min"] <= point["median"] <= point["max"] for point in curve["points"])
-        assert curve["exponent_error"] >= 0
-    assert all(point["repeats"] >= 3 for point in seconds["points"])
-    assert all(point["repeats"] == 1 for point in rises["points"])
-    assert 2.5 < seconds["expected"] < 3
-    assert 1.8 < rises["expected"] < 2
-    for point in rises["points"]:
+        assert (curve.quantity, curve.work, curve.variable) == (quantity, "solve (dense)", "parameters")
+        assert (curve.fixed, curve.why, curve.fitted_from) == ({"samples": 64}, "because", 500)
+        assert curve.threads == 1
+        assert [point.x for point in curve.points] == [500, 1000, 1500]
+        assert all(0 < point.low <= point.median <= point.high for point in curve.points)
+        assert curve.sigma is not None
+        assert curve.sigma >= 0
+    assert all(point.repeats >= 3 for point in seconds.points)
+    assert all(point.repeats == 1 for point in rises.points)
+    assert 2.5 < seconds.expected < 3
+    assert 1.8 < rises.expected < 2
+    for point in rises.points:
         # And what the libraries keep.
-        assert -1 < (point["median"] - growth.covariance_bytes(point["x"], 64)) / MIB < 16
+        assert -1 < (point.median - growth.covariance_bytes(point.x, 64)) / MIB < 16
 
 
 def test_points_below_the_noise_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """One of four, then too many for a line."""
-    rises = iter(
-        [growth.NOISE - 1, growth.NOISE, 2 * growth.NOISE, 4 * growth.NOISE, *[growth.NOISE - 1] * 2, 1e8, 1e9]
-    )
-    monkeypatch.setattr(launch, "run", lambda *_, **__: {"seconds": [3.0, 1.0, 2.0], "bytes": next(rises)})
+    small, large = growth.NOISE - 1, 10**8
+    rises = iter([small, growth.NOISE, 2 * growth.NOISE, 4 * growth.NOISE, small, small, large, 10 * large])
+    answer = {"ranks": 1, "oversubscribed": False, "libraries": {}, "provenance": {}, "seconds": [3.0, 1.0, 2.0]}
+    monkeypatch.setattr(launch, "run", lambda *_, **__: answer | {"bytes": next(rises)})
     curve = growth.Curve("solve (dense)", "parameters", (1, 2, 4, 8), {"samples": 4}, "because")
     monkeypatch.setattr(growth, "QUICK", (curve, curve))
-    seconds, rise, *rest = growth.measure(quick=True)["curves"]
-    assert [point["x"] for point in rise["points"]] == [2, 4, 8]
-    assert rise["exponent"] == pytest.approx(1)
-    assert [point["x"] for point in seconds["points"]] == [1, 2, 4, 8]
-    assert seconds["points"][0] == {"x": 1, "median": 2.0, "min": 1.0, "max": 3.0, "repeats": 3}
-    assert [curve["quantity"] for curve in rest] == ["seconds"]
+    seconds, rise, *rest = growth.measure(quick=True)
+    assert [point.x for point in rise.points] == [2, 4, 8]
+    assert rise.value == pytest.approx(1)
+    assert [point.x for point in seconds.points] == [1, 2, 4, 8]
+    assert seconds.points[0] == Point(x=1, median=2.0, low=1.0, high=3.0, repeats=3)
+    assert [curve.quantity for curve in rest] == ["seconds"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"seconds": "fast", "bytes": 0}, "seconds"),
+        ({"seconds": [1.0]}, "the key bytes is missing"),
+        ({"seconds": [1.0], "bytes": 0, "more": 1}, "unknown key 'more'"),
+    ],
+    ids=["kind", "missing", "unknown"],
+)
+def test_an_answer_that_is_none(answer: dict[str, object], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process says is checked as any file is."""
+    monkeypatch.setattr(launch, "run", lambda *_, **__: answer)
+    with pytest.raises(UserError, match=f"A job's answer: .*{words}"):
+        growth.measure(quick=True)
 
 
 def test_point_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

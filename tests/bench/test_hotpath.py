@@ -1,21 +1,29 @@
 """The story of the hot path: forms that take turns and agree, predictions that are counted, memory of its own."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import plain
 import pytest
 import torch
+from helpers.benches import origin
 from torch.utils.flop_counter import FlopCounterMode
 
 from qmcbench import checkpoint
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.fast import fourier, layerwise
 from qmcbench.bench import hotpath, hotpath_steps, kernels, operations, timing, worker_derivatives
+from qmcbench.bench.answers import EVERY, structured
 from qmcbench.checkpoint import Checkpoint
 from qmcbench.config import Config, Model, Wavefunction
 from qmcbench.ranks import launch
+from qmcbench.store.bench import Memory, Rate, SamplingRate, Step, WorkTime
+from qmcbench.store.records import Run
+
+ORIGIN = origin("qmcbench bench hotpath")
 
 
 def test_forms_take_turns() -> None:
@@ -29,10 +37,11 @@ def test_forms_take_turns() -> None:
 
 def test_gain_is_taken_turn_by_turn() -> None:
     """On a machine that slows down tenfold between turns the gain is that of each turn, not that of the medians."""
-    row = hotpath_steps.step_row("s", "w", {"old": [2.0, 30.0, 10.0], "new": [1.0, 10.0, 10.0]}, "old", "new", "")
-    assert row["measured"] == 2.0
-    assert (row["before_s"], row["after_s"]) == (10.0, 10.0)
-    assert row["predicted"] is None
+    change = hotpath_steps.Change("s", "old", "new", "")
+    step = hotpath_steps.ratio(change, "w", {"old": [2.0, 30.0, 10.0], "new": [1.0, 10.0, 10.0]})
+    assert (step.name, step.workload, step.value) == ("s", "w", 2.0)
+    assert (step.before_s, step.after_s) == (10.0, 10.0)
+    assert step.predicted is None
 
 
 def test_stated_predictions_are_of_full_workloads() -> None:
@@ -41,8 +50,8 @@ def test_stated_predictions_are_of_full_workloads() -> None:
     full = {str(work) for work in hotpath.FULL.forward} | {"Gram matrix, {} x {}".format(*hotpath.FULL.gram)}
     assert {workload for _, workload in hotpath_steps.STATED} <= full
     assert not any(str(work) in full for work in hotpath.QUICK.forward)
-    rows = [*hotpath._forward(hotpath.QUICK.forward[1], 1, 1.0)[1], *hotpath_steps.gram_steps(*hotpath.QUICK.gram, 1)]
-    assert steps <= {row["step"] for row in rows}
+    rows = [*hotpath._forward(hotpath.QUICK.forward[1], 1), *hotpath_steps.gram_steps(*hotpath.QUICK.gram, 1)]
+    assert steps <= {row.name for row in rows if isinstance(row, Step)}
 
 
 @pytest.mark.parametrize(("model", "saved"), [("small", 1.17), ("medium", 1.46), ("large", 1.72)])
@@ -100,7 +109,7 @@ def _broken_pooling(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (_broken_gradient, lambda: hotpath_steps.derivatives_step(*hotpath.QUICK.derivatives, 1)),
         (_broken_triangle, lambda: hotpath_steps.gram_steps(*hotpath.QUICK.gram, 1)),
-        (_broken_pooling, lambda: hotpath._forward(hotpath.QUICK.forward[0], 1, 1.0)),
+        (_broken_pooling, lambda: hotpath._forward(hotpath.QUICK.forward[0], 1)),
     ],
 )
 def test_forms_that_differ_are_not_timed(
@@ -126,13 +135,14 @@ def small_checkpoint(tmp_path: Path) -> Path:
 
 def test_sampling_rate(small_checkpoint: Path) -> None:
     """Of a fresh network or of a checkpoint, whose own symmetry counts; every proposal is one of a sweep."""
-    fresh = hotpath._samples_per_second(hotpath.QUICK, None)
-    assert (fresh["weights"], fresh["symmetry"], fresh["proposals"]) == ("random", "C4", 16)
-    given = hotpath._samples_per_second(hotpath.QUICK, small_checkpoint)
-    assert (given["weights"], given["symmetry"]) == ("network.safetensors", "none")
-    for row in (fresh, given):
-        assert 0 < row["min"] <= row["per_second"] <= row["max"]
-        assert 0 < row["acceptance"] <= 1
+    fresh = hotpath._sampling_rate(hotpath.QUICK, None)
+    assert (fresh.weights, fresh.symmetry, fresh.proposals) == ("random", "C4", 16)
+    given = hotpath._sampling_rate(hotpath.QUICK, small_checkpoint)
+    assert (given.weights, given.symmetry) == ("network.safetensors", "none")
+    for rate in (fresh, given):
+        assert 0 < rate.low <= rate.value <= rate.high
+        assert rate.acceptance is not None
+        assert 0 < rate.acceptance <= 1
 
 
 def test_sampling_rate_counts_all_chains(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,22 +151,19 @@ def test_sampling_rate_counts_all_chains(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(
         hotpath, "in_turn", lambda works, repeats: dict.fromkeys(real(works, repeats), [2.0] * repeats)
     )
-    assert hotpath._samples_per_second(hotpath.QUICK, None)["per_second"] == 8 / 2.0
+    assert hotpath._sampling_rate(hotpath.QUICK, None).value == 8 / 2.0
 
 
 def test_derivatives_in_a_process_of_their_own() -> None:
     """The peak is at least the samples in float32 and their Gram matrix above what the process had before."""
     samples = 1536
     job = {"kind": "derivatives", "network": "small", "L": 4, "samples": samples, "repeats": 1}
-    found = launch.run(None, job, 200)
-    assert {name: found[name] for name in ("network", "L", "samples", "repeats")} == {
-        name: job[name] for name in ("network", "L", "samples", "repeats")
-    }
-    assert set(worker_derivatives.ANSWER) <= set(found)
+    found = structured(launch.run(None, job, 200), worker_derivatives.Answer)
+    assert found.repeats == 1
     least = 4 * samples * CNN("small").spec.parameters + 8 * samples**2
-    assert found["peak_bytes"] - found["before_bytes"] >= least
-    assert found["derivatives_s"] > 0
-    assert found["solve_s"] > 0
+    assert found.peak_bytes - found.before_bytes >= least
+    assert found.derivatives_s > 0
+    assert found.solve_s > 0
 
 
 @pytest.fixture
@@ -166,7 +173,8 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     def answer(ranks: int | None, job: dict[str, Any], timeout: float, *, threads: int) -> dict[str, Any]:
         jobs.append(job)
-        return dict.fromkeys(worker_derivatives.ANSWER, 1) | {"provenance": {}}
+        answer = worker_derivatives.Answer(2.0, 3.0, peak_bytes=5, before_bytes=4, repeats=1)
+        return asdict(answer) | dict.fromkeys(EVERY, 1)
 
     monkeypatch.setattr(launch, "run", answer)
     return jobs
@@ -176,20 +184,29 @@ def test_measure(in_process: list[dict[str, Any]], monkeypatch: pytest.MonkeyPat
     """Every form of every forward pass, every step, progress to the end, and GF/s that follow from the times."""
     seconds = iter(range(1, 10**6))
     monkeypatch.setattr(kernels, "timed", lambda comm, work: (float(next(seconds)), work()))
+    # On busy cores, two threads that wait for each other are slow; it is the number that matters here.
+    asked: list[int] = []
+    monkeypatch.setattr(hotpath, "available_cores", lambda: 2)
+    monkeypatch.setattr(operations, "threads", lambda count: asked.append(count) or nullcontext())
     steps: list[int] = []
-    before = torch.get_num_threads()
-    found = hotpath.measure(quick=True, done=steps.append)
-    assert torch.get_num_threads() == before
+    found = Run(job="bench hotpath", provenance=ORIGIN, records=hotpath.measure(quick=True, done=steps.append))
+    assert asked == [2]
     assert steps == list(range(1, hotpath.total(True) + 1))
-    assert [(row["network"], row["form"]) for row in found["forward"]] == [
+    (sgemm,) = found.of(Rate)
+    assert (sgemm.operation, sgemm.size) == ("sgemm", hotpath.QUICK.gemm)
+    forward = [each for each in found.of(WorkTime) if each.work == "forward"]
+    assert [(each.network, each.form) for each in forward] == [
         *(("small", form) for form in ("plain", "fused", "fourier", "scalar")),
         *(("medium", form) for form in ("plain", "fused", "fourier")),
     ]
-    for row in found["forward"]:
-        flops = 2 * timing.fused_multiply_adds(CNN(row["network"]), row["L"]) * row["batch"]
-        assert row["GFs"] == pytest.approx(flops / row["median_s"] / 1e9)
-        assert row["fraction_of_sgemm"] == pytest.approx(row["GFs"] / found["sgemm_GFs"])
-        assert (row["batch"], row["cores"]) == ((1, 1) if row["form"] == "scalar" else (32, found["threads"]))
-    assert len(found["steps"]) == 2 * 2 + 3
+    for each in forward:
+        flops = 2 * timing.fused_multiply_adds(CNN(each.network), each.L) * each.batch
+        assert each.GFs == pytest.approx(flops / each.value / 1e9)
+        assert (each.batch, each.threads) == ((1, 1) if each.form == "scalar" else (32, 2))
+    assert len(found.of(Step)) == 2 * 2 + 3
+    assert len(found.of(SamplingRate)) == 1
     assert in_process == [{"kind": "derivatives", "network": "small", "L": 4, "samples": 32}]
-    assert set(found["derivatives"]) == set(worker_derivatives.ANSWER)
+    assert [(each.work, each.form, each.value) for each in found.of(WorkTime)[-2:]] == [
+        ("log_derivatives", "", 2.0), ("solve", "sample_space", 3.0)
+    ]  # fmt: skip
+    assert [(each.value, each.before, each.batch) for each in found.of(Memory)] == [(5, 4, 32)]

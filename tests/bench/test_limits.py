@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,12 +12,13 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from qmcbench.ansatz import CNN
-from qmcbench.bench import limits, suite
+from qmcbench.bench import limits, roofline, suite
 from qmcbench.bench.timing import fourier_multiply_adds, random_spins
 from qmcbench.hamiltonian import J1J2
 from qmcbench.local_energy import local_energies
 from qmcbench.reference import model_spec
 from qmcbench.sampler import Chains, Sampler
+from qmcbench.store.bench import Rate, WorkTime
 
 PARAMETERS = 3531
 
@@ -119,9 +121,9 @@ def test_solves_of_the_paper_networks() -> None:
 
 def test_roof_is_the_lower_of_the_two() -> None:
     """Few operations a byte: the memory; many: the arithmetic; they meet at the ratio of the rates."""
-    assert limits.attainable(2.0, gemm=100.0, copy=10.0) == (20.0, "memory")
-    assert limits.attainable(50.0, gemm=100.0, copy=10.0) == (100.0, "arithmetic")
-    assert limits.attainable(10.0, gemm=100.0, copy=10.0) == (100.0, "arithmetic")
+    assert roofline.attainable(2.0, gemm=100.0, copy=10.0) == (20.0, "memory")
+    assert roofline.attainable(50.0, gemm=100.0, copy=10.0) == (100.0, "arithmetic")
+    assert roofline.attainable(10.0, gemm=100.0, copy=10.0) == (100.0, "arithmetic")
 
 
 @pytest.mark.parametrize("clocked", [0.5, 2.0])
@@ -145,26 +147,45 @@ def test_quick_measurement() -> None:
     steps: list[int] = []
     found = limits.measure(quick=True, done=steps.append)
     assert steps == list(range(1, limits.total(quick=True) + 1))
-    assert found["threads"] == torch.get_num_threads()
-    assert set(found["rates"]) == {"sgemm_GFs", "dgemm_GFs", "bf16_GFs", "copy_GBs"}
-    assert set(found["sizes"]) == {"gemm", "bf16", "copy_bytes"}
-    rows = found["phases"]
-    assert {(row["network"], row["L"]) for row in rows} == {("small", 4)}
-    assert [(row["phase"], row["solver"], row["dtype"]) for row in rows] == [
-        *((phase, None, "float32") for phase in ("forward", "sweep", "local_energy", "log_derivatives")),
+    assert {each.threads for each in found} == {torch.get_num_threads()}
+    rates = roofline.rates(each for each in found if isinstance(each, Rate))
+    sizes = limits.QUICK
+    assert {name: (rate.unit, rate.size) for name, rate in rates.items()} == {
+        "sgemm": ("GF/s", sizes.gemm),
+        "dgemm": ("GF/s", sizes.gemm),
+        "bf16 gemm": ("GF/s", sizes.bf16),
+        "copy": ("GB/s", sizes.copy_bytes),
+    }
+    phases = [each for each in found if isinstance(each, WorkTime)]
+    assert {(each.network, each.L) for each in phases} == {("small", 4)}
+    assert [(each.work, each.form, each.dtype) for each in phases] == [
+        *((phase, "", "float32") for phase in ("forward", "sweep", "local_energy", "log_derivatives")),
         ("solve", "sample_space", "float64"),
         ("solve", "dense", "float64"),
     ]
-    for row in (found["rates"], *rows):
-        assert all(math.isfinite(value) and value > 0 for value in row.values() if isinstance(value, int | float))
-    for row in rows:
-        gemm = found["rates"]["sgemm_GFs" if row["dtype"] == "float32" else "dgemm_GFs"]
-        assert row["min_s"] <= row["median_s"] <= row["max_s"]
-        assert row["GFs"] == pytest.approx(row["flops"] / row["median_s"] / 1e9)
-        assert row["intensity"] == pytest.approx(row["flops"] / row["bytes"])
-        assert row["attainable_GFs"] == pytest.approx(min(gemm, row["intensity"] * found["rates"]["copy_GBs"]))
-        assert row["fraction"] == pytest.approx(row["GFs"] / row["attainable_GFs"])
-        assert (row["bound"] == "arithmetic") == (row["attainable_GFs"] == gemm)
+    assert all(0 < each.value < math.inf for each in found)
+    for each in phases:
+        assert each.operations is not None
+        assert each.traffic is not None
+        assert each.low is not None
+        assert each.high is not None
+        assert each.low <= each.value <= each.high
+        assert each.GFs == pytest.approx(each.operations / each.value / 1e9)
+        gemm = rates["sgemm" if each.dtype == "float32" else "dgemm"].value
+        roof = roofline.roof(each, rates)
+        assert roof is not None
+        assert roof.GFs == pytest.approx(min(gemm, each.operations / each.traffic * rates["copy"].value))
+        assert (roof.bound == "arithmetic") == (roof.GFs == gemm)
+
+
+def test_no_roof_without_counts_or_rates() -> None:
+    """What is not known bounds nothing."""
+    known = roofline.rates([Rate(value=9.0, operation="sgemm"), Rate(value=2.0, unit="GB/s", operation="copy")])
+    work = WorkTime(work="w", network="small", L=4, batch=1, value=1.0, operations=8.0, traffic=2.0)
+    assert roofline.roof(work, known) == (8.0, "memory")
+    assert roofline.roof(replace(work, dtype="float64"), known) is None
+    assert roofline.roof(replace(work, traffic=None), known) is None
+    assert roofline.roof(work, {"sgemm": known["sgemm"]}) is None
 
 
 def test_full_measurement_covers_the_issue() -> None:

@@ -1,74 +1,72 @@
-"""The comparison with peers: arithmetic and table on made-up times, and all of it with programs that stand in."""
+"""The comparison with peers: arithmetic on made-up times, and all of it with programs that stand in."""
 
-import importlib.util
-import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
+from helpers.benches import CONFIGURATION, SIZE, origin
 
-FILE = Path(__file__).parents[2] / "benchmarks" / "peers" / "summary.py"
+from qmcbench.bench.names import PHASES
+from qmcbench.bench.peers import best, sides
+from qmcbench.store import jsonl
+from qmcbench.store.bench import PeerProgram, PeerTrial, WorkTime
+from qmcbench.store.records import Record, Run
 
-
-@pytest.fixture(scope="module")
-def summary() -> ModuleType:
-    """The module, which belongs to no package."""
-    spec = importlib.util.spec_from_file_location("peers_summary", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+RUN = Path(__file__).parents[2] / "benchmarks" / "peers" / "run.py"
 
 
-def times(*iterations: float) -> list[dict[str, float]]:
-    """Repeats whose iterations take so long, and whose parts take fixed shares of it."""
-    return [{"sweep": t / 2, "local_energy": t / 4, "sr_step": t / 8, "iteration": t} for t in iterations]
+def compared(**iterations: list[float]) -> Run:
+    """Repeats whose iterations take so long, and whose parts take fixed shares of it; 1024 samples, tau 3."""
+    records: list[Record] = []
+    for name, each in iterations.items():
+        records.append(
+            PeerProgram(value=0.0, tau=3.0, program=name, configuration=CONFIGURATION, versions={}, **SIZE)
+        )
+        for phase, part in zip(PHASES, (1 / 2, 1 / 4, 1 / 8, 1), strict=True):
+            records.append(
+                WorkTime(
+                    work=phase, program=name, network="medium", L=10, batch=1024, value=1.0,
+                    each=tuple(part * seconds for seconds in each),
+                )
+            )  # fmt: skip
+    return Run(job="bench peers", provenance=origin("x"), records=tuple(records))
 
 
-def test_ratios_pair_the_repeats_of_one_run(summary: ModuleType) -> None:
+def test_ratios_pair_the_repeats_of_one_run() -> None:
     """A machine that slows down threefold between repeats changes no ratio; medians of each alone would."""
-    found = summary.ratios(times(1.0, 3.0, 9.0), times(4.0, 15.0, 27.0))
-    assert found["iteration"] == {"median": 4.0, "min": 3.0, "max": 5.0}
-    assert set(found) == set(summary.PHASES)
+    found = sides(compared(qmcbench=[1.0, 3.0, 9.0], netket=[4.0, 15.0, 27.0]))
+    ratios = found["netket"].over(found["qmcbench"])
+    assert (ratios["iteration"].median, ratios["iteration"].low, ratios["iteration"].high) == (4.0, 3.0, 5.0)
+    assert set(ratios) == set(PHASES)
 
 
-def test_time_per_effective_sample(summary: ModuleType) -> None:
+def test_time_per_effective_sample() -> None:
     """What a sweep and its local energies take, times tau, over the samples that they give."""
-    found = summary.medians(times(1.0, 8.0, 2.0), samples=10, tau=3.0)
-    assert found["iteration"] == 2.0
-    assert found["effective_sample"] == pytest.approx(0.75 * 2.0 * 3.0 / 10)
+    found = sides(compared(qmcbench=[1.0, 8.0, 2.0]))
+    assert found["qmcbench"].per_effective_sample == pytest.approx(0.75 * 2.0 * 3.0 / 1024)
 
 
-def test_best_is_the_fastest_that_ran(summary: ModuleType) -> None:
+def test_this_package_comes_first() -> None:
+    """In whatever order the records are."""
+    assert list(sides(compared(netket=[1.0], qmcbench=[1.0], quantax=[2.0]))) == ["qmcbench", "netket", "quantax"]
+
+
+def test_best_is_the_fastest_that_ran() -> None:
     """Failures and other programs do not count; with failures alone there is none."""
-    trials: list[dict[str, Any]] = [
-        {"program": "netket", "failure": "no answer in 600 s"},
-        {"program": "netket", "iteration": 7.0},
-        {"program": "netket", "iteration": 5.0},
-        {"program": "quantax", "iteration": 1.0},
+    trials = [
+        PeerTrial(value=value, program=program, configuration={}, not_run=why, **SIZE)
+        for program, value, why in (
+            ("netket", None, "no answer in 600 s"),
+            ("netket", 7.0, None),
+            ("netket", 5.0, None),
+            ("quantax", 1.0, None),
+        )
     ]
-    assert summary.best(trials, "netket") == trials[2]
-    assert summary.best(trials[:1], "netket") is None
-
-
-def test_table_has_times_and_ratios(summary: ModuleType) -> None:
-    """Medians of all programs, the ratio of each peer with its range, and as many cells in every row."""
-    own, peer = times(1.0, 3.0, 9.0), times(4.0, 15.0, 27.0)
-    programs = {
-        name: {"peak_MiB": 700.0, "medians": summary.medians(repeats, 64, 1.5)}
-        for name, repeats in (("qmcbench", own), ("netket", peer))
-    }
-    text = summary.table({"programs": programs, "ratios": {"netket": summary.ratios(own, peer)}})
-    lines = text.splitlines()
-    assert lines[0].split("  ")[-1].strip() == "netket / qmcbench"
-    iteration = next(line for line in lines if line.startswith("whole iteration"))
-    assert iteration.split() == ["whole", "iteration", "3", "15", "4.00", "(3.00", "to", "5.00)"]
-    assert sum("to" in line for line in lines) == len(summary.PHASES)
+    assert best(trials, "netket") == trials[2]
+    assert best(trials[:1], "netket") is None
 
 
 FAKE = """#!{python}
@@ -80,7 +78,8 @@ if form == "im2col":
 name = "quantax" if "solver" in job["configuration"] else "netket"
 answers = {{
     "iteration": {{"iteration": 0.25, "peak_MiB": 2.0}},
-    "repeat": {{"sweep": 0.5, "local_energy": 0.25, "sr_step": 0.25, "iteration": 1.0, "peak_MiB": 3.0}},
+    "repeat": {{"sweep": 0.5, "local_energy": 0.25, "sr_step": 0.25, "iteration": 1.0, "peak_MiB": 3.0,
+               "energy_per_site": -0.5}},
     "series": {{"series": [[(3 * sweep + chain) % 5 for sweep in range(8)] for chain in range(16)]}},
 }}
 print(json.dumps({{"versions": {{name: "0"}}, "amplitude_difference": 0.0}}), flush=True)
@@ -90,23 +89,41 @@ for line in sys.stdin:
 """
 
 
-def test_whole_comparison(tmp_path: Path) -> None:
-    """With peers that only answer: all configurations are tried, the slow and the failing are named, and kept."""
-    fake = tmp_path / "python"
-    fake.write_text(FAKE.format(python=sys.executable))
-    fake.chmod(0o755)
-    command = [sys.executable, "-P", str(FILE.with_name("run.py")), "--quiet"]
-    command += ["--peers-python", str(fake), "--out", str(tmp_path), "--L", "4", "--model", "small"]
-    command += ["--samples", "16", "--threads", "1", "--repeats", "2", "--tau-sweeps", "8"]
-    environment = os.environ | {"PYTHONPATH": str(FILE.parent)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter whose peers only answer; some forms are slow or fail."""
+    path = tmp_path_factory.mktemp("fake") / "python"
+    path.write_text(FAKE.format(python=sys.executable))
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(fake: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a whole comparison."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    done = run(fake, out)
     assert done.returncode == 0, done.stderr
-    assert "quantax / qmcbench" in done.stdout
-    found = json.loads((tmp_path / "peers.json").read_text())
-    outcomes = {
-        (trial["program"], trial["configuration"].get("form")): trial.get("failure", "ran")
-        for trial in found["trials"]
-    }
+    assert done.stdout == f"records: {out / 'records' / 'peers.jsonl'}\n"
+    return out
+
+
+def run(fake: Path, out: Path, *more: str) -> "subprocess.CompletedProcess[str]":
+    """The comparison at tiny sizes."""
+    command = [sys.executable, "-P", str(RUN), "--quiet", "--peers-python", str(fake), "--out", str(out)]
+    command += ["--L", "4", "--model", "small", "--samples", "16", "--threads", "1"]
+    command += ["--repeats", "2", "--tau-sweeps", "8", *more]
+    path = os.pathsep.join([str(RUN.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": path})
+
+
+def test_whole_comparison(whole: Path) -> None:
+    """With peers that only answer: all configurations are tried, the slow and the failing are named, and kept."""
+    kept = jsonl.load(whole, "peers")
+    assert kept is not None
+    assert (kept.job, kept.quick) == ("bench peers", True)
+    trials = kept.of(PeerTrial)
+    outcomes = {(trial.program, trial.configuration.get("form")): trial.not_run or "ran" for trial in trials}
     assert outcomes == {
         ("qmcbench", None): "ran",
         ("netket", "conv"): "ran",
@@ -116,10 +133,39 @@ def test_whole_comparison(tmp_path: Path) -> None:
         ("quantax", "conv_nchw"): "no answer in 1 s",
         ("quantax", "im2col"): "exit status 1: out of memory",
     }
-    own, peer = (found["programs"][name]["repeats"] for name in ("qmcbench", "netket"))
-    assert [len(own), len(peer)] == [2, 2]
-    assert found["ratios"]["netket"]["iteration"]["max"] == max(1 / row["iteration"] for row in own)
+    assert {(trial.network, trial.L, trial.samples, trial.threads) for trial in trials} == {("small", 4, 16, 1)}
+    found = sides(kept)
+    own, peer = (found[name].times["iteration"].each for name in ("qmcbench", "netket"))
+    assert (len(own), peer) == (2, (1.0, 1.0))
+    assert found["netket"].over(found["qmcbench"])["iteration"].high == max(1 / each for each in own)
+    assert found["netket"].program.energies == (-0.5, -0.5)
+    assert found["netket"].program.peak_bytes == 3 * 2**20
     # Tried again next time: what failed for another reason than time.
-    kept = [json.loads(path.read_text()) for path in (tmp_path / "trials").iterdir()]
-    assert len(kept) == len(found["trials"]) - 2
-    assert str(tmp_path) not in (tmp_path / "peers.json").read_text()
+    assert len(list((whole / "trials" / "records").iterdir())) == len(trials) - 2
+    assert str(whole.parent) not in (whole / "records" / "peers.jsonl").read_text()
+
+
+def test_answers_that_are_none(fake: Path, tmp_path: Path) -> None:
+    """A program that says what it should not is a failure in a sentence, as one that ends."""
+    other = tmp_path / "python"
+    other.write_text(
+        fake.read_text().replace('"iteration": 0.25', '"iteration": "fast"').replace("sleep(60", "sleep(0")
+    )
+    other.chmod(0o755)
+    done = run(other, tmp_path / "out", "--only", "netket")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: no configuration of netket ran: An answer of netket: iteration: 'fast' is not a")
+    assert not (tmp_path / "out" / "records").exists()
+
+
+def test_a_trial_that_cannot_be_read(whole: Path, fake: Path, tmp_path: Path) -> None:
+    """What a stopped comparison has tried is read, and not tried again: a damaged trial is named."""
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    damaged = min((out / "trials" / "records").iterdir())
+    damaged.write_text("{")
+    done = run(fake, out)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {damaged}, line 1 is not valid JSON")
+    assert (out / "records" / "peers.jsonl").read_bytes() == (whole / "records" / "peers.jsonl").read_bytes()

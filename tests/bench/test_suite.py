@@ -15,6 +15,7 @@ from qmcbench.ansatz.fast.fourier import FourierNetwork
 from qmcbench.bench import asv_run, suite
 from qmcbench.errors import UserError
 from qmcbench.ranks import launch
+from qmcbench.store.bench import AsvBenchmark
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 KINDS = ("time_", "track_", "peakmem_")
@@ -153,30 +154,45 @@ def leave(folder: Path, version: int = 2) -> None:
 
 
 def test_results_of_asv_are_read(tmp_path: Path) -> None:
-    """One row for each choice of parameters, in asv's order; what was skipped and what failed are told apart."""
+    """One record for each choice of parameters, in asv's order; what was skipped and what failed are told apart."""
     leave(tmp_path)
     peak, *timed, failed = asv_run.read(tmp_path)
-    assert peak == {"benchmark": "m.C.peakmem_y", "parameters": {"ranks": "1"}, "unit": "bytes", "median": 1024}
-    assert [row["parameters"] for row in timed] == [
+    assert peak == AsvBenchmark(value=1024, unit="B", benchmark="m.C.peakmem_y", parameters={"ranks": "1"})
+    assert [row.parameters for row in timed] == [
         {"system": system, "batch": batch} for system in ("a-4", "b-6") for batch in ("8", "16")
     ]
-    assert [row.get("median") for row in timed] == [0.5, 2.0, None, None]
-    assert [(row.get("q25"), row.get("q75")) for row in timed] == [
-        (0.25, 0.75),
-        (1.5, 2.5),
-        (None, None),
-        (None, None),
-    ]
-    assert [row.get("not_run") for row in timed] == [None, None, "skipped", "failed"]
-    assert failed == {"benchmark": "m.C.time_z", "parameters": {}, "unit": "seconds", "not_run": "failed"}
+    assert {row.unit for row in timed} == {"s"}
+    assert [row.value for row in timed] == [0.5, 2.0, None, None]
+    assert [(row.low, row.high) for row in timed] == [(0.25, 0.75), (1.5, 2.5), (None, None), (None, None)]
+    assert [row.not_run for row in timed] == [None, None, asv_run.SKIPPED, "failed"]
+    assert [row.failed for row in timed] == [False, False, False, True]
+    assert failed == AsvBenchmark(
+        value=None, unit="s", benchmark="m.C.time_z", parameters={}, failed=True, not_run="failed"
+    )
 
 
 def test_results_that_cannot_be_read(tmp_path: Path) -> None:
-    """None at all, or another version's, are refused in a sentence."""
+    """None at all, or another version's, are refused in a sentence; and so are damaged ones."""
     with pytest.raises(UserError, match="left no results"):
         asv_run.read(tmp_path)
     leave(tmp_path, version=3)
     with pytest.raises(UserError, match="version 3, not 2"):
+        asv_run.read(tmp_path)
+    results = tmp_path / "results" / "this" / "0123abcd-existing.json"
+    whole = json.loads(results.read_text()) | {"version": 2}
+    timed = whole["results"]["m.C.time_x"]
+    for changes, words in (
+        ({"results": []}, "results"),
+        ({"result_columns": "result"}, "result_columns: 'result' is not a list"),
+        ({"results": {"m.C.time_x": [[0.5], *timed[1:]]}}, "1 values for 4 choices of parameters"),
+        ({"results": {"m.C.time_x": [["fast"] * 4, *timed[1:]]}}, "result"),
+        ({"results": {"m.C.time_x": []}}, "the key params is missing"),
+    ):
+        results.write_text(json.dumps(whole | changes))
+        with pytest.raises(UserError, match=words):
+            asv_run.read(tmp_path)
+    results.write_text("{")
+    with pytest.raises(UserError, match="is not valid JSON"):
         asv_run.read(tmp_path)
 
 

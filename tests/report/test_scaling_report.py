@@ -1,132 +1,205 @@
 """The scaling report of INVENTED measurements and the real projection of the paper's times."""
 
-import copy
-import json
 import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from stores import ORIGIN, Store, full, named, store, strong_run, texts, unfit, weak_run
+from helpers.stores import MACHINE, ORIGIN, full, named, store, strong_run, texts, unfit, weak_run
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from qmcbench.bench import scaling as measurements
+from qmcbench.cli import scale
 from qmcbench.cli.main import app
 from qmcbench.errors import UserError
+from qmcbench.gates.check import Check
 from qmcbench.reference import paper
+from qmcbench.report.book import report
+from qmcbench.report.claims import judge
 from qmcbench.report.scaling import measured_figures as scaling_plots
 from qmcbench.report.scaling import model as scaling_model
 from qmcbench.report.scaling import model_figures as scaling_model_plots
 from qmcbench.report.scaling import pages as scaling
-from qmcbench.report.scaling.pages import checks, judge, refresh
+from qmcbench.report.scaling.pages import Material, chapters
 from qmcbench.scaling import job
-from qmcbench.scaling.heldout import PRINTED, held_out, median_error
+from qmcbench.scaling.claims import checks
+from qmcbench.scaling.heldout import COST, EXTRAPOLATION, PRINTED, errors, held_out, median_error
+from qmcbench.scaling.machine import load
+from qmcbench.scaling.model import UNITS, Costs
+from qmcbench.scaling.projection import Projection
+from qmcbench.store import jsonl
+from qmcbench.store.records import Run
+from qmcbench.store.scaling import HeldOutTime, ModelledTime, StrongRun, WeakRun
 
-NOTHING = scaling.EMPTY
+BARE = "".join(
+    f'{name} = {{ value = {value}, unit = "{UNITS[name]}" }}\n' for name, value in vars(load("sunway").costs).items()
+)
+FAILING = {"model, Fig. 10, pdgemm", "model, Fig. 10, data operations"}
+"""What the model does not do for the paper's times, whatever was measured here."""
 
 
 @pytest.fixture(scope="module")
-def projection(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def projected(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The real one, of the paper's machine, as its file has it."""
     out = tmp_path_factory.mktemp("projection")
-    job.run(out, processes=[100000])
-    found: Store = json.loads((out / job.FILE).read_text())
-    return found | {"provenance": ORIGIN}
+    job.run(job.ProjectRequest(processes=(100000,)), out)
+    found = jsonl.load(out, job.FILE)
+    assert found is not None
+    return replace(found, provenance=ORIGIN)
 
 
-def passed(strong: Store = NOTHING, weak: Store = NOTHING, projected: Store | None = None) -> dict[str, bool | None]:
-    """Results of the checks by their names."""
-    return {check["name"]: check["passed"] for check in checks(strong, weak, projected)}
+@pytest.fixture(scope="module")
+def projection(projected: Run) -> Projection:
+    """The same, sorted."""
+    return Projection.of(projected)
+
+
+def claims(*runs: StrongRun | WeakRun, projection: Projection | None = None) -> dict[str, Check]:
+    """The checks of some runs by their names."""
+    strong = [run for run in runs if isinstance(run, StrongRun)]
+    weak = [run for run in runs if isinstance(run, WeakRun)]
+    return {check.name: check for check in checks(strong, weak, projection)}
+
+
+def verdicts(*runs: StrongRun | WeakRun, projection: Projection | None = None) -> dict[str, str]:
+    """Their verdicts."""
+    return {name: str(check.verdict) for name, check in claims(*runs, projection=projection).items()}
 
 
 def test_nothing_measured_passes_nothing() -> None:
-    """Every check is there, not run; and the verdict says so."""
-    found = checks(NOTHING, NOTHING, None)
-    assert {check["passed"] for check in found} == {None}
-    verdict = judge(found, NOTHING, NOTHING, None)
-    assert not verdict.passed
-    assert verdict.headline == f"0 of {len(found)} checks met, {len(found)} not run"
-    assert verdict.failures == []
-    assert all(check["name"] in verdict.remarks[0] for check in found)
+    """Every check is there, not measured; and the headline says so."""
+    (chapter,) = chapters([store()])
+    found = claims()
+    assert {str(check.verdict) for check in found.values()} == {"NOT MEASURED"}
+    assert not chapter.judgement.passed
+    assert chapter.judgement.headline == f"0 of {len(found)} checks passed, {len(found)} not measured"
+    assert chapter.judgement.failures == []
+    assert all(name in chapter.judgement.remarks[0] for name in found)
 
 
-def test_everything_measured_and_met(projection: Store) -> None:
-    """All checks are met; one that is not is a failure with its value and bound."""
+def test_everything_measured(projected: Run) -> None:
+    """All checks pass but the two parts of Fig. 10; one that does not is a failure with its value and bound."""
     strong, weak = full()
-    found = checks(strong, weak, projection)
-    assert judge(found, strong, weak, projection).passed
-    assert len(found) == 1 + 4 + 1 + 1 + 2 + 2 + 1 + 1
-    strong["runs"][0]["residual"] = 2e-9
-    verdict = judge(checks(strong, weak, projection), strong, weak, projection)
-    assert not verdict.passed
-    assert verdict.headline == f"{len(found) - 1} of {len(found)} checks met, 1 not met"
-    (failure,) = verdict.failures
-    assert failure.startswith("residual of the solves: 2e-9, which should be at most 1e-9.")
+    (chapter,) = chapters([strong, weak, projected])
+    every = claims(*strong.of(StrongRun), *weak.of(WeakRun), projection=Projection.of(projected))
+    assert len(every) == 1 + 4 + 1 + 1 + (2 + 2 + 1 + 1) + 4 + 4
+    assert {name for name, check in every.items() if not check.passed} == FAILING
+    assert chapter.judgement.headline == f"{len(every) - 2} of {len(every)} checks passed, 2 failed"
+    worse = replace(strong, records=(replace(strong.records[0], residual=2e-9), *strong.records[1:]))
+    judgement = judge(checks(worse.of(StrongRun), weak.of(WeakRun), Projection.of(projected)))
+    assert judgement.headline == f"{len(every) - 3} of {len(every)} checks passed, 3 failed"
+    assert judgement.failures[0].startswith("residual of the solves (exact): The largest relative residual")
+    assert judgement.failures[0].endswith("Value 2e-9, which should be at most 1e-9.")
 
 
 @pytest.mark.parametrize(
     ("name", "phase"),
     [("pdpotrf, 16,249 parameters, {}", "factorisation"), ("pdgemm, 16,249 parameters, {}", "product")],
+    ids=["pdpotrf", "pdgemm"],
 )
 def test_fraction_of_dgemm(name: str, phase: str) -> None:
     """At least 0.7 in the best layout of each number of ranks; only of the paper's order and matrix."""
     for ranks, words in ((1, "1 rank"), (2, "2 ranks")):
+        claim = name.format(words)
         run = strong_run(ranks=ranks)
-        run["phases"][phase]["fraction_of_dgemm"] = 0.69
-        assert passed(store(run))[name.format(words)] is False
-        assert passed(store(run, strong_run(ranks=ranks, block=64)))[name.format(words)] is True
-        assert passed(store(run, strong_run(3531, ranks)))[name.format(words)] is False
-        assert passed(store(run, strong_run(ranks=ranks, space="samples")))[name.format(words)] is False
-        assert passed(store(run | {"oversubscribed": True}))[name.format(words)] is None
-        assert passed(store(strong_run(ranks=3 - ranks)))[name.format(words)] is None
+        run = replace(run, dgemm_GFs=run.rate(phase) / ranks / 0.69)
+        assert verdicts(run)[claim] == "FAIL"
+        assert verdicts(run, strong_run(ranks=ranks, block=64))[claim] == "PASS"
+        assert verdicts(run, strong_run(3531, ranks))[claim] == "FAIL"
+        assert verdicts(run, strong_run(ranks=ranks, space="samples"))[claim] == "FAIL"
+        assert verdicts(replace(run, oversubscribed=True))[claim] == "NOT MEASURED"
+        assert verdicts(strong_run(ranks=3 - ranks))[claim] == "NOT MEASURED"
+        assert verdicts(unfit(run))[claim] == "NOT MEASURED"
 
 
 def test_half_a_product_does_not_stand_for_the_paper_s() -> None:
     """The rate of pdsyrk says nothing about pdgemm, but its factorisation is the same."""
-    found = passed(store(strong_run(product="pdsyrk")))
-    assert found["pdgemm, 16,249 parameters, 1 rank"] is None
-    assert found["pdpotrf, 16,249 parameters, 1 rank"] is True
+    found = verdicts(strong_run(product="pdsyrk"))
+    assert found["pdgemm, 16,249 parameters, 1 rank"] == "NOT MEASURED"
+    assert found["pdpotrf, 16,249 parameters, 1 rank"] == "PASS"
 
 
 def test_speedup() -> None:
-    """Of all phases on two ranks, at least 1.7; unknown without the run on one."""
-    name = "speedup on 2 ranks, 16,249 parameters"
-    assert passed(store(strong_run(ranks=2)))[name] is True
-    assert passed(store(strong_run(ranks=2, speedup={"total": 1.69, "product": 2.0})))[name] is False
-    assert passed(store(strong_run(ranks=2, speedup=None)))[name] is None
-    assert passed(store(strong_run(ranks=4), strong_run(3531, 2)))[name] is None
+    """Of all phases on two ranks, at least 1.7; unknown without the same run on one."""
+    name, one = "speedup on 2 ranks, 16,249 parameters", strong_run()
+    assert verdicts(one, strong_run(ranks=2))[name] == "PASS"
+    # 27 s over 11.5 s + 4.5 s.
+    slow = strong_run(ranks=2, seconds={"factorisation": 11.0})
+    assert claims(one, slow)[name].value == pytest.approx(27 / 16.5)
+    assert verdicts(one, slow)[name] == "FAIL"
+    for runs in ([strong_run(ranks=2)], [one, strong_run(ranks=4)], [one, strong_run(ranks=2, repeats=5)]):
+        assert verdicts(*runs)[name] == "NOT MEASURED"
+    assert verdicts(strong_run(3531), strong_run(3531, 2))[name] == "NOT MEASURED"
 
 
 def test_monte_carlo_efficiency() -> None:
     """The worst run on two ranks counts; lattices smaller than the paper's do not."""
     name = "Monte Carlo efficiency on 2 ranks"
-    assert passed(weak=store(weak_run(10, 2), weak_run(6, 2, efficiency=0.5)))[name] is True
-    assert passed(weak=store(weak_run(10, 2), weak_run(16, 2, efficiency=0.89)))[name] is False
-    for run in (weak_run(10, 1), weak_run(10, 2, efficiency=None), weak_run(6, 2), weak_run(10, 4)):
-        assert passed(weak=store(run))[name] is None
+    alone = [weak_run(L) for L in (6, 10, 16)]
+    assert verdicts(*alone, weak_run(10, 2, mc=4.4), weak_run(6, 2, mc=8.0))[name] == "PASS"
+    assert verdicts(*alone, weak_run(10, 2), weak_run(16, 2, mc=4.5))[name] == "FAIL"
+    for runs in ([weak_run(10)], [weak_run(10, 2)], [*alone, weak_run(6, 2)], [*alone, weak_run(10, 4)]):
+        assert verdicts(*runs)[name] == "NOT MEASURED"
 
 
-def test_held_out_checks_are_the_medians(projection: Store) -> None:
-    """Both halves of what the paper prints, either way, and the other splits; none is met above 10 %."""
-    found = {check["name"]: check for check in checks(NOTHING, NOTHING, projection) if check["kind"] == "held out"}
+def test_held_out_checks_are_the_medians(projection: Projection) -> None:
+    """Both halves of what the paper prints, either way, the other splits, Fig. 10; none passes above 10 %."""
+    found = {name: check for name, check in claims(projection=projection).items() if check.check == "held out"}
+    splits = dict.fromkeys(each.split for each in projection.tests)
+    ours = {split: [each for each in held_out(split) if each.model == COST] for split in splits}
     for fold in ("rows 1 and 3 of each network", "rows 2 and 4 of each network"):
-        mine = [each for each in held_out("halves") if each.fold == fold and each.point.phase in PRINTED]
+        mine = [each for each in ours["halves"] if each.fold == fold and each.phase in PRINTED]
         check = found.pop(f"model, halves ({fold})")
-        assert check["value"] == pytest.approx(median_error(mine))
-        assert check["statement"].startswith("Median relative error of 28 times")
+        assert check.value == pytest.approx(median_error(mine))
+        assert check.statement.startswith("Median relative error of 28 times")
     for split in ("each process count", "each network and lattice"):
-        predictions = held_out(split)
-        printed = [each for each in predictions if each.point.phase in PRINTED]
-        assert found.pop(f"model, {split}")["value"] == pytest.approx(median_error(printed or predictions))
-    assert set(found) == {f"model, halves by symmetry ({fold})" for fold in ("without symmetry", "with C4")}
-    worse = copy.deepcopy(projection)
-    for row in worse["errors"]:
-        row["median"] = 0.11
-    assert {value for name, value in passed(projected=worse).items() if name.startswith("model")} == {False}
+        printed = [each for each in ours[split] if each.phase in PRINTED]
+        assert found.pop(f"model, {split}").value == pytest.approx(median_error(printed or ours[split]))
+    for phase, name in (("product", "pdgemm"), ("sr", "all of SR")):
+        mine = [each for each in ours[EXTRAPOLATION] if each.phase == phase]
+        assert found.pop(f"model, Fig. 10, {name}").value == pytest.approx(median_error(mine))
+    left = {f"model, halves by symmetry ({fold})" for fold in ("without symmetry", "with C4")}
+    left |= {"model, Fig. 10, pdpotrf", "model, Fig. 10, data operations"}
+    assert {name for name in found if "null" not in name} == left
 
 
-def test_projected_tables_have_every_printed_time(projection: Store) -> None:
+def changed(projection: Projection, change: Callable[[HeldOutTime], float]) -> Projection:
+    """With other predicted times."""
+    return replace(projection, tests=tuple(replace(each, value=change(each)) for each in projection.tests))
+
+
+def test_a_worse_model_fails(projection: Projection) -> None:
+    """11 % off everywhere fails every bound; and it does not beat a null model that is as good as it is."""
+    off = changed(projection, lambda each: 1.11 * each.known)
+    assert {value for name, value in verdicts(projection=off).items() if name.startswith("model")} == {"FAIL"}
+
+
+def test_model_against_the_null_model(projection: Projection) -> None:
+    """Each claim is the ratio of two medians on the same times; it fails where the null model is the better one."""
+    over = {name: check for name, check in claims(projection=projection).items() if "over null" in name}
+    rows = {(row.split, row.fold): row for row in errors(projection.tests) if row.times == "printed" and row.null}
+    assert [check.value for check in over.values()] == [row.median / row.null_median for row in rows.values()]
+    assert len(over) == 4
+    assert all(0 < check.value < 1 and check.passed for check in over.values())
+    for row in rows.values():
+        assert [(each.phase, each.work) for each in row.predictions] == [(each.phase, each.work) for each in row.null]
+    perfect = changed(projection, lambda each: each.value if each.model == COST else 1.0001 * each.known)
+    assert {value for name, value in verdicts(projection=perfect).items() if "over null" in name} == {"FAIL"}
+    remark = scaling_model.null_model_wins(projection)
+    won = [row for row in errors(projection.tests) if row.times != "printed" and row.null]
+    assert f"predicts {sum(row.null_median < row.median for row in won)} of {len(won)} kinds of" in remark
+    assert "Monte Carlo (halves, rows 1 and 3 of each network)" in remark
+
+
+def test_projected_tables_have_every_printed_time(projection: Projection) -> None:
     """Each time of Table 3, Fig. 9 and Fig. 10 beside the model's, its band and their ratio."""
     tables = scaling_model.projected_tables(projection)
     expected = {
@@ -154,20 +227,18 @@ def test_projected_tables_have_every_printed_time(projection: Store) -> None:
     assert {(row["processes"], row["nodes"], row["samples"]) for row in more} == {("100,000", "16,667", "1,600,000")}
 
 
-def test_model_tables(projection: Store) -> None:
+def test_model_tables(projection: Projection) -> None:
     """Every cost with unit, error and origin; each held-out prediction of the halves once."""
     tables = scaling_model.model_tables(projection)
     costs = {row["cost"]: row for row in named(tables, "Costs")}
-    assert list(costs) == list(projection["machine"]["costs"])
+    assert list(costs) == [each.name for each in fields(Costs)]
     assert costs["gemm_rate"]["unit"] == "GF/s"
     assert costs["gemm_rate"]["origin"] == "fitted"
     assert costs["gemm_rate"]["error"].endswith(" %")
     points = [row for fold in ("rows 1 and 3", "rows 2 and 4") for row in named(tables, f"Predicted without {fold}")]
     assert len(points) == 56 + 32
     by_hand = next(
-        each
-        for each in held_out("halves")
-        if each.held_out and each.point.seconds == 0.33 and each.point.phase == "product"
+        each for each in held_out("halves") if each.model == COST and each.known == 0.33 and each.phase == "product"
     )
     (row,) = [row for row in points if (row["times"], row["processes"], row["source"]) == ("pdgemm", "256", "Fig. 9")]
     assert (row["paper s"], row["error"]) == ("0.33", f"{100 * by_hand.error:.3g} %")
@@ -175,7 +246,7 @@ def test_model_tables(projection: Store) -> None:
     assert not [table for table in tables if table.title.startswith("The fit to our own")]
 
 
-def test_sample_space(projection: Store) -> None:
+def test_sample_space(projection: Projection) -> None:
     """The remark names the largest gain and the largest loss of the table."""
     rows = named(scaling_model.sample_space_tables(projection), "Sample space")
     assert len(rows) == 15
@@ -188,20 +259,16 @@ def test_sample_space(projection: Store) -> None:
     for row in even:
         parameters, each, processes = (int(row[key].replace(",", "")) for key in list(row)[:3])
         assert float(row["samples / parameters there"]) == pytest.approx(each * processes / parameters, abs=1e-3)
-    remark = judge([], NOTHING, NOTHING, projection).remarks[-1]
+    remark = scaling._gain(projection)
     assert f"at {sum(value > 1 for value in faster)} of the paper's 15 points" in remark
     assert f"at most {best['times faster']} times ({best['parameters']} parameters on {best['processes']}" in remark
-    assert f"{min(projection['comparisons'], key=lambda c: c['speedup']['value'])['work']['processes']:,}" in remark
+    assert f"{min(projection.gains, key=lambda each: each.value).work.processes:,}" in remark
 
 
-def test_a_machine_without_errors_has_no_bands(projection: Store, tmp_path: Path) -> None:
+def test_a_machine_without_errors_has_no_bands(projection: Projection, tmp_path: Path) -> None:
     """Dashes in the tables, lines without bands in the figures, and the caption says so."""
-    text = "".join(
-        f'{name} = {{ value = {value}, unit = "{scaling_model.UNITS[name]}" }}\n'
-        for name, value in projection["machine"]["costs"].items()
-    )
-    (tmp_path / "bare.toml").write_text(f'name = "bare"\n[costs]\n{text}')
-    bare = json.loads(json.dumps(job.run(tmp_path, tmp_path / "bare.toml")))
+    (tmp_path / "bare.toml").write_text(f'name = "bare"\n[costs]\n{BARE}')
+    bare = Projection.of(job.run(job.ProjectRequest(tmp_path / "bare.toml"), tmp_path))
     assert {row["95 % band"] for row in named(scaling_model.projected_tables(bare), "Table 3")} == {"–"}
     assert {row["origin"] for row in named(scaling_model.model_tables(bare), "Costs")} == {"given"}
     for plot in [*scaling_model_plots.model_plots(bare), *scaling_model_plots.sample_space_plots(bare)]:
@@ -210,50 +277,50 @@ def test_a_machine_without_errors_has_no_bands(projection: Store, tmp_path: Path
     assert "Bands: 68 % and 95 %" in scaling_model_plots.model_plots(projection)[0].caption
 
 
-def test_what_was_not_run(projection: Store) -> None:
+def material(*runs: Run) -> Material:
+    """Runs as a chapter takes them."""
+    return Material.of({scaling.JOBS[run.job]: run for run in runs})
+
+
+def test_what_was_not_run(projected: Run) -> None:
     """What did not fit, with the command that asks for the same run; the rest by what there is."""
     strong, weak = full()
 
-    def rows(*stores: Any) -> dict[str, dict[str, str]]:
-        return {row["what"]: row for row in texts(scaling._not_run(*stores))}
+    def rows(*runs: Run) -> dict[str, dict[str, str]]:
+        return {row["what"]: row for row in texts(scaling._not_run(material(*runs)))}
 
-    found = rows(strong, weak, projection)
+    found = rows(strong, weak, projected)
     assert list(found) == [
         "strong scaling: 106529 parameters, 2 ranks (1x2), block 128, pdgemm", "several nodes of a cluster", "GPUs"
     ]  # fmt: skip
-    everything = rows(strong | {"not_run": []}, NOTHING, None)
+    everything = rows(store(*[run for run in strong.of(StrongRun) if run.not_run is None]))
     large = everything["strong scaling: 106,529 parameters, the paper's large network"]
     assert "90.8 GB for the matrix alone); this machine has 8.59 GB" in large["why"]
     assert {"weak scaling", "projection"} < set(everything)
-    spread = rows(store(strong_run(ranks=64, oversubscribed=False)), weak, projection)
+    spread = rows(store(strong_run(ranks=64, oversubscribed=False)), weak, projected)
     assert "several nodes of a cluster" not in spread
 
 
 def test_commands_ask_for_the_same_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command of each run that did not fit measures exactly that job."""
     asked: list[Any] = []
-    monkeypatch.setattr(measurements, "_measure", lambda kind, out, jobs, *rest: asked.extend(jobs) or store())
-    monkeypatch.setattr(scaling, "refresh", lambda out: judge([], NOTHING, NOTHING, None))
+    monkeypatch.setattr(measurements, "_measure", lambda kind, jobs, *rest: asked.extend(jobs))
+    monkeypatch.setattr(scale, "_report", lambda *_: None)
     strong = strong_run(
-        106529, 4, grid=[4, 1], block=64, product="pdsyrk", redistribution="alltoall", space="samples"
+        106529, 4, grid=(4, 1), block=64, product="pdsyrk", redistribution="alltoall", space="samples"
     )
     weak = weak_run(24, 3, network="large", symmetry="C4", solver="sample_space", chains=5)
     for run in (strong, weak):
-        result = CliRunner().invoke(app, shlex.split(scaling._again(unfit(run)))[1:], catch_exceptions=False)
+        result = CliRunner().invoke(app, shlex.split(scaling.again(unfit(run)))[1:], catch_exceptions=False)
         assert result.exit_code == 0
-    (ranks, first), (more, second) = asked
-    assert (ranks, more) == (4, 3)
-    layout = strong["job"]["layout"] | {"grid": tuple(strong["job"]["layout"]["grid"])}
-    assert {name: getattr(first.layout, name) for name in layout} == layout
-    assert (first.parameters, first.space) == (106529, "samples")
-    assert {name: getattr(second, name) for name in weak["job"]} == weak["job"]
+    assert [each.record(ranks).identity for ranks, each in asked] == [strong.identity, weak.identity]
 
 
 def test_series_differ_in_one_routine() -> None:
     """Each line of a figure has one run for each number of ranks: the usual layout, the most square grid."""
     runs = [
         strong_run(3531, 4, block=64),
-        strong_run(3531, 4, grid=[1, 4]),
+        strong_run(3531, 4, grid=(1, 4)),
         *(strong_run(3531, ranks) for ranks in (1, 2, 4)),
         strong_run(3531, 2, product="pdsyrk"),
         strong_run(3531, 2, product="pdsyrk", block=64),
@@ -261,78 +328,133 @@ def test_series_differ_in_one_routine() -> None:
     ]
     found = scaling_plots._series(runs)
     assert list(found) == ["total", "pdpotrf", "pdgemm", "pdsyrk", "pdgemr2d", "Alltoall", "solves"]
-    ranks = {name: [run["ranks"] for run in those] for name, (_, those) in found.items()}
+    ranks = {name: [run.ranks for run in those] for name, (_, those) in found.items()}
     assert (ranks.pop("pdsyrk"), ranks.pop("Alltoall")) == ([2], [1])
     assert set(map(tuple, ranks.values())) == {(4, 1, 2)}
-    assert found["total"][1][0]["job"]["layout"]["grid"] == [2, 2]
-    assert {run["job"]["layout"]["block"] for _, those in found.values() for run in those} == {128}
+    assert found["total"][1][0].layout.grid == (2, 2)
+    assert {run.layout.block for _, those in found.values() for run in those} == {128}
 
 
-def test_report_is_complete_and_repeatable(tmp_path: Path, projection: Store) -> None:
+def save(out: Path, *runs: Run) -> None:
+    """Write each run to its file."""
+    for run in runs:
+        jsonl.save(out, scaling.JOBS[run.job], run)
+
+
+def test_report_is_complete_and_repeatable(tmp_path: Path, projected: Run) -> None:
     """All sections with their figures in one page; the same files give the same bytes; markup is text."""
-    strong, weak = full()
-    for name, found in (("strong", strong), ("weak", weak), ("projection", projection)):
-        (tmp_path / f"{name}.json").write_text(json.dumps(found))
-    verdict = refresh(tmp_path)
-    assert verdict.passed
+    save(tmp_path, *full(), projected)
+    report([tmp_path], tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    refresh(tmp_path)
+    report([tmp_path], tmp_path)
     assert {path: path.read_bytes() for path in before} == before
     html = (tmp_path / "index.html").read_text()
     assert "<CPU>" not in html
     assert "Synthetic &lt;CPU&gt;" in html
     markdown = (tmp_path / "report.md").read_text()
     assert "Nothing yet" not in markdown
-    drawn = sorted(path.stem for path in (tmp_path / "plots").iterdir())
-    assert drawn == sorted([
+    drawn = sorted(path.stem for path in (tmp_path / "figures").iterdir())
+    assert drawn == sorted(f"scaling-{name}" for name in [
         "strong-1", "strong-2", "dgemm", "weak", "iteration", "held-out", "figure-9", "table-3", "figure-10",
         "sample-space",
     ])  # fmt: skip
-    assert all(f"plots/{name}.svg" in markdown for name in drawn)
-    saved = json.loads((tmp_path / "results.json").read_text())
-    assert saved["checks"] == checks(strong, weak, projection)
-    assert set(saved["provenance"]) == {"strong", "weak", "projection"}
+    assert all(f"figures/{name}.svg" in markdown for name in drawn)
+    columns = "records/strong.jsonl | records/weak.jsonl | records/projection.jsonl"
+    assert columns in " ".join(markdown.split())
 
 
 @pytest.mark.parametrize("name", ["strong", "weak", "projection"])
-def test_report_of_one_file(tmp_path: Path, projection: Store, name: str) -> None:
+def test_report_of_one_file(projected: Run, name: str) -> None:
     """What is not there yet is named with the command that makes it."""
+    runs = dict(zip(("strong", "weak", "projection"), (*full(), projected), strict=True))
+    (chapter,) = chapters([runs[name]])
+    assert not chapter.judgement.passed
+    empty = {section.empty for section in chapter.sections if not section.tables and not section.plots}
+    assert empty == {
+        f"Nothing yet; {command} makes it." for other, command in scaling.COMMANDS.items() if other != name
+    }
+
+
+def test_second_run_of_a_job_is_a_second_chapter() -> None:
+    """Times of two machines are never put side by side."""
     strong, weak = full()
-    found = {"strong": strong, "weak": weak, "projection": projection}[name]
-    (tmp_path / f"{name}.json").write_text(json.dumps(found))
-    assert not refresh(tmp_path).passed
-    markdown = (tmp_path / "report.md").read_text()
-    for other, command in scaling.COMMANDS.items():
-        assert (f"Nothing yet; {command} makes it." in markdown) == (other != name)
+    elsewhere = replace(strong, provenance=replace(ORIGIN, machine=replace(MACHINE, cpu="another")))
+    one, two = chapters([strong, weak, elsewhere])
+    assert (one.name, two.name) == ("scaling", "scaling-2")
+    assert [len(section.tables) > 0 for section in two.sections[1:3]] == [True, False]
 
 
 def test_report_of_real_measurements(tmp_path: Path) -> None:
-    """The keys are those that the measurements write."""
-    measurements.strong(tmp_path, **measurements.QUICK_STRONG | {"ranks": (1,), "repeats": 1}, quiet=True)
-    measurements.weak(tmp_path, **measurements.QUICK_WEAK | {"ranks": (1,)}, quiet=True)
-    assert refresh(tmp_path).headline.startswith("1 of ")
-    for name in ("strong", "weak"):
-        real = json.loads((tmp_path / f"{name}.json").read_text())["runs"][0]
-        invented = strong_run() if name == "strong" else weak_run()
-        assert set(invented) <= set(real)
-        assert set(invented["job"]) <= set(real["job"])
-        assert set(invented["phases"]) == set(real["phases"])
+    """What the measurements write can be reported: nothing is needed that only invented runs have."""
+    quick = replace(measurements.QUICK_STRONG, ranks=(1,), repeats=1), replace(measurements.QUICK_WEAK, ranks=(1,))
+    measurements.strong(quick[0], tmp_path, quiet=True)
+    measurements.weak(quick[1], tmp_path, quiet=True)
+    (chapter,) = report([tmp_path], tmp_path)
+    assert chapter.judgement.headline.startswith("1 of ")
+    assert [plot.name for section in chapter.sections for plot in section.plots] == ["strong-1", "dgemm", "iteration"]
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [("{", "cannot be read"), ('{"format": "other"}', "is not of the format"), ("[]", "is not of the format")],
-)
-@pytest.mark.parametrize("name", ["strong", "weak", "projection"])
-def test_what_cannot_be_reported(tmp_path: Path, name: str, content: str, words: str) -> None:
-    """One sentence that names the file; nothing is written."""
-    (tmp_path / f"{name}.json").write_text(content)
-    with pytest.raises(UserError, match=rf"{name}\.json {words}"):
-        refresh(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [f"{name}.json"]
+def test_unknown_job_is_refused() -> None:
+    """A word after `scale` that is none of its commands."""
+    with pytest.raises(UserError, match="The job 'scale x' of a run is not one of scale strong, scale weak"):
+        chapters([replace(store(), job="scale x")])
 
 
-def test_an_empty_folder(tmp_path: Path) -> None:
-    """There is nothing to report yet."""
-    with pytest.raises(UserError, match="has nothing to report; begin with `qmcbench scale strong"):
-        refresh(tmp_path)
+def test_labels_are_no_formulas() -> None:
+    """Dollars in a name are dollars; matplotlib would take them for mathematics and fail."""
+    strong, weak = full()
+    network = tuple(replace(run, network="$\\bad$ $") for run in weak.of(WeakRun))
+    routine = tuple(replace(run, layout=replace(run.layout, product="$^$")) for run in strong.of(StrongRun))
+    (chapter,) = chapters([replace(strong, records=routine), replace(weak, records=network)])
+    assert len([plot for section in chapter.sections for plot in section.plots]) == 5
+
+
+def test_ticks_do_not_collide(projected: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On no axis of any figure do the labels of two ticks overlap."""
+    crowded: list[str] = []
+
+    def look(name: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        FigureCanvasAgg(figure).draw()
+        for axes in figure.axes:
+            low, high = sorted(axes.get_xlim())
+            ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+            boxes = [label.get_window_extent() for at, label in ticks if low <= at <= high and label.get_text()]
+            boxes.sort(key=lambda box: box.x0)
+            if any(one.x1 + 2 > two.x0 for one, two in pairwise(boxes)):
+                crowded.append(name)
+        return "<svg></svg>"
+
+    for module in (scaling_plots, scaling_model_plots):
+        monkeypatch.setattr(module, "render", look)
+    chapters([*full(), projected])
+    assert crowded == []
+
+
+def test_report_needs_no_torch() -> None:
+    """Of the committed records: nothing is measured, so nothing heavy is loaded."""
+    code = (
+        "import sys; from pathlib import Path; from qmcbench.report.book import chapters; from qmcbench.store import "
+        "jsonl; chapters(jsonl.find([Path(sys.argv[1])])); print('torch' in sys.modules)"
+    )
+    records = Path(__file__).parents[2] / "reports" / "scaling"
+    found = subprocess.run([sys.executable, "-c", code, records], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
+
+
+def test_an_incomplete_projection_is_refused(projected: Run) -> None:
+    """Whatever record is taken away or there twice, and whatever name is not the model's."""
+    for kind in {each.kind for each in projected.records}:
+        first = next(i for i, each in enumerate(projected.records) if each.kind == kind)
+        for records in (
+            projected.records[:first] + projected.records[first + 1 :],
+            (*projected.records, projected.records[first]),
+        ):
+            with pytest.raises(UserError, match=r"do not have the .* that they should; make them again with"):
+                Projection.of(replace(projected, records=records))
+    times = [i for i, each in enumerate(projected.records) if isinstance(each, ModelledTime)]
+    wrong = list(projected.records)
+    wrong[times[-1]] = replace(wrong[times[-1]], solver="guess")
+    with pytest.raises(UserError, match="do not have the parts of an iteration"):
+        Projection.of(replace(projected, records=tuple(wrong)))

@@ -141,7 +141,7 @@ def _relative_errors(axes: Axes, x: NDArray[np.float64], energies: list[Energy],
 
 
 def _against_j2(energies: list[Energy], exact: list[Exact], made: str) -> Plot:
-    sizes = sorted({record.L for record in (*energies, *exact)})
+    sizes = sorted({energy.L for energy in energies} | {record.L for record in exact})
 
     def draw(figure: Figure) -> None:
         top, bottom = _panels(figure, [1.4, 1.0])

@@ -24,12 +24,17 @@ def chapters(runs: Sequence[Run]) -> list[Chapter]:
     return [
         Chapter(
             "reproduction" if number == 1 else f"reproduction-{number}",
-            f"qmcbench reproduce --profile {run.profile}",
+            title(run),
             judgement(run),
             sections(run),
         )
         for number, run in enumerate(runs, start=1)
     ]
+
+
+def title(run: Run) -> str:
+    """The command, as far as it decides what was run."""
+    return f"qmcbench reproduce --profile {run.profile}"
 
 
 def checks(run: Run) -> list[Check]:
@@ -79,12 +84,10 @@ def energies(run: Run) -> Table:
     rows: list[Row] = []
     for training, energy in _pairs(run):
         exact = training.reference
+        known = [DASH, DASH] if exact is None else [format_value_error(exact.value, 0.0), exact.source]
         rows.append([
             training.name, str(training.L), number(training.J2), count(training.parameters), count(training.steps),
-            count(training.samples), fixed(training.seconds, 1), _measured(energy),
-            DASH if exact is None else format_value_error(exact.value, 0.0), DASH if exact is None else exact.source,
-            _relative(energy), number(energy and energy.v_score), fixed(energy and energy.r_hat, 4),
-            number(energy and energy.tau), _plateau(energy),
+            count(training.samples), fixed(training.seconds, 1), _measured(energy), *known, *_quality(energy),
         ])  # fmt: skip
     caption = (
         "Energies per site in units of J1 = 1, evaluated with unfiltered local energies after training, at fixed "
@@ -98,15 +101,19 @@ def _measured(energy: Energy | None) -> str:
     return DASH if energy is None else format_value_error(energy.value, energy.sigma)
 
 
-def _relative(energy: Energy | None) -> str:
-    if energy is None or energy.exact is None or not energy.exact.value:
+def _relative(energy: Energy) -> str:
+    if energy.exact is None or not energy.exact.value:
         return DASH
     error = None if energy.sigma is None else energy.sigma / abs(energy.exact.value)
     return format_value_error(energy.above(energy.exact), error)
 
 
-def _plateau(energy: Energy | None) -> str | Cell:
-    return DASH if energy is None else "yes" if energy.plateau else Cell("no", "bad")
+def _quality(energy: Energy | None) -> Row:
+    """Relative error, V-score, R-hat, tau and plateau."""
+    if energy is None:
+        return [DASH] * 5
+    plateau = "yes" if energy.plateau else Cell("no", "bad")
+    return [_relative(energy), number(energy.v_score), fixed(energy.r_hat, 4), number(energy.tau), plateau]
 
 
 def _settings(run: Run) -> Table:
@@ -116,20 +123,26 @@ def _settings(run: Run) -> Table:
     ]  # fmt: skip
     rows: list[Row] = []
     for training, energy in _pairs(run):
-        z = energy and deviation(energy.value, energy.sigma, energy.full_sum)
         rows.append([
             training.name, training.network, training.symmetry, training.sign, training.start or "fresh",
-            count(training.chains), count(energy and energy.samples),
-            count(None if energy is None else round(energy.effective_samples)),
-            fixed(energy and energy.acceptance, 3), number(energy and energy.alpha),
-            count(energy and energy.abnormal), fixed(energy and energy.seconds, 1),
-            DASH if energy is None else str(energy.seed), number(energy and energy.full_sum, 10), fixed(z, 2),
+            count(training.chains), *_evaluation(energy),
         ])  # fmt: skip
     caption = (
         "Full-sum E/N: the exact expectation of the trained network, over all configurations of a lattice that is "
         "small enough; z: the evaluated energy minus it, in standard errors."
     )
     return Table("How the runs were made and evaluated", columns, rows, caption)
+
+
+def _evaluation(energy: Energy | None) -> Row:
+    """How a run was evaluated, and what that is by the full sum."""
+    if energy is None:
+        return [DASH] * 9
+    return [
+        count(energy.samples), count(round(energy.effective_samples)), fixed(energy.acceptance, 3),
+        number(energy.alpha), count(energy.abnormal), fixed(energy.seconds, 1), str(energy.seed),
+        number(energy.full_sum, 10), fixed(deviation(energy.value, energy.sigma, energy.full_sum), 2),
+    ]  # fmt: skip
 
 
 def _paper(run: Run) -> Table:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import cycle
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from qmcbench.errors import UserError
 from qmcbench.gates.check import Check
@@ -138,10 +140,12 @@ def comparison(run: Run) -> Table:
     for energy in run.of(Energy):
         best, paper = energy.reference, energy.paper
         ours = None if energy.value is None or paper is None else energy.value - paper.value
+        known = [DASH, DASH, DASH, DASH]
+        if best is not None:
+            known = [number(best.value, 8), best.kind, number(energy.above(best), 2), best.source]
         rows.append([
-            str(energy.L), number(energy.J2), _shown(energy), number(paper and paper.value, 6),
-            DASH if ours is None else format_value_error(ours, energy.sigma), number(best and best.value, 8),
-            DASH if best is None else best.kind, number(energy.above(best), 2), DASH if best is None else best.source,
+            str(energy.L), number(energy.J2), _shown(energy), number(None if paper is None else paper.value, 6),
+            DASH if ours is None else format_value_error(ours, energy.sigma), *known,
         ])  # fmt: skip
     caption = (
         "Paper, retrained: Table 4 of the seed paper, the same architecture optimised at each size and coupling. "
@@ -213,14 +217,26 @@ def _excess(run: Run) -> Plot:
     return Plot("excess", "Distance from the best known energies", caption, render("excess", (WIDTH, 3.6), draw))
 
 
-def _map(measured: Correlations, run: Run) -> Plot:
+def draw_map(run: Run, path: Path) -> None:
+    """Draw the structure factor of an evaluation to ``path`` with the suffix ``.svg``."""
+    for each in run.of(Correlations):
+        if each.quantity == "structure_factor":
+            draw_structure_factor(_factor(each), path)
+
+
+def _factor(measured: Correlations) -> NDArray[np.float64]:
+    """S(k), shape (L, L); raises a UserError if the record is of another shape."""
     L = measured.L
     if measured.shape != (L, L) or len(measured.mean) != L * L or not measured.error:
         raise UserError(
             f"The structure factor of a run has {len(measured.mean)} values of shape {measured.shape} on {L}x{L}; "
             "measure it again."
         )
-    factor = np.array(measured.mean, dtype=np.float64).reshape(L, L)
+    return np.array(measured.mean, dtype=np.float64).reshape(L, L)
+
+
+def _map(measured: Correlations, run: Run) -> Plot:
+    L, factor = measured.L, _factor(measured)
     worst = max((error for error in measured.error if error is not None), default=None)
     sites = L * L
     peak = format_value_error(measured.value, measured.sigma)

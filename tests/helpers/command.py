@@ -1,0 +1,46 @@
+"""The command line in a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from qmcbench.ranks import launch
+
+RUN = """
+[model]
+L = 4
+J2 = 0.5
+[sampling]
+chains = 8
+warm_up = 1
+[optimizer]
+steps = {steps}
+[run]
+threads = 1
+checkpoint_every = 3
+"""
+
+
+def written(folder: Path, steps: int) -> Path:
+    """A configuration of a small run."""
+    path = folder / f"run-{steps}.toml"
+    path.write_text(RUN.format(steps=steps))
+    return path
+
+
+def shell(line: str, *arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run a line of bash; ``qmcbench`` in it is this Python's, ``"$1"`` and so on the arguments."""
+    script = f'qmcbench() {{ "{sys.executable}" -P -m qmcbench "$@"; }}\n{line}'
+    command = ["bash", "-c", script, "bash", *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout, check=False, env=launch.environment(1)
+    )
+
+
+def one_sentence(result: subprocess.CompletedProcess[str], *words: str, status: int = 2) -> None:
+    """The contract of a mistake: its exit status, one line, no traceback, the words in it."""
+    assert result.returncode == status, result
+    assert "Traceback" not in result.stderr
+    assert result.stderr.count("\n") == 1, result.stderr
+    for word in words:
+        assert word in result.stderr
