@@ -140,6 +140,7 @@ def test_wrong_keys(data: dict[str, Any], names: list[str]) -> None:
         ("run.seed", 1.5),
         ("run.device", 0),
     ],
+    ids=str,
 )
 def test_wrong_types(key: str, value: object) -> None:
     """A value of another type is refused, by the name of its key, and never converted silently."""
@@ -180,6 +181,7 @@ def test_wrong_types(key: str, value: object) -> None:
         ("run.device", "gpu"),
         ("run.checkpoint_every", 0),
     ],
+    ids=str,
 )
 def test_values_out_of_range(key: str, value: object) -> None:
     """A value that cannot work is refused before anything runs, by the names of its key and its file."""

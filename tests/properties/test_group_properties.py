@@ -1,20 +1,16 @@
-"""Properties of the group actions: rotations form a group, and a wave function summed over it is invariant."""
+"""Properties of the group actions on spins: they form groups, and a sum over one has its characters."""
 
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qmcbench import group
 from qmcbench.ansatz.sign import marshall_sign
-from qmcbench.ansatz.symmetry import C4, rotations
+from qmcbench.ansatz.symmetry import Projected
+from qmcbench.lattice import random_configurations
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIZES = st.sampled_from([4, 6, 8, 10])
-
-
-def configurations(L: int, seed: int) -> torch.Tensor:
-    """Five random configurations with S^z = 0."""
-    order = torch.rand(5, L * L, generator=torch.Generator().manual_seed(seed)).argsort(1)
-    return torch.where(order < L * L // 2, 1, -1).to(torch.int8).view(5, L, L)
 
 
 class Lopsided(torch.nn.Module):
@@ -29,26 +25,27 @@ class Lopsided(torch.nn.Module):
         return 0.2 * first, torch.where(second < 0, -1.0, 1.0).double()
 
 
-@given(SIZES, SEEDS)
+@given(SIZES, SEEDS, st.sampled_from(["C4", "C4v", "rotation, spin flip", "column shift"]))
 @settings(max_examples=25, deadline=None)
-def test_four_rotations_are_a_group(L: int, seed: int) -> None:
-    """The images of an image are the images, each once; S^z and Marshall's sign are kept by all of them."""
-    spins = configurations(L, seed)
-    images = rotations(spins)
-    assert len(images) == 4
-    for image in images:
-        again = rotations(image)
-        for original in images:
-            assert sum(torch.equal(original, other) for other in again) >= 1
-        assert torch.equal(image.sum((1, 2)), spins.sum((1, 2)))
+def test_images_form_an_orbit(L: int, seed: int, symmetry: str) -> None:
+    """The images of an image are the images, in another order; all keep S^z = 0 and Marshall's sign."""
+    psi, spins = Projected(Lopsided(L, seed), symmetry), random_configurations(L, 5, seed)
+    images = psi.images(spins)
+    orbits = [sorted(orbit.flatten(1).tolist()) for orbit in images]
+    for image in images.unbind(1):
+        assert [sorted(orbit.flatten(1).tolist()) for orbit in psi.images(image)] == orbits
+        assert not image.sum((1, 2)).any()
         assert torch.equal(marshall_sign(image), marshall_sign(spins))
 
 
-@given(SIZES, SEEDS)
+@given(SIZES, SEEDS, st.sampled_from(["C4", "C4v", "-rotation, reflection", "rotation, -spin flip", "-column shift"]))
 @settings(max_examples=25, deadline=None)
-def test_the_sum_over_rotations_is_invariant(L: int, seed: int) -> None:
-    """Amplitude and sign are the same on every image, to rounding, whatever the wave function below."""
-    psi = C4(Lopsided(L, seed))
-    spins = configurations(L, seed + 1)
-    amplitudes = torch.stack([phase * log_psi.exp() for log_psi, phase in map(psi, rotations(spins))])
-    assert torch.allclose(amplitudes, amplitudes[:1].expand_as(amplitudes), rtol=1e-9, atol=1e-12)
+def test_a_projection_has_its_characters(L: int, seed: int, symmetry: str) -> None:
+    """Amplitudes on every image are the character times those of the first, whatever the wave function below."""
+    psi, spins = Projected(Lopsided(L, seed), symmetry), random_configurations(L, 5, seed + 1)
+    terms = group.images(psi.generators, (), L)
+    amplitudes = [phase * log_psi.exp() for log_psi, phase in map(psi, psi.images(spins).unbind(1))]
+    for term, found in zip(terms, amplitudes, strict=True):
+        assert torch.allclose(
+            found, term.character * amplitudes[0], rtol=1e-9, atol=1e-12 * amplitudes[0].abs().max()
+        )

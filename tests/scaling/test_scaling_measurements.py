@@ -56,7 +56,7 @@ def test_fastest_of_several_layouts() -> None:
 
 
 def test_weak_scaling() -> None:
-    """The slowest rank's time, samples of all ranks, the network's parameters, and the images that its projection sums."""
+    """The slowest rank's time, samples of all ranks, the network's parameters, and its projection's images."""
     runs = [
         weak_run(10, 2, network="small", chains=8),
         weak_run(16, 2, symmetry="C4"),
