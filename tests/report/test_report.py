@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -269,22 +270,24 @@ def test_energies_at_or_below_the_exact_one_are_drawn(written: Written, excess: 
 # --- hostile text
 
 
-def strings(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Where a record, a run or what is in them holds text."""
-    if isinstance(value, str):
+def strings(
+    value: Any, path: tuple[str | int, ...] = (), kinds: tuple[type, ...] = (str,)
+) -> Iterator[tuple[str | int, ...]]:
+    """Where a record, a run or what is in them holds text (or other kinds of value)."""
+    if isinstance(value, kinds) and not isinstance(value, bool):
         yield path
     elif is_dataclass(value):
         for each in fields(value):
-            yield from strings(getattr(value, each.name), (*path, each.name))
+            yield from strings(getattr(value, each.name), (*path, each.name), kinds)
     elif isinstance(value, dict):
         for key in value:
-            yield from strings(value[key], (*path, key))
+            yield from strings(value[key], (*path, key), kinds)
     elif isinstance(value, tuple):
         for index, each in enumerate(value):
-            yield from strings(each, (*path, index))
+            yield from strings(each, (*path, index), kinds)
 
 
-def planted(value: Any, path: tuple[str | int, ...], text: str) -> Any:
+def planted(value: Any, path: tuple[str | int, ...], text: str | float) -> Any:
     """``value`` with ``text`` at one place."""
     if not path:
         return text
@@ -322,6 +325,19 @@ def test_strings_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
             harmless(planted(run, path, HOSTILE), tmp_path)
             tried += 1
     assert tried > 100
+
+
+def test_numbers_that_nobody_measures_are_no_traceback() -> None:
+    """Zero, a negative and a huge number at every place alone make a report, or are refused in a sentence."""
+    tried = 0
+    for made in (reproduction(), zero_shot()):
+        run = without_figures(made)
+        for path in strings(run, kinds=(int, float)):
+            for number in (0, -3, 10**18):
+                with suppress(UserError):
+                    book.chapters([planted(run, path, number)])
+                tried += 1
+    assert tried > 500
 
 
 def without_figures(run: Run) -> Run:
