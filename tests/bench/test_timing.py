@@ -5,7 +5,6 @@ import torch
 
 from qmcbench.ansatz import CNN
 from qmcbench.bench import timing
-from qmcbench.lattice import random_configurations
 
 
 @pytest.mark.parametrize(("model", "per_site"), [("small", 2710), ("medium", 10032), ("large", 56928)])
@@ -23,15 +22,6 @@ def test_clock_sorts_and_does_not_count_the_warm_up() -> None:
     assert len(calls) == 7
     assert len(times) == 5
     assert times == sorted(times)
-
-
-def test_random_spins_have_no_magnetisation() -> None:
-    """Workloads run on S^z = 0 configurations, all different."""
-    spins = random_configurations(6, 50)
-    assert spins.dtype == torch.int8
-    assert set(spins.unique().tolist()) == {-1, 1}
-    assert (spins.sum((1, 2)) == 0).all()
-    assert len(spins.flatten(1).unique(dim=0)) == 50
 
 
 def test_forward_states_rate_and_fraction() -> None:
