@@ -103,7 +103,7 @@ def diagonalize_sparse(
     """
     for J2 in couplings:
         check_coupling(J2)
-    _refuse_if_short(L, requirements(L, len(couplings)), folder)
+    refuse_if_short(L, requirements(L, len(couplings)), folder)
     return _diagonalize(L, couplings, folder, progress)
 
 
@@ -128,7 +128,7 @@ def find_states(
     ReferenceLayerError
         If Lanczos does not converge, or a kept state is damaged.
     """
-    missing = [problem for problem in problems if not kept.has(_name(problem))]
+    missing = [problem for problem in problems if not kept.has(state_name(problem))]
     computed: dict[Problem, LowestState] = {}
     for problem in problems:
         if problem in missing and problem not in computed:
@@ -142,19 +142,22 @@ def find_states(
             computed |= {state.problem: state for state in found}
             for state in found:
                 numbers = state.energy, state.residual, state.gap, state.gap_residual, state.iterations
-                kept.save(_name(state.problem), (np.array([*numbers, state.together, state.seconds]), state.vector))
+                kept.save(
+                    state_name(state.problem), (np.array([*numbers, state.together, state.seconds]), state.vector)
+                )
         yield computed.pop(problem) if problem in computed else _kept_state(orbits, problem, kept)
 
 
-def _name(problem: Problem) -> str:
+def state_name(problem: Problem) -> str:
+    """By which a lowest state is kept."""
     return f"state_{problem.irrep.code}_{problem.J2!r}"
 
 
 def _kept_state(orbits: Orbits, problem: Problem, kept: Pieces) -> LowestState:
-    found = kept.load(_name(problem))
+    found = kept.load(state_name(problem))
     if found is None or [array.shape for array in found] != [(7,), orbits.states.shape]:
         raise ReferenceLayerError(
-            f"{kept.folder} holds another lattice's state {_name(problem)}: name another folder, or delete it"
+            f"{kept.folder} holds another lattice's state {state_name(problem)}: name another folder, or delete it"
         )
     (energy, residual, gap, gap_residual, iterations, together, seconds), vector = found
     return LowestState(
@@ -231,7 +234,8 @@ def spin_correlations(orbits: Orbits, state: LowestState) -> dict[str, float]:
     return found
 
 
-def _refuse_if_short(L: int, needed: Requirements, folder: Path | None) -> None:
+def refuse_if_short(L: int, needed: Requirements, folder: Path | None) -> None:
+    """Raise a ReferenceLayerError if memory, or room in an empty folder, will not suffice."""
     available = psutil.virtual_memory().available
     if needed.memory > available:
         raise ReferenceLayerError(

@@ -46,6 +46,8 @@ class Hamiltonian:
         Built by `qmcbench.reference.orbits.build`.
     problems
         One for each column of the vectors, at most `WIDTH`.
+    tick
+        Called during a product, every second or so; may raise to give up.
 
     Raises
     ------
@@ -53,10 +55,10 @@ class Hamiltonian:
         If there are no problems, or too many.
     """
 
-    def __init__(self, orbits: Orbits, problems: Sequence[Problem]) -> None:
+    def __init__(self, orbits: Orbits, problems: Sequence[Problem], tick: Callable[[], None] = lambda: None) -> None:
         if not 1 <= len(problems) <= WIDTH:
             raise ValueError(f"{len(problems)} problems at once, but 1 to {WIDTH} are possible")
-        self.orbits, self.problems = orbits, tuple(problems)
+        self.orbits, self.problems, self._tick = orbits, tuple(problems), tick
         self._couplings = np.array([problem.J2 for problem in problems], dtype=np.float64)
         self._signs = np.ascontiguousarray(np.stack([problem.irrep.signs for problem in problems], axis=1))
         self._forbidding = np.array([problem.irrep.forbidding for problem in problems], dtype=np.uint16)
@@ -69,6 +71,7 @@ class Hamiltonian:
         partial = np.zeros((-(-len(vector) // BLOCK), len(beta)))
         product = _product(len(beta))
         for block in range(0, len(partial), BLOCKS):
+            self._tick()
             product(*tables, *rules, vector, out, beta, partial, block, min(block + BLOCKS, len(partial)))
         total: npt.NDArray[np.float64] = partial.sum(axis=0)
         return total
@@ -81,6 +84,11 @@ class Hamiltonian:
         """Set to zero, in place, what the sectors forbid."""
         for column, problem in enumerate(self.problems):
             vector[~problem.irrep.allowed(self.orbits.seen), column] = 0.0
+
+
+def ticks_of(orbits: Orbits) -> int:
+    """How often a product with the Hamiltonian calls ``tick``."""
+    return -(-len(orbits.states) // (BLOCK * BLOCKS))
 
 
 @cache

@@ -76,6 +76,14 @@ class Orbits:
     exchanges: npt.NDArray[np.uint32]
     seconds: float
 
+    def configurations(self, begin: int, end: int) -> npt.NDArray[np.int8]:
+        """Spins +1 (up) and -1 (down) of the representatives begin to end, shape (count, rows, columns)."""
+        sites = self.rows * self.columns
+        shifts = np.arange(sites - 1, -1, -1, dtype=np.uint64)
+        bits = (self.states[begin:end, None] >> shifts) & np.uint64(1)
+        spins: npt.NDArray[np.int8] = 2 * bits.astype(np.int8) - 1
+        return spins.reshape(-1, self.rows, self.columns)
+
     @cached_property
     def places(self) -> npt.NDArray[np.int64]:
         """How many states have upper three rows that are at least this number, shape (2**(3 columns) + 1,)."""
@@ -105,7 +113,7 @@ def build(rows: int, columns: int, folder: Path | None = None, progress: Progres
     """
     report = progress or (lambda what, done, total: None)
     kept = Pieces(folder)
-    tops = sorted(set(largest_rows(columns).tolist()), reverse=True)
+    tops = _tops(columns)
     total = len(tops) + CHUNKS
     found = []
     for done, top in enumerate(tops):
@@ -131,6 +139,16 @@ def build(rows: int, columns: int, folder: Path | None = None, progress: Progres
         orbits.exchanges[starts[begin] : starts[end]] = piece[0]
     report("built", total, total)
     return Orbits(rows, columns, states, stabiliser, seen, starts, nearest, orbits.exchanges, kept.seconds)
+
+
+def pieces(L: int) -> list[str]:
+    """Names of the pieces of an L x L build."""
+    return [f"basis_{top:02d}" for top in _tops(L)] + [f"exchanges_{chunk:02d}" for chunk in range(CHUNKS)]
+
+
+def _tops(columns: int) -> list[int]:
+    """Upper rows that a representative can have, largest first."""
+    return sorted(set(largest_rows(columns).tolist()), reverse=True)
 
 
 def _foreign(rows: int, columns: int, folder: Path | None) -> ReferenceLayerError:
