@@ -84,8 +84,8 @@ def test_damaged_and_foreign_checkpoints(tmp_path: Path) -> None:
         path.write_bytes(content)
         refused(qmcbench("train", toml, "--out", out, "-q"), "checkpoint.safetensors", word)
         assert path.read_bytes() == content
-    path.write_bytes(whole.replace(b"qmcbench-checkpoint-1", b"qmcbench-checkpoint-9"))
-    refused(qmcbench("train", toml, "--out", out, "-q"), "qmcbench-checkpoint-9", "qmcbench-checkpoint-1")
+    path.write_bytes(whole.replace(b"qmcbench-checkpoint-2", b"qmcbench-checkpoint-9"))
+    refused(qmcbench("train", toml, "--out", out, "-q"), "qmcbench-checkpoint-9", "qmcbench-checkpoint-2")
 
 
 def test_missing_quspin_is_named() -> None:

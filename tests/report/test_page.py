@@ -30,7 +30,7 @@ def test_contents_lead_to_every_section(tmp_path: Path) -> None:
     sections = [Section(f"Section {n}", empty="Nothing.") for n in range(15)]
     for chapters, opened in ((2, True), (3, False)):
         html = page(tmp_path, sections, chapters)
-        links = re.findall(r'href="#([\w-]+)"', html)
+        links = re.findall(r'href="#([\w.-]+)"', html)
         assert len(links) == chapters * 16
         assert all(html.count(f'id="{target}"') == 1 for target in links)
         assert ("<details open>" in html) == opened
