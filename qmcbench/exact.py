@@ -31,9 +31,9 @@ from qmcbench.reference.apart import apart
 from qmcbench.reference.full_sum import moments, orbits_and_ground, prepare, prepared
 from qmcbench.reference.hamiltonian import Problem, ticks_of
 from qmcbench.reference.irrep import Irrep
-from qmcbench.reference.orbits import Orbits
+from qmcbench.reference.lanczos import LowestState
+from qmcbench.reference.orbits import INDEX_BITS, Orbits, group, locate
 from qmcbench.reference.pieces import Pieces, cache_folder
-from qmcbench.report.document import Cell, Table
 from qmcbench.training import load_ansatz
 
 Progress = Callable[[str, int, int], None]
@@ -127,15 +127,9 @@ def exact_energy(
     """
     report = progress or (lambda what, done, total: None)
     irrep, asymmetry = sector_of(psi, L)
-    if L == 4:
-        orbits, ground = orbits_and_ground(L, J2)
-    else:
-        folder = folder or cache_folder(f"ed_{L}x{L}")
-        if not prepared(L, J2, folder):
-            apart(prepare, L, J2, folder, progress=report)
-        orbits, ground = orbits_and_ground(L, J2, folder, report)
+    orbits, ground = _orbits_and_ground(L, J2, folder, report)
     began = time.monotonic()
-    amplitudes = _amplitudes(psi, orbits, Pieces(folder if L > 4 else None), batch, report)
+    amplitudes = _amplitudes(psi, orbits, Pieces(folder or _cache(L) if L > 4 else None), batch, report)
     between = time.monotonic()
     other = ground.vector if ground.problem.irrep == irrep else None
     ticks = count(1)
@@ -170,6 +164,54 @@ def exact_energy(
         configurations=int(irrep.allowed(orbits.seen).sum()),
         seconds=(between - began, time.monotonic() - between),
     )
+
+
+class GroundState:
+    """The exact ground state of 4x4 or 6x6 as a wave function, looked up: local energies without variance.
+
+    Parameters
+    ----------
+    L, J2, folder, progress
+        As in :func:`exact_energy`.
+
+    Attributes
+    ----------
+    energy
+        Exact, per site.
+
+    Raises
+    ------
+    ReferenceLayerError
+        As :func:`qmcbench.reference.diagonalize_sparse`.
+    """
+
+    def __init__(self, L: int, J2: float, folder: Path | None = None, progress: Progress | None = None) -> None:
+        self._orbits, ground = _orbits_and_ground(L, J2, folder, progress)
+        self.energy = ground.energy / (L * L)
+        self._vector = ground.vector / group(L, L) ** 0.5
+        self._signs = ground.problem.irrep.signs
+
+    def __call__(self, spins: Tensor) -> tuple[Tensor, Tensor]:
+        """(log|psi|, sign) in float64, each of shape (batch,), of a normalised psi; for S^z = 0 only."""
+        packed = locate(self._orbits, self._orbits.words(spins.cpu().numpy()))
+        psi = self._signs[packed >> INDEX_BITS] * self._vector[packed & ((1 << INDEX_BITS) - 1)]
+        found = torch.from_numpy(psi).to(spins.device)
+        return found.abs().log(), torch.sgn(found)
+
+
+def _orbits_and_ground(
+    L: int, J2: float, folder: Path | None, progress: Progress | None
+) -> tuple[Orbits, LowestState]:
+    if L == 4:
+        return orbits_and_ground(L, J2)
+    there = folder or _cache(L)
+    if not prepared(L, J2, there):
+        apart(prepare, L, J2, there, progress=progress)
+    return orbits_and_ground(L, J2, there, progress)
+
+
+def _cache(L: int) -> Path:
+    return cache_folder(f"ed_{L}x{L}")
 
 
 def sector_of(psi: Ansatz, L: int) -> tuple[Irrep, float]:
@@ -306,7 +348,7 @@ def exact_energy_of(
     """
     psi, config = load_ansatz(path)
     size, coupling = L or config.model.L, config.model.J2 if J2 is None else J2
-    folder = cache_folder(f"ed_{size}x{size}")
+    folder = _cache(size)
     needed = requirements(size, 1)
     if size > 4 and not quiet and not prepared(size, coupling, folder):
         print(
@@ -321,19 +363,3 @@ def exact_energy_of(
         raise Interrupted(
             f"Interrupted; what is finished is kept in {folder}, and the same command goes on from there."
         ) from None
-
-
-def described(found: ExactEvaluation) -> str:
-    """The evaluation for a terminal."""
-    lattice = f"{found.L}x{found.L}"
-    rows: list[list[str | Cell]] = [
-        ["energy", f"{found.energy:.10f}", f"relative error {found.relative_error:.3e}"],
-        ["exact", f"{found.exact_energy:.10f}", f"sector {found.ground_sector}"],
-        ["variance of E/N", f"{found.variance:.4e}", f"V-score {found.v_score:.3e}"],
-        ["infidelity", f"{found.infidelity:.4e}", f"sector {found.sector}"],
-        ["one Lanczos step", f"{found.one_step_energy:.10f}", f"variance {found.one_step_variance:.4e}"],
-    ]
-    if found.extrapolated_energy is not None:
-        rows.append(["extrapolated", f"{found.extrapolated_energy:.10f}", "to variance 0; no bound"])
-    title = f"{lattice}, J2 = {found.J2:g} J1: full sum over {found.configurations} orbits (per site, S.S units)"
-    return Table(title, ["", ">value", ""], rows).text()

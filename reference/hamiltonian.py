@@ -77,8 +77,9 @@ class Hamiltonian:
         return total
 
     def dot(self, left: Vectors, right: Vectors) -> npt.NDArray[np.float64]:
-        """``<left|right>`` of each problem, in the scalar product of all configurations."""
-        return _dot(left, right, self.orbits.stabiliser)
+        """``<left|right>`` of each problem, in the scalar product of `qmcbench.reference.orbits`."""
+        found: npt.NDArray[np.float64] = _dot(left, right, self.orbits.stabiliser)
+        return found
 
     def restrict(self, vector: Vectors) -> None:
         """Set to zero, in place, what the sectors forbid."""

@@ -52,7 +52,8 @@ class LowestState:
     seconds
         Of the run that they shared, in all of its sittings.
     vector
-        Amplitudes of the representatives, normalised in the scalar product of all configurations; shape (states,).
+        Amplitudes of the representatives, shape (states,), normalised in the scalar product of
+        `qmcbench.reference.orbits`: that of all configurations is larger by the order of the group.
     """
 
     problem: Problem

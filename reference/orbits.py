@@ -76,6 +76,13 @@ class Orbits:
     exchanges: npt.NDArray[np.uint32]
     seconds: float
 
+    def words(self, spins: npt.NDArray[np.int8]) -> Words:
+        """Integers of configurations +-1, shape (count, rows, columns): as `states`."""
+        bits = (spins.reshape(len(spins), -1) > 0).astype(np.uint64)
+        shifts = np.arange(bits.shape[1] - 1, -1, -1, dtype=np.uint64)
+        found: Words = (bits << shifts).sum(axis=1, dtype=np.uint64)
+        return found
+
     def configurations(self, begin: int, end: int) -> npt.NDArray[np.int8]:
         """Spins +1 (up) and -1 (down) of the representatives begin to end, shape (count, rows, columns)."""
         sites = self.rows * self.columns
@@ -134,7 +141,7 @@ def build(rows: int, columns: int, folder: Path | None = None, progress: Progres
     for chunk, (begin, end) in enumerate(pairwise(edges.tolist())):
         report("exchanges", len(tops) + chunk, total)
         piece = kept.get(f"exchanges_{chunk:02d}", partial(_exchanges, orbits, chunk, begin, end))
-        if [(array.dtype, array.shape) for array in piece] != [(np.uint32, (starts[end] - starts[begin],))]:
+        if [array.shape for array in piece] != [(starts[end] - starts[begin],)] or piece[0].dtype != np.uint32:
             raise _foreign(rows, columns, folder)
         orbits.exchanges[starts[begin] : starts[end]] = piece[0]
     report("built", total, total)
@@ -157,11 +164,16 @@ def _foreign(rows: int, columns: int, folder: Path | None) -> ReferenceLayerErro
     )
 
 
+def group(rows: int, columns: int) -> int:
+    """Number of symmetries: translations, reflections, transposition (squares), inversion of all spins."""
+    return rows * columns * 4 * (2 if rows == columns else 1) * 2
+
+
 def complete(rows: int, columns: int, states: Words, stabiliser: npt.NDArray[np.uint16]) -> bool:
     """Whether the orbits of these representatives, each one once, hold all configurations with S^z = 0."""
     sites = rows * columns
-    group = 4 * sites * 2 * (2 if rows == columns else 1)
-    lengths = sum(group // order * int(count) for order, count in enumerate(np.bincount(stabiliser)) if count)
+    symmetries = group(rows, columns)
+    lengths = sum(symmetries // order * int(count) for order, count in enumerate(np.bincount(stabiliser)) if count)
     descending = bool((states[1:] < states[:-1]).all())
     return descending and lengths == math.comb(sites, sites // 2)
 
@@ -293,35 +305,57 @@ def find_exchanges(
 
     Those of the source ``k`` go to ``out[starts[k] - starts[0] : starts[k + 1] - starts[0]]``.
     """
-    _finder(orbits.rows, orbits.columns)(sources, starts, masks, orbits.states, orbits.places, out)
+    place = _placer(orbits.rows, orbits.columns)
+    _find(place, sources, starts, masks, orbits.states, orbits.places, out)
+
+
+def locate(orbits: Orbits, configurations: Words) -> npt.NDArray[np.uint32]:
+    """Index of each configuration's representative, and parities of a symmetry that leads there: see `INDEX_BITS`."""
+    place = _placer(orbits.rows, orbits.columns)
+    out = np.empty(len(configurations), dtype=np.uint32)
+    _locate(place, configurations, orbits.states, orbits.places, out)
+    return out
 
 
 @cache
-def _finder(rows: int, columns: int) -> Callable[..., None]:
+def _placer(rows: int, columns: int) -> Callable[..., Any]:
+    """Compiled ``(word, states, places) -> `` index and parities."""
     largest = representative(rows, columns)
     below = np.uint64(_below(rows, columns))
     shift = np.uint32(INDEX_BITS)
 
-    @numba.njit(parallel=True)
-    def find(sources: Any, starts: Any, masks: Any, states: Any, places: Any, out: Any) -> None:
-        for k in numba.prange(len(sources)):
-            position = starts[k] - starts[0]
-            for mask in masks:
-                pair = sources[k] & mask
-                if pair != 0 and pair != mask:
-                    word, parities, _, _ = largest(sources[k] ^ mask)
-                    # Binary search among the states, which descend, with these upper rows.
-                    low, high = places[(word >> below) + np.uint64(1)], places[word >> below]
-                    while low < high:
-                        middle = (low + high) // 2
-                        if states[middle] > word:
-                            low = middle + 1
-                        else:
-                            high = middle
-                    out[position] = np.uint32(low) | np.uint32(parities) << shift
-                    position += 1
+    @numba.njit
+    def place(word: Any, states: Any, places: Any) -> Any:
+        word, parities, _, _ = largest(word)
+        # Binary search among the states, which descend, with these upper rows.
+        low, high = places[(word >> below) + np.uint64(1)], places[word >> below]
+        while low < high:
+            middle = (low + high) // 2
+            if states[middle] > word:
+                low = middle + 1
+            else:
+                high = middle
+        return np.uint32(low) | np.uint32(parities) << shift
 
-    return find
+    compiled: Callable[..., Any] = place
+    return compiled
+
+
+@numba.njit(parallel=True)
+def _locate(place: Any, sources: Any, states: Any, places: Any, out: Any) -> None:
+    for k in numba.prange(len(sources)):
+        out[k] = place(sources[k], states, places)
+
+
+@numba.njit(parallel=True)
+def _find(place: Any, sources: Any, starts: Any, masks: Any, states: Any, places: Any, out: Any) -> None:
+    for k in numba.prange(len(sources)):
+        position = starts[k] - starts[0]
+        for mask in masks:
+            pair = sources[k] & mask
+            if pair != 0 and pair != mask:
+                out[position] = place(sources[k] ^ mask, states, places)
+                position += 1
 
 
 def _below(rows: int, columns: int) -> int:

@@ -52,14 +52,13 @@ class Pieces:
     def get(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """The arrays of this piece, from its file if there is one."""
         if kept := self.load(name):
-            *found, seconds = kept
-            self.seconds += float(seconds)
-            return tuple(found)
+            self.seconds += float(kept[-1])
+            return kept[:-1]
         began = time.perf_counter()
         computed = compute()
-        seconds = time.perf_counter() - began
-        self.seconds += seconds
-        self.save(name, (*computed, np.float64(seconds)))
+        seconds = np.array(time.perf_counter() - began)
+        self.seconds += float(seconds)
+        self.save(name, (*computed, seconds))
         return computed
 
     def has(self, name: str) -> bool:

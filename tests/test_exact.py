@@ -1,7 +1,9 @@
 """Full sums over orbits: against dense algebra on all 12 870 configurations of 4x4, and what is refused."""
 
 import itertools
+import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,13 @@ from torch import Tensor
 from qmcbench import exact, statistics
 from qmcbench.ansatz.base import Ansatz, log_sum
 from qmcbench.ansatz.sign import marshall_sign
+from qmcbench.cli.exact import print_exact
+from qmcbench.config import Config, Model
 from qmcbench.errors import UserError
-from qmcbench.exact import ExactEvaluation, exact_energy, sector_of
+from qmcbench.exact import ExactEvaluation, GroundState, exact_energy, sector_of
+from qmcbench.files import Interrupted
+from qmcbench.hamiltonian import J1J2
+from qmcbench.local_energy import local_energies
 from qmcbench.reference import ground_state
 from qmcbench.reference.irrep import IRREPS, Irrep
 from qmcbench.reference.orbits import build
@@ -292,3 +299,55 @@ def test_configurations_are_the_states() -> None:
     assert not spins.sum(axis=(1, 2)).any()
     words = ((spins.reshape(47, 16) > 0) @ (1 << np.arange(15, -1, -1))).astype(np.uint64)
     np.testing.assert_array_equal(words, orbits.states[3:50])
+
+
+@pytest.mark.parametrize("J2", [0.0, 0.5])
+def test_ground_state_as_a_wave_function(J2: float, configurations: Tensor) -> None:
+    """Its amplitudes on all 12 870 configurations are those of dense algebra, up to one sign for all."""
+    total, vector = ground_state(4, J2)
+    psi = GroundState(4, J2)
+    assert psi.energy == pytest.approx(total / 16, abs=1e-12)
+    log_psi, sign = psi(configurations)
+    found = (sign * log_psi.exp()).numpy()
+    assert np.linalg.norm(found) == pytest.approx(1, abs=1e-12)
+    assert abs(found @ vector) == pytest.approx(1, abs=1e-12)
+
+
+def test_local_energies_of_the_ground_state_have_no_variance() -> None:
+    """The engine's own local energies, on random configurations: the exact energy at each."""
+    psi = GroundState(4, 0.5)
+    spins = exact._random_configurations(4)
+    log_psi, sign = psi(spins)
+    clear = log_psi > -12  # the ground state vanishes on some configurations
+    found = local_energies(psi, J1J2(4, 0.5), spins[clear], log_psi[clear], sign[clear])
+    assert clear.sum() > 40
+    assert (found / 16 - psi.energy).abs().max() < 1e-8
+
+
+def test_command_prints_the_sum(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A table, or JSON with every field; the lattice and coupling of the checkpoint unless told otherwise."""
+    config = Config(model=Model(L=4, J2=0.4))
+    monkeypatch.setattr(exact, "load_ansatz", lambda path: (jastrow, config))
+    print_exact(Path("any"), None, None, quiet=True, as_json=False)
+    text = capsys.readouterr().out
+    expected = exact_energy(jastrow, 4, 0.4)
+    assert "4x4, J2 = 0.4 J1: full sum over 107 orbits" in text
+    for value in (expected.energy, expected.exact_energy, expected.one_step_energy):
+        assert f"{value:.10f}" in text
+    print_exact(Path("any"), 4, 0.5, quiet=True, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert found["J2"] == 0.5
+    assert found["energy"] == exact_energy(jastrow, 4, 0.5).energy
+    assert set(found) == {field.name for field in fields(ExactEvaluation)}
+
+
+def test_interrupted_command_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With where it goes on."""
+    monkeypatch.setattr(exact, "load_ansatz", lambda path: (jastrow, Config(model=Model(L=4, J2=0.4))))
+
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(exact, "moments", stop)
+    with pytest.raises(Interrupted, match=r"what is finished is kept in .*, and the same command goes on"):
+        exact.exact_energy_of(Path("any"), quiet=True)

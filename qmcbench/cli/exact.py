@@ -1,0 +1,31 @@
+"""``qmcbench evaluate --exact``: a full sum instead of samples."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from qmcbench.exact import ExactEvaluation, exact_energy_of
+from qmcbench.files import dumps
+from qmcbench.report.document import Cell, Table
+
+
+def print_exact(checkpoint: Path, L: int | None, j2: float | None, *, quiet: bool, as_json: bool) -> None:
+    """Evaluate the checkpoint by a full sum and print the result."""
+    found = exact_energy_of(checkpoint, L=L, J2=j2, quiet=quiet)
+    print(dumps(asdict(found), indent=1) if as_json else table(found).text())
+
+
+def table(found: ExactEvaluation) -> Table:
+    """The evaluation, for a terminal or a report."""
+    rows: list[list[str | Cell]] = [
+        ["energy", f"{found.energy:.10f}", f"relative error {found.relative_error:.3e}"],
+        ["exact", f"{found.exact_energy:.10f}", f"sector {found.ground_sector}"],
+        ["variance of E/N", f"{found.variance:.4e}", f"V-score {found.v_score:.3e}"],
+        ["infidelity", f"{found.infidelity:.4e}", f"sector {found.sector}"],
+        ["one Lanczos step", f"{found.one_step_energy:.10f}", f"variance {found.one_step_variance:.4e}"],
+    ]
+    if found.extrapolated_energy is not None:
+        rows.append(["extrapolated", f"{found.extrapolated_energy:.10f}", "to variance 0; no bound"])
+    title = f"{found.L}x{found.L}, J2 = {found.J2:g} J1: full sum over {found.configurations} orbits (S.S units)"
+    return Table(title, ["per site", ">value", ""], rows)
