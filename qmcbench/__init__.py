@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from qmcbench.ansatz.cnn import CNN
     from qmcbench.config import Config, Model, Sampling
     from qmcbench.errors import UserError
+    from qmcbench.estimates import Request
     from qmcbench.evaluation import evaluate
     from qmcbench.gates.check import Check
     from qmcbench.hamiltonian import J1J2
@@ -30,6 +31,7 @@ __all__ = [
     "Config",
     "Estimate",
     "Model",
+    "Request",
     "Sampling",
     "UserError",
     "evaluate",
@@ -47,6 +49,7 @@ _HOME = {
     "Estimate": "statistics",
     "J1J2": "hamiltonian",
     "Model": "config",
+    "Request": "estimates",
     "Sampling": "config",
     "UserError": "errors",
     "evaluate": "evaluation",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qmcbench.errors import UserError
-from qmcbench.group import characters
+from qmcbench.group import evaluations
 from qmcbench.lattice import check_size
 from qmcbench.recipe import LATEST, RECIPES, filled
 from qmcbench.reference import model_names
@@ -190,7 +190,7 @@ def _joined(data: dict[str, Any]) -> dict[str, Any]:
 def _check(config: Config, source: str) -> None:
     check_size(config.model.L)
     try:
-        characters(config.wavefunction.symmetry)
+        evaluations(config.wavefunction.symmetry, config.model.L)
     except UserError as error:
         raise UserError(f"{source}: wavefunction.{error}") from error
     w, s, o, r = config.wavefunction, config.sampling, config.optimizer, config.run

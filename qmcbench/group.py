@@ -56,6 +56,15 @@ PRESETS: Mapping[str, Characters] = {
 }
 """Rotations alone (the paper's), with reflections, and with shifts and spin flip too: all that the model has."""
 
+PAIRED_COLUMNS = ("row shift", "double column shift")
+"""What the paper's networks are invariant under by themselves: their pooling pairs columns."""
+
+GENERIC = 12
+"""A lattice without coincidences: what a projection is invariant under here it is on all that allow its characters.
+
+A multiple of four: where L / 2 is odd, the double shifts cannot have the character -1.
+"""
+
 
 def characters(symmetry: str) -> Characters:
     """What a configuration's ``symmetry`` says: a preset, or names of generators with commas between them.
@@ -105,12 +114,11 @@ def sites(element: Element, L: int) -> NDArray[np.int64]:
 def closure(names: tuple[str, ...], L: int) -> frozenset[Element]:
     """The group that these generators span."""
     own = [GENERATORS[name](L) for name in names]
-    found, new = {IDENTITY}, [IDENTITY]
+    elements, new = {IDENTITY}, {IDENTITY}
     while new:
-        new = [each for g in new for s in own if (each := product(g, s, L)) not in found]
-        new = list(dict.fromkeys(new))
-        found.update(new)
-    return frozenset(found)
+        new = {product(g, s, L) for g in new for s in own} - elements
+        elements |= new
+    return frozenset(elements)
 
 
 @cache
@@ -133,33 +141,70 @@ def images(generators: Characters, invariance: tuple[str, ...], L: int) -> tuple
         vanish.
     """
     invisible = closure(invariance, L)
-    found = [Image(IDENTITY, 1)]
+    terms = [Image(IDENTITY, 1)]
     place = dict.fromkeys(invisible, 0)
     # The list grows while it is read. A generator leads from each coset to a coset, known or new.
-    for g, character in found:
+    for g, character in terms:
         for name, own in generators:
             image = product(g, GENERATORS[name](L), L)
             if image not in place:
-                place |= dict.fromkeys((product(h, image, L) for h in invisible), len(found))
-                found.append(Image(image, character * own))
-            elif found[place[image]].character != character * own:
+                place |= dict.fromkeys((product(h, image, L) for h in invisible), len(terms))
+                terms.append(Image(image, character * own))
+            elif terms[place[image]].character != character * own:
                 raise UserError(
                     f"symmetry: with the characters {_text(generators)} every amplitude vanishes on the {L}x{L} "
                     f"lattice: they contradict one another{_besides(invariance)}; change the sign of one."
                 )
-    return tuple(found)
+    return tuple(terms)
+
+
+def evaluations(symmetry: str, L: int) -> int:
+    """How often one amplitude with this ``symmetry`` evaluates the paper's network; 1 without any.
+
+    Raises
+    ------
+    UserError
+        If the symmetry is none, or one that this network cannot have.
+    """
+    return len(images(characters(symmetry), PAIRED_COLUMNS, L))
+
+
+def named(number: int) -> str:
+    """The preset that evaluates the paper's network so many times (on every lattice), or the number in words."""
+    presets = {evaluations(preset, GENERIC): preset for preset in PRESETS}
+    return presets.get(number, f"{number} images")
+
+
+def invariant_under(generators: Characters, invariance: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the generators that leave a projection as it is.
+
+    Those that change its sign are none of them, nor those that do so on single lattices only.
+
+    Parameters
+    ----------
+    generators
+        Of the group that is summed over.
+    invariance
+        Generators of what the wave function that is projected is invariant under.
+
+    Raises
+    ------
+    UserError
+        As :func:`images`.
+    """
+    return _invariant_under(images(generators, invariance, GENERIC), invariance)
 
 
 @cache
-def invariant_under(terms: tuple[Image, ...], invariance: tuple[str, ...], L: int) -> tuple[str, ...]:
-    """The generators that leave a projection with these terms, of a wave function with that invariance, as it is."""
-    invisible = closure(invariance, L)
-    place = {product(h, term.element, L): number for number, term in enumerate(terms) for h in invisible}
+def _invariant_under(terms: tuple[Image, ...], invariance: tuple[str, ...]) -> tuple[str, ...]:
+    invisible = closure(invariance, GENERIC)
+    place = {product(h, term.element, GENERIC): number for number, term in enumerate(terms) for h in invisible}
 
     def permutes(name: str) -> bool:
-        moved = [place.get(product(term.element, GENERATORS[name](L), L)) for term in terms]
-        return None not in moved and all(
-            term.character == terms[to].character for term, to in zip(terms, moved, strict=True) if to is not None
+        own = GENERATORS[name](GENERIC)
+        moved = [place.get(product(term.element, own, GENERIC)) for term in terms]
+        return all(
+            to is not None and term.character == terms[to].character for term, to in zip(terms, moved, strict=True)
         )
 
     return tuple(name for name in GENERATORS if permutes(name))
@@ -170,4 +215,4 @@ def _text(generators: Characters) -> str:
 
 
 def _besides(invariance: tuple[str, ...]) -> str:
-    return f", or the network's own symmetry ({', '.join(invariance)}), which has +1" if invariance else ""
+    return f", or the wave function's own symmetry ({', '.join(invariance)}), which has +1" if invariance else ""

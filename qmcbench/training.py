@@ -216,7 +216,7 @@ def torch_threads(config: Config, comm: Communicator) -> Iterator[None]:
         # One GPU per rank, also where the launcher shows every rank all GPUs of the node.
         torch.cuda.set_device(comm.local_rank % torch.cuda.device_count())
     threads = config.run.threads or default_threads(comm.sharing)
-    if threads > cores and not config.run.oversubscribe:
+    if config.run.threads and threads > cores and not config.run.oversubscribe:
         raise UserError(
             f"run.threads = {threads}, but this process may use {cores} cores, and more threads than cores are many "
             "times slower; take fewer, or set run.oversubscribe = true as well."

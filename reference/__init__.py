@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from qmcbench.reference.ed_sparse import Requirements, diagonalize_sparse, requirements
     from qmcbench.reference.errors import ReferenceLayerError
     from qmcbench.reference.models import ModelSpec, model_names, model_spec
-    from qmcbench.reference.store import exact, known_energy
+    from qmcbench.reference.store import compute, exact, known_energy
 
 __all__ = [
     "ExactResult",
@@ -24,6 +24,7 @@ __all__ = [
     "ReferenceLayerError",
     "Requirements",
     "best",
+    "compute",
     "diagonalize",
     "diagonalize_sparse",
     "energy",
@@ -43,6 +44,7 @@ _HOME = {
     "ModelSpec": "models",
     "ReferenceLayerError": "errors",
     "Requirements": "ed_sparse",
+    "compute": "store",
     "diagonalize": "ed",
     "diagonalize_sparse": "ed_sparse",
     "exact": "store",

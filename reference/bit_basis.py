@@ -1,4 +1,4 @@
-"""QuSpin basis of the fully symmetric sector of a rectangular cluster, with the symmetries as bit operations.
+"""QuSpin's view of a rectangular cluster: its symmetries as bit operations, and the exchanges on its bonds.
 
 QuSpin's general basis applies lattice symmetries site by site, which is hopeless for the 9 075 135 300 configurations
 of 6x6; its `user_basis` takes compiled functions instead: those of `qmcbench.reference.bits`.
@@ -6,12 +6,13 @@ of 6x6; its `user_basis` takes compiled functions instead: those of `qmcbench.re
 
 from __future__ import annotations
 
-import math
+from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from qmcbench.reference.bits import Words, largest_rows, symmetries, words
+from qmcbench.reference.bits import INVERTED, REFLECTED, TRANSLATED, TRANSPOSED, Words, symmetries
 from qmcbench.reference.errors import ReferenceLayerError
 
 # The second site of each kind of bond, from the first: operators of `symmetric_basis` by this one-letter name.
@@ -30,10 +31,11 @@ def pair_masks(rows: int, columns: int, step: tuple[int, int]) -> Words:
     return masks
 
 
+@cache
 def symmetric_basis(rows: int, columns: int) -> Any:
-    """QuSpin basis: S^z = 0, zero momentum, even under both reflections, spin inversion and (squares) transposition.
+    """QuSpin's basis of the fully symmetric sector, S^z = 0, whose states are not listed: `Op_bra_ket` needs no list.
 
-    Its operators are the bonds of `BONDS`: ``basis.Op("x", [site], 1.0, float)`` is the exchange on one bond,
+    Its operators are the bonds of `BONDS`: the operator ``x`` on ``[site]`` is the exchange on one bond,
     ``(S^+_a S^-_b + S^-_a S^+_b) / 2``, one matrix element per state whose two spins differ.
 
     Parameters
@@ -44,7 +46,7 @@ def symmetric_basis(rows: int, columns: int) -> Any:
     Returns
     -------
     user_basis
-        The representative of an orbit is its largest integer; states stand in descending order.
+        The representative of an orbit is its largest integer.
 
     Raises
     ------
@@ -52,7 +54,7 @@ def symmetric_basis(rows: int, columns: int) -> Any:
         If QuSpin is missing.
     """
     try:
-        from quspin.basis.user import next_state_sig_64, op_sig_64, pre_check_state_sig_64, user_basis
+        from quspin.basis.user import count_particles_sig_64, next_state_sig_64, op_sig_64, user_basis
     except ImportError as cause:
         raise ReferenceLayerError(
             "exact diagonalization needs QuSpin, which cannot be imported: install it with `pip install quspin`"
@@ -62,9 +64,6 @@ def symmetric_basis(rows: int, columns: int) -> Any:
     sites = rows * columns
     one, zero = np.uint64(1), np.uint64(0)
     letters = tuple((number, ord(name)) for number, name in enumerate(BONDS))
-    top_shift = np.uint64(sites - columns)
-    row_shifts = words(range(0, sites, columns))
-    row_mask = np.uint64((1 << columns) - 1)
 
     @cfunc(next_state_sig_64)
     def next_state(s: Any, counter: Any, N: Any, args: Any) -> Any:
@@ -73,16 +72,13 @@ def symmetric_basis(rows: int, columns: int) -> Any:
         ripple = s + lowest
         return ripple | (((s ^ ripple) >> np.uint64(2)) // lowest)
 
-    @cfunc(pre_check_state_sig_64)
-    def top_row_is_largest(s: Any, N: Any, args: Any) -> Any:
-        # Necessary for the largest integer of the orbit, and rejects most configurations before any symmetry is
-        # applied: args[row] is the largest that the row becomes.
-        top = s >> top_shift
-        for shift in row_shifts:
-            row = (s >> shift) & row_mask
-            if args[row] > top:
-                return zero
-        return one
+    @cfunc(count_particles_sig_64)
+    def count_particles(s: Any, count: Any, args: Any) -> None:
+        ups = 0
+        while s:
+            s &= s - one
+            ups += 1
+        carray(count, 1)[0] = ups
 
     @cfunc(op_sig_64)
     def exchange(result_pointer: Any, operator: Any, site: Any, N: Any, args: Any) -> Any:
@@ -105,27 +101,37 @@ def symmetric_basis(rows: int, columns: int) -> Any:
         "Np": sites // 2,
         "next_state": next_state,
         "next_state_args": np.zeros(1, dtype=np.uint64),
-        "get_Ns_pcon": math.comb,
+        # One configuration to look at, which is no representative: QuSpin lists none. (QuSpin 1.0.1 has a switch for
+        # that, `_make_basis`, which ends in a NameError.)
+        "get_Ns_pcon": lambda N, Np: 1,
         "get_s0_pcon": lambda N, Np: np.uint64((1 << Np) - 1),
+        "n_sectors": 1,
+        "count_particles": count_particles,
+        "count_particles_args": np.zeros(1, dtype=np.int32),
     }
     maps = _maps(rows, columns)
-    states = math.comb(sites, sites // 2)
-    group = math.prod(period for _, period in maps.values())
     none = np.zeros(1, dtype=np.uint64)
     return user_basis(
         np.uint64,
         sites,
         {"op": exchange, "op_args": masks},
         pcon_dict=particles,
-        pre_check_state=(top_row_is_largest, largest_rows(columns)),
         allowed_ops=set(BONDS),
-        # Orbits shorter than the group make the sector larger than states / group: by 0.3% on 6x6, else more.
-        Ns_block_est=states // group + states // (10 * group) + 1000,
         block_order=list(maps),
+        Ns_block_est=1,
         **{name: (function, period, 0, none) for name, (function, period) in maps.items()},
     )
 
 
+def parities(rows: int, columns: int, powers: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Parities (see `qmcbench.reference.bits`) of the symmetries whose powers QuSpin returns, shape (n, maps)."""
+    kinds = {"translate": TRANSLATED, "reflect": REFLECTED, "transpose": TRANSPOSED, "invert": INVERTED}
+    weights = np.array([kinds[name.partition("_")[0]] for name in _maps(rows, columns)])
+    found: npt.NDArray[np.int64] = np.bitwise_xor.reduce(powers % 2 * weights, axis=1)
+    return found
+
+
+@cache
 def _maps(rows: int, columns: int) -> dict[str, tuple[Any, int]]:
     """Symmetries and their periods as QuSpin wants them, outermost first: it calls the last ones most often."""
     from numba import cfunc

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numba
@@ -94,8 +95,17 @@ def _transpose(side: int) -> _Compiled:
     return compiled
 
 
+# How a symmetry acts on what a state can be odd under; the parities of a product are the XOR of the factors'.
+TRANSLATED, REFLECTED, TRANSPOSED, INVERTED = 1, 2, 4, 8
+
+
 def representative(rows: int, columns: int) -> _Compiled:
-    """Compiled ``word -> largest word of its orbit`` under all symmetries.
+    """Compiled ``word -> (largest word of its orbit, parities, ways, seen)`` under all symmetries.
+
+    ``parities`` are those of a symmetry that makes the largest word of this one: an odd number of translations by one
+    site, of reflections (`Symmetries.reflect_rows` and `reflect_columns`, which have their axis between sites), of
+    transpositions, of inversions. ``ways`` counts the symmetries that do so: the order of the orbit's stabiliser; bit
+    ``p`` of ``seen`` says that one of them has the parities ``p``.
 
     The top row of the largest word is the largest that any row (or column) can be made: only the few symmetries that
     put such a row on top are tried, instead of all of them (576 for 6x6).
@@ -104,13 +114,59 @@ def representative(rows: int, columns: int) -> _Compiled:
     translate_columns, translate_rows = s.translate_columns, s.translate_rows
     reflect_columns, reflect_rows, invert = s.reflect_columns, s.reflect_rows, s.invert
     transpose = s.transpose or s.invert  # never called for a rectangle
+    top_row = largest_row(rows, columns)
     largest = largest_rows(columns)
     orientations = 2 if rows == columns else 1
-    row_mask, width = np.uint64((1 << columns) - 1), np.uint64(columns)
     top_shift = np.uint64((rows - 1) * columns)
 
     @numba.njit
-    def largest_row(word: Any) -> Any:
+    def find(word: Any) -> Any:
+        # `largest` knows reflections and inversion, so one look at the rows and one at the columns is enough.
+        top = top_row(word)
+        best, parities, ways, seen = np.uint64(0), 0, 0, 0
+        for orientation in range(orientations):
+            turned = transpose(word) if orientation else word
+            for inverted in range(2):
+                if inverted:
+                    turned = invert(turned)
+                for down in range(rows):
+                    if largest[turned >> top_shift] == top:
+                        for mirrored in range(2):
+                            moved = reflect_columns(turned) if mirrored else turned
+                            for right in range(columns):
+                                if moved >> top_shift == top:
+                                    parity = TRANSPOSED * orientation | INVERTED * inverted | (down + right) & 1
+                                    parity |= REFLECTED * mirrored
+                                    image = moved
+                                    for flipped in range(2):
+                                        if flipped:
+                                            # Upside down, the top row comes to lie at the bottom: one translation.
+                                            image = translate_rows(reflect_rows(moved))
+                                            parity ^= REFLECTED | TRANSLATED
+                                        if image > best:
+                                            best, parities, ways, seen = image, parity, 1, 1 << parity
+                                        elif image == best:
+                                            ways += 1
+                                            seen |= 1 << parity
+                                moved = translate_columns(moved)
+                    turned = translate_rows(turned)
+        return best, parities, ways, seen
+
+    compiled: _Compiled = find
+    return compiled
+
+
+@cache
+def largest_row(rows: int, columns: int) -> _Compiled:
+    """Compiled ``word -> top row of the largest word of its orbit``."""
+    transpose = symmetries(rows, columns).transpose
+    square = transpose is not None
+    turn = transpose or symmetries(rows, columns).invert  # never called for a rectangle
+    largest = largest_rows(columns)
+    row_mask, width = np.uint64((1 << columns) - 1), np.uint64(columns)
+
+    @numba.njit
+    def of_rows(word: Any) -> Any:
         top = np.uint64(0)
         for _ in range(rows):
             top = max(top, largest[word & row_mask])
@@ -119,27 +175,8 @@ def representative(rows: int, columns: int) -> _Compiled:
 
     @numba.njit
     def find(word: Any) -> Any:
-        # `largest` knows reflections and inversion, so one look at the rows and one at the columns is enough.
-        top = largest_row(word)
-        if orientations == 2:
-            top = max(top, largest_row(transpose(word)))
-        best = np.uint64(0)
-        for orientation in range(orientations):
-            turned = transpose(word) if orientation else word
-            for inverted in range(2):
-                if inverted:
-                    turned = invert(turned)
-                for _ in range(rows):
-                    if largest[turned >> top_shift] == top:
-                        for mirrored in range(2):
-                            moved = reflect_columns(turned) if mirrored else turned
-                            for _ in range(columns):
-                                if moved >> top_shift == top:
-                                    # Upside down, the top row comes to lie at the bottom: one more translation.
-                                    best = max(best, moved, translate_rows(reflect_rows(moved)))
-                                moved = translate_columns(moved)
-                    turned = translate_rows(turned)
-        return best
+        top = of_rows(word)
+        return max(top, of_rows(turn(word))) if square else top
 
     compiled: _Compiled = find
     return compiled

@@ -1,25 +1,29 @@
-"""Exact diagonalization of 6x6 (4x4 by the same code) in the fully symmetric sector: QuSpin's basis and Lanczos."""
+"""Exact diagonalization of 6x6 (4x4 by the same code) in symmetry sectors: orbits, QuSpin as their judge, Lanczos."""
 
 from __future__ import annotations
 
 import resource
 import shutil
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import psutil
 
-from qmcbench.reference.ed import SECTOR, ExactResult, check_coupling, orbit, provenance, structure_factors
+from qmcbench.reference.ed import ExactResult, check_coupling, orbit, provenance, structure_factors
 from qmcbench.reference.errors import ReferenceLayerError
-from qmcbench.reference.lanczos import WIDTH, GroundStates, ground_states
-from qmcbench.reference.sector import Progress, Sector, antiparallel_count, build
+from qmcbench.reference.hamiltonian import WIDTH, Problem
+from qmcbench.reference.irrep import Irrep
+from qmcbench.reference.lanczos import LowestState, lowest_states
+from qmcbench.reference.orbits import Orbits, Progress, antiparallel_count, build
+from qmcbench.reference.pieces import Pieces
+from qmcbench.reference.published import published
+
+CANDIDATES = (Irrep(), Irrep(transposition=-1))
+"""Sectors that hold the ground state of 6x6: A1, and B1 where stripes win (Schulz, Ziman, Poilblanc 1996)."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Requirements:
     Attributes
     ----------
     memory, disk
-        Peak memory, and size of the kept parts if a folder is given, in bytes.
+        Peak memory, and size of the kept pieces if a folder is given, in bytes.
     seconds
         On 2 cores.
     """
@@ -39,9 +43,8 @@ class Requirements:
     seconds: float
 
 
-# Representatives and exchanges of the sector, counted by `build`; seconds of the build and of one Lanczos run with
-# eight couplings, measured on 2 cores that had other work beside.
-_SIZES = {4: (107, 3_664, 5.0, 5.0), 6: (15_804_956, 1_170_496_152, 1290.0, 2100.0)}
+# Orbits and exchanges, counted by `build`; seconds of the build, and of one Lanczos run of eight problems.
+_SIZES = {4: (107, 3_664, 5.0, 5.0), 6: (15_804_956, 1_170_496_152, 600.0, 2100.0)}
 
 
 def requirements(L: int, couplings: int) -> Requirements:
@@ -58,20 +61,22 @@ def requirements(L: int, couplings: int) -> Requirements:
             "look for a published energy with `qmcbench reference show`"
         )
     states, exchanges, build_seconds, run_seconds = _SIZES[L]
-    width = min(couplings, WIDTH)
-    # Targets, four arrays of one number per state, three Lanczos vectors; 0.3 GB for Python and its libraries.
-    memory = 4 * exchanges + 4 * 8 * states + 3 * 8 * width * states + 300_000_000
-    runs = -(-couplings // WIDTH)
-    return Requirements(memory, 4 * exchanges + 16 * states, build_seconds + runs * run_seconds)
+    problems = couplings * len(CANDIDATES)
+    width = min(problems, WIDTH)
+    # Exchanges, tables of 21 bytes for each state, three Lanczos vectors; 0.4 GB for Python and its libraries.
+    memory = 4 * exchanges + 21 * states + 3 * 8 * width * states + 400_000_000
+    # Exchanges, tables of 12 bytes, an unfinished run, the states found.
+    disk = 4 * exchanges + 12 * states + 3 * 8 * width * states + 8 * problems * states
+    return Requirements(memory, disk, build_seconds + -(-problems // WIDTH) * run_seconds)
 
 
 def diagonalize_sparse(
     L: int, couplings: Sequence[float], folder: Path | None = None, progress: Progress | None = None
 ) -> Iterator[ExactResult]:
-    """Lowest states of the fully symmetric sector, for several couplings.
+    """Lowest states of the sectors `CANDIDATES`, the lower one for each coupling.
 
-    The exchanges serve every coupling, and up to eight couplings share a run. The correlations are three times those
-    of S^z, as for any singlet; that it is one is verified by the energy that follows from them.
+    The exchanges serve every coupling and sector, and up to eight of these share a run. The correlations are three
+    times those of S^z, as for any singlet; that it is one is verified by the energy that follows from them.
 
     Parameters
     ----------
@@ -80,103 +85,166 @@ def diagonalize_sparse(
     couplings
         Values of J2.
     folder
-        Where the finished parts of the build are kept (5 GB for 6x6), so that an interrupted one resumes.
+        Where finished pieces, an unfinished Lanczos run and the states found are kept (see `requirements`), so that
+        an interrupted computation resumes and a later one has them.
     progress
         Called with what is being done, how many parts are done and how many there are.
 
     Returns
     -------
     iterator of ExactResult
-        In the order of the couplings, eight at a time. For 6x6 the sector is not compared with the whole S^z = 0
-        space (9 075 135 300 states), but published energies of that space agree (`qmcbench reference verify`).
+        In the order of the couplings.
 
     Raises
     ------
     ReferenceLayerError
-        If the lattice is not served, a coupling is not finite, memory or disk will not suffice, QuSpin is missing,
-        the folder holds something else, Lanczos does not converge, or a ground state is not a singlet.
+        If the lattice is not served, a coupling cannot be, memory or disk will not suffice, QuSpin is missing, the
+        folder holds something else, Lanczos does not converge, or a ground state is not a singlet.
     """
     for J2 in couplings:
         check_coupling(J2)
-    _refuse_if_short(L, requirements(L, len(couplings)), folder)
+    refuse_if_short(L, requirements(L, len(couplings)), folder)
     return _diagonalize(L, couplings, folder, progress)
 
 
 def _diagonalize(
     L: int, couplings: Sequence[float], folder: Path | None, progress: Progress | None
 ) -> Iterator[ExactResult]:
-    sector = build(L, L, folder, progress)
-    for start in range(0, len(couplings), WIDTH):
-        began = time.perf_counter()
-        batch = list(couplings[start : start + WIDTH])
-        try:
-            found = ground_states(sector, batch, progress=progress)
-        except ArithmeticError as error:
-            raise ReferenceLayerError(f"{L}x{L}, J2 = {', '.join(f'{J2:g}' for J2 in batch)}: {error}") from error
-        correlations = _spin_correlations(sector, found.vectors)
-        seconds = {"build": round(sector.seconds, 1), "lanczos": round(time.perf_counter() - began, 1)}
-        for column, J2 in enumerate(batch):
-            correlation = {displacement: float(values[column]) for displacement, values in correlations.items()}
-            made = provenance(
-                f"python -m qmcbench.reference.store OUT.json --L {L} --work FOLDER",
-                "QuSpin user_basis of the symmetric sector; Lanczos in two passes, residual computed from the vector",
-            )
-            made |= {"seconds": seconds, "couplings_together": len(batch), "iterations": found.iterations}
-            made |= {"gap_residual": float(found.gap_residuals[column]), "peak_memory_bytes": _peak_memory()}
-            yield _result(sector, J2, found, column, correlation, made)
+    orbits = build(L, L, folder, progress)
+    problems = [Problem(float(J2), irrep) for J2, irrep in product(couplings, CANDIDATES)]
+    states = find_states(orbits, problems, Pieces(folder), progress)
+    for _ in couplings:
+        sectors = [next(states) for _ in CANDIDATES]
+        yield _result(orbits, sorted(sectors, key=lambda state: state.energy))
 
 
-def _result(
-    sector: Sector, J2: float, found: GroundStates, column: int, correlation: dict[str, float], made: dict[str, Any]
-) -> ExactResult:
-    L, sites = sector.rows, sector.rows**2
-    total = float(found.energies[column])
-    # Two bonds of each kind per site.
-    from_correlations = 2 * sites * (correlation["0,1"] + J2 * correlation["1,1"])
-    if abs(from_correlations - total) > 1e-7:
+def find_states(
+    orbits: Orbits, problems: Sequence[Problem], kept: Pieces, progress: Progress | None = None
+) -> Iterator[LowestState]:
+    """Lowest states in the order of the problems: those that are kept, and the others by Lanczos, eight at a time.
+
+    Raises
+    ------
+    ReferenceLayerError
+        If Lanczos does not converge, or a kept state is damaged.
+    """
+    missing = [problem for problem in problems if not kept.has(state_name(problem))]
+    computed: dict[Problem, LowestState] = {}
+    for problem in problems:
+        if problem in missing and problem not in computed:
+            start = missing.index(problem)
+            batch = missing[start : start + WIDTH]
+            try:
+                found = lowest_states(orbits, batch, kept=kept, progress=progress)
+            except ArithmeticError as error:
+                names = ", ".join(f"J2 = {each.J2:g} {each.irrep.name}" for each in batch)
+                raise ReferenceLayerError(f"{orbits.rows}x{orbits.columns}, {names}: {error}") from error
+            computed |= {state.problem: state for state in found}
+            for state in found:
+                numbers = state.energy, state.residual, state.gap, state.gap_residual, state.iterations
+                kept.save(
+                    state_name(state.problem), (np.array([*numbers, state.together, state.seconds]), state.vector)
+                )
+        yield computed.pop(problem) if problem in computed else _kept_state(orbits, problem, kept)
+
+
+def state_name(problem: Problem) -> str:
+    """By which a lowest state is kept."""
+    return f"state_{problem.irrep.code}_{problem.J2!r}"
+
+
+def _kept_state(orbits: Orbits, problem: Problem, kept: Pieces) -> LowestState:
+    found = kept.load(state_name(problem))
+    if found is None or [array.shape for array in found] != [(7,), orbits.states.shape]:
         raise ReferenceLayerError(
-            f"the lowest state of {L}x{L} at J2 = {J2} is not a singlet: its energy is {total:.9f}, but three times "
-            f"its S^z correlations give {from_correlations:.9f}"
+            f"{kept.folder} holds another lattice's state {state_name(problem)}: name another folder, or delete it"
         )
-    pi_pi, pi_0 = structure_factors(L, correlation)
-    return ExactResult(
-        L=L,
-        J2=float(J2),
-        energy=total / sites,
-        total_energy=total,
-        residual=float(found.residuals[column]),
-        sector=SECTOR,
-        states=len(sector.states),
-        gap=float(found.gaps[column]),
-        spin_correlation=correlation,
-        structure_factor_pi_pi=pi_pi,
-        structure_factor_pi_0=pi_0,
-        provenance=made,
+    (energy, residual, gap, gap_residual, iterations, together, seconds), vector = found
+    return LowestState(
+        problem=problem,
+        energy=float(energy),
+        residual=float(residual),
+        gap=float(gap),
+        gap_residual=float(gap_residual),
+        iterations=int(iterations),
+        together=int(together),
+        seconds=float(seconds),
+        vector=vector,
     )
 
 
-def _spin_correlations(sector: Sector, vectors: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:
-    """``3 <S^z_0 S^z_d>`` of each coupling's state, by displacement as in `ExactResult`."""
-    L, sites = sector.rows, sector.rows**2
-    weights = vectors**2 / sector.stabiliser[:, None]
+def _result(orbits: Orbits, sectors: Sequence[LowestState]) -> ExactResult:
+    """The first of the ``sectors``, lowest first, as a result."""
+    state, *others = sectors
+    L, sites, J2 = orbits.rows, orbits.rows**2, state.problem.J2
+    correlation = spin_correlations(orbits, state)
+    # Two bonds of each kind per site.
+    from_correlations = 2 * sites * (correlation["0,1"] + J2 * correlation["1,1"])
+    if abs(from_correlations - state.energy) > 1e-7 * max(1, abs(J2)):
+        raise ReferenceLayerError(
+            f"the lowest state of {L}x{L} at J2 = {J2} is not a singlet: its energy is {state.energy:.9f}, but three "
+            f"times its S^z correlations give {from_correlations:.9f}"
+        )
+    pi_pi, pi_0 = structure_factors(L, correlation)
+    made = provenance(
+        f"python -m qmcbench.reference.store OUT.json --L {L} --work FOLDER",
+        "orbits judged by QuSpin (user_basis); Lanczos in two passes, residual computed from the vector",
+    )
+    made |= {"seconds": {"build": round(orbits.seconds, 1), "lanczos": round(state.seconds, 1)}}
+    made |= {"problems_together": state.together, "iterations": state.iterations, "gap_residual": state.gap_residual}
+    return ExactResult(
+        L=L,
+        J2=J2,
+        energy=state.energy / sites,
+        total_energy=state.energy,
+        residual=state.residual,
+        sector=str(state.problem.irrep),
+        ground_state=evidence(L, J2, state.energy / sites),
+        other_sectors={other.problem.irrep.name: other.energy for other in others},
+        states=len(orbits.states),
+        gap=state.gap,
+        spin_correlation=correlation,
+        structure_factor_pi_pi=pi_pi,
+        structure_factor_pi_0=pi_0,
+        provenance=made | {"peak_memory_bytes": _peak_memory()},
+    )
+
+
+def evidence(L: int, J2: float, energy: float) -> str:
+    """How an energy per site is known to be that of the ground state: by a published exact one, or not at all."""
+    rows = [row for row in published(L, J2, "exact") if row.verified and not row.conflict]
+    agreeing = [row for row in rows if abs(row.energy - energy) <= row.resolution + 1e-12]
+    if not agreeing:
+        return f"not known: no published exact energy of {L}x{L} to compare with"
+    row = min(agreeing, key=lambda row: row.resolution)
+    apart = max(1e-12, abs(row.energy - energy))
+    return f"the published exact energy {row.energy:.12g} ({row.cite}) agrees to {apart:.0e}"
+
+
+def spin_correlations(orbits: Orbits, state: LowestState) -> dict[str, float]:
+    """``3 <S^z_0 S^z_d>``, by displacement as in `ExactResult`."""
+    L, sites = orbits.rows, orbits.rows**2
+    weights = state.vector**2 / orbits.stabiliser
     found = {}
     for dx, dy in combinations_with_replacement(range(L // 2 + 1), 2):
         # One of each pair d and -d; the mean over both and over all sites is the same.
         steps = {min((x, y), (-x % L, -y % L)) for x, y in orbit(L, dx, dy)}
-        mean = antiparallel_count(sector.states, L, L, steps) @ weights / (sites * len(steps))
-        found[f"{dx},{dy}"] = 0.75 * (weights.sum(axis=0) - 2 * mean)
+        mean = antiparallel_count(orbits.states, L, L, steps) @ weights / (sites * len(steps))
+        found[f"{dx},{dy}"] = float(0.75 * (weights.sum() - 2 * mean))
     return found
 
 
-def _refuse_if_short(L: int, needed: Requirements, folder: Path | None) -> None:
+def refuse_if_short(L: int, needed: Requirements, folder: Path | None) -> None:
+    """Raise a ReferenceLayerError if memory, or room in an empty folder, will not suffice."""
     available = psutil.virtual_memory().available
     if needed.memory > available:
         raise ReferenceLayerError(
             f"{L}x{L} needs about {needed.memory / 1e9:.1f} GB of memory, but {available / 1e9:.1f} GB are free: "
             "free some, take fewer couplings at once, or use the stored results"
         )
-    if folder and folder.is_dir() and not any(folder.iterdir()):
-        free = shutil.disk_usage(folder).free
+    if folder and not (folder.is_dir() and any(folder.iterdir())):
+        there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
+        free = shutil.disk_usage(there).free
         if needed.disk > free:
             raise ReferenceLayerError(
                 f"{L}x{L} needs {needed.disk / 1e9:.1f} GB in {folder}, but {free / 1e9:.1f} GB are free: name "

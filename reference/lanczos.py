@@ -1,125 +1,135 @@
-"""Lowest state of the J1-J2 Hamiltonian in a symmetry sector, for several couplings at once.
+"""Lowest states of the J1-J2 Hamiltonian in symmetry sectors, for several couplings and sectors at once.
 
 A product with the Hamiltonian fetches one random vector element per exchange, and a cache line has room for eight: so
-the vectors of up to eight couplings are interleaved, and cost little more than one. Two passes of the Lanczos
-recurrence, the second to sum up the ground states, need three such vectors in memory and no more.
+the vectors of up to eight problems are interleaved, and cost little more than one. Two passes of the Lanczos
+recurrence, the second to sum up the lowest states, need three such vectors in memory and no more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import zip_longest
-from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh_tridiagonal
 
-from qmcbench.reference.bits import Words
-from qmcbench.reference.prefetch import prefetch_row
-from qmcbench.reference.sector import Progress, Sector
+from qmcbench.reference.hamiltonian import Hamiltonian, Problem, Vectors, accumulate, scale, subtract
+from qmcbench.reference.orbits import Orbits, Progress
+from qmcbench.reference.pieces import Pieces
 
-_Vectors = npt.NDArray[np.float64]
 _Numbers = npt.NDArray[np.float64]
 
-# Couplings of one run: eight float64 fill a cache line.
-WIDTH = 8
-# Rows whose partial sums are added up by one thread, so that sums do not depend on the number of threads.
-BLOCK = 4096
-# Exchanges between the announcement of a random read and the read: 8 to 24 make no difference, without it a product
-# takes twice as long (6x6, eight couplings).
-AHEAD = 16
 MAX_ITERATIONS = 400
 # Distance from the ground state, and first component, below which a Ritz vector is a copy made by rounding.
 COPY = 1e-6
+# Seconds between two savings of an unfinished run.
+SAVE_EVERY = 600.0
 
 
 @dataclass(frozen=True)
-class GroundStates:
-    """Lowest states of one sector for several couplings.
+class LowestState:
+    """Lowest state of one sector at one coupling.
 
     Attributes
     ----------
-    energies
-        Total energies ``<v|H|v>``, shape (couplings,).
-    residuals
-        Norms of ``H v - E v`` for normalised v, computed from the vectors, shape (couplings,).
-    gaps
-        To the next state of the sector: from the tridiagonal matrix, hence an upper bound; see `gap_residuals`.
-    gap_residuals
-        Norm of the residual of that next state, from the tridiagonal matrix, shape (couplings,).
+    problem
+        Coupling and sector.
+    energy
+        Total energy ``<v|H|v>``.
+    residual
+        Norm of ``H v - E v`` for the normalised v, computed from the vector.
+    gap
+        To the next state of the sector: from the tridiagonal matrix, hence an upper bound; see `gap_residual`.
+    gap_residual
+        Norm of the residual of that next state, from the tridiagonal matrix.
     iterations
         Products with the Hamiltonian in the first pass.
-    vectors
-        Amplitudes of the representatives, normalised in the sector's scalar product, shape (states, couplings).
+    together
+        Problems that shared the products.
+    seconds
+        Of the run that they shared, in all of its sittings.
+    vector
+        Amplitudes of the representatives, normalised in the scalar product of all configurations; shape (states,).
     """
 
-    energies: _Numbers
-    residuals: _Numbers
-    gaps: _Numbers
-    gap_residuals: _Numbers
+    problem: Problem
+    energy: float
+    residual: float
+    gap: float
+    gap_residual: float
     iterations: int
-    vectors: _Vectors
+    together: int
+    seconds: float
+    vector: _Numbers
 
 
-def ground_states(
-    sector: Sector,
-    couplings: Sequence[float],
+def lowest_states(
+    orbits: Orbits,
+    problems: Sequence[Problem],
     *,
     tolerance: float = 1e-9,
     gap_tolerance: float = 1e-2,
+    kept: Pieces | None = None,
     progress: Progress | None = None,
-) -> GroundStates:
-    """Lanczos for all ``couplings`` together.
+) -> list[LowestState]:
+    """Lanczos for all ``problems`` together.
 
     Parameters
     ----------
-    sector
-        Built by `qmcbench.reference.sector.build`.
-    couplings
-        Values of J2, at most eight.
+    orbits
+        Built by `qmcbench.reference.orbits.build`.
+    problems
+        Couplings and sectors, at most eight.
     tolerance
-        Bound on the residual of the ground state, in units of J1; the residual in the result is computed afresh.
+        Bound on the residual of the lowest state, in units of J1; the residual in the result is computed afresh.
     gap_tolerance
         Bound on the residual of the next state.
+    kept
+        Where an unfinished run is kept, so that an interrupted one resumes, and the states found.
     progress
         Called with what is being done, how much of it is done, and the expected total.
 
     Raises
     ------
     ValueError
-        If there are no couplings, or more than eight.
+        If there are no problems, or more than eight.
     ArithmeticError
         If the residual cannot be brought below the tolerance.
     """
-    if not 1 <= len(couplings) <= WIDTH:
-        raise ValueError(f"{len(couplings)} couplings at once, but 1 to {WIDTH} are possible")
-    report = progress or (lambda what, done, total: None)
-    hamiltonian = _Hamiltonian(sector, np.asarray(couplings, dtype=np.float64))
-    roots, iterations = _first_pass(hamiltonian, tolerance, gap_tolerance, report)
-    vectors = _second_pass(hamiltonian, [root.ground for root in roots], report)
-    energies, residuals = hamiltonian.check(vectors)
+    run = _Run(Hamiltonian(orbits, problems), kept or Pieces(None), progress or (lambda what, done, total: None))
+    roots = run.first_pass(tolerance, gap_tolerance)
+    vectors = run.second_pass([root.lowest for root in roots])
+    iterations, seconds = len(run.alphas), run.seconds
+    energies, residuals = run.check(vectors)
     if (residuals > tolerance).any():
         raise ArithmeticError(f"the residual is {residuals.max():.1e} after rounding, not {tolerance:.1e}")
-    return GroundStates(
-        energies=energies,
-        residuals=residuals,
-        gaps=np.array([root.gap for root in roots]),
-        gap_residuals=np.array([root.gap_residual for root in roots]),
-        iterations=iterations,
-        vectors=vectors,
-    )
+    found = [
+        LowestState(
+            problem=problem,
+            energy=float(energies[column]),
+            residual=float(residuals[column]),
+            gap=roots[column].gap,
+            gap_residual=roots[column].gap_residual,
+            iterations=iterations,
+            together=len(problems),
+            seconds=seconds,
+            vector=vectors[:, column].copy(),
+        )
+        for column, problem in enumerate(problems)
+    ]
+    run.forget()
+    return found
 
 
 @dataclass(frozen=True)
 class _Roots:
-    """What the tridiagonal matrix of one coupling says about its two lowest states."""
+    """What the tridiagonal matrix of one problem says about its two lowest states."""
 
-    ground: _Numbers
-    ground_residual: float
+    lowest: _Numbers
+    residual: float
     gap: float
     gap_residual: float
 
@@ -137,36 +147,116 @@ def _roots(diagonal: _Numbers, off_diagonal: _Numbers) -> _Roots:
     return _Roots(vectors[:, 0].astype(np.float64), float(residuals[0]), gap, residual)
 
 
-def _first_pass(
-    hamiltonian: _Hamiltonian, tolerance: float, gap_tolerance: float, report: Progress
-) -> tuple[list[_Roots], int]:
-    """Both states of every coupling, each from the tridiagonal matrix in which it converged; and the iterations."""
-    diagonals: list[_Numbers] = []
-    off_diagonals: list[_Numbers] = []
-    width = len(hamiltonian.couplings)
-    grounds: list[_Roots | None] = [None] * width
-    worst: list[float] = []
-    for alpha, beta, _ in hamiltonian.recurrence():
-        diagonals.append(alpha)
-        off_diagonals.append(beta)
-        a, b = np.array(diagonals), np.array(off_diagonals)
-        roots = [_roots(a[:, c], b[:, c]) for c in range(width)]
-        # A tenth of the tolerance: the estimate knows nothing of rounding.
-        grounds = [
-            kept or (root if root.ground_residual < 0.1 * tolerance else None)
-            for kept, root in zip(grounds, roots, strict=True)
-        ]
-        worst.append(max((kept or root).ground_residual for kept, root in zip(grounds, roots, strict=True)))
-        report(f"Lanczos, residual {worst[-1]:.1e}", len(a), _expected(worst, 0.1 * tolerance))
-        if all(grounds) and all(root.gap_residual < gap_tolerance for root in roots):
-            return [
-                replace(root, ground=kept.ground) for kept, root in zip(grounds, roots, strict=True) if kept
-            ], len(a)
-        if len(a) == MAX_ITERATIONS or (beta < 1e-12).any():
-            break
-    raise ArithmeticError(
-        f"Lanczos stopped at a residual of {worst[-1]:.1e} after {len(a)} products, not {tolerance:.1e}"
-    )
+class _Run:
+    """The Lanczos recurrence from a fixed start, twice: the same to the bit every time, saved now and then."""
+
+    def __init__(self, hamiltonian: Hamiltonian, kept: Pieces, report: Progress) -> None:
+        self.hamiltonian, self.kept, self.report = hamiltonian, kept, report
+        self.width = len(hamiltonian.problems)
+        self.alphas = self.betas = np.empty((0, self.width))
+        self.total: Vectors | None = None
+        self.seconds = 0.0
+        self._since = self._saved = time.monotonic()
+        names = "_".join(f"{problem.irrep.code}-{problem.J2!r}" for problem in hamiltonian.problems)
+        self.name = f"lanczos_{names}"
+        if not self._resume():
+            self._start()
+
+    def first_pass(self, tolerance: float, gap_tolerance: float) -> list[_Roots]:
+        """Both states of every problem, each from the tridiagonal matrix in which it converged."""
+        lowest: list[_Roots | None] = [None] * self.width
+        worst: list[float] = []
+        size = 0
+        while True:
+            if self.total is None and size == len(self.alphas):
+                self._step(first=True)
+            size += 1
+            a, b = self.alphas[:size], self.betas[:size]
+            roots = [_roots(a[:, c], b[:, c]) for c in range(self.width)]
+            # A tenth of the tolerance: the estimate knows nothing of rounding.
+            lowest = [
+                found or (root if root.residual < 0.1 * tolerance else None)
+                for found, root in zip(lowest, roots, strict=True)
+            ]
+            worst.append(max((found or root).residual for found, root in zip(lowest, roots, strict=True)))
+            self.report(f"Lanczos, residual {worst[-1]:.1e}", size, _expected(worst, 0.1 * tolerance))
+            if all(lowest) and all(root.gap_residual < gap_tolerance for root in roots):
+                return [
+                    replace(root, lowest=found.lowest) for found, root in zip(lowest, roots, strict=True) if found
+                ]
+            if size == MAX_ITERATIONS or (b[-1] < 1e-12).any():
+                raise ArithmeticError(
+                    f"Lanczos stopped at a residual of {worst[-1]:.1e} after {size} products, not {tolerance:.1e}"
+                )
+
+    def second_pass(self, lowest: list[_Numbers]) -> Vectors:
+        """Lowest states: the Lanczos vectors once more, summed up with their components in the tridiagonal matrix."""
+        weights = np.array(list(zip_longest(*lowest, fillvalue=0.0)))
+        if self.total is None:
+            self._start()
+            self.total = np.zeros_like(self.vector)
+        while self.done < len(weights):
+            accumulate(self.total, self.vector, weights[self.done])
+            self._step(first=False)
+            self.report("lowest states", self.done, len(weights))
+        return self.total
+
+    def check(self, vectors: Vectors) -> tuple[_Numbers, _Numbers]:
+        """Normalises the vectors in place; their energies and the norms of their residuals."""
+        nothing = np.zeros(self.width)
+        scale(vectors, 1 / np.sqrt(self.hamiltonian.dot(vectors, vectors)))
+        energies = self.hamiltonian.apply(vectors, self.other, nothing)
+        return energies, np.sqrt(subtract(self.other, energies, vectors, self.hamiltonian.orbits.stabiliser))
+
+    def forget(self) -> None:
+        """Free the memory, and remove what was saved."""
+        del self.vector, self.other, self.total
+        self.kept.remove(self.name)
+
+    def _start(self) -> None:
+        """Signs of the Neel state's sublattices and random sizes, normalised: no sector's state is orthogonal."""
+        orbits = self.hamiltonian.orbits
+        sublattice = sum(
+            1 << bit
+            for bit in range(orbits.rows * orbits.columns)
+            if (bit // orbits.columns + bit % orbits.columns) % 2
+        )
+        ups = orbits.states & np.uint64(sublattice)
+        for shift in (32, 16, 8, 4, 2, 1):
+            ups ^= ups >> np.uint64(shift)
+        sign = 1.0 - 2.0 * (ups & np.uint64(1))
+        amplitude = sign * np.random.default_rng(0).uniform(0.5, 1.5, len(orbits.states))
+        self.vector: Vectors = np.repeat(amplitude[:, None], self.width, axis=1)
+        self.hamiltonian.restrict(self.vector)
+        scale(self.vector, 1 / np.sqrt(self.hamiltonian.dot(self.vector, self.vector)))
+        self.other: Vectors = np.zeros_like(self.vector)
+        self.beta = np.zeros(self.width)
+        self.done = 0
+
+    def _step(self, *, first: bool) -> None:
+        alpha = self.hamiltonian.apply(self.vector, self.other, self.beta)
+        self.beta = np.sqrt(subtract(self.other, alpha, self.vector, self.hamiltonian.orbits.stabiliser))
+        scale(self.other, 1.0 / self.beta)
+        self.vector, self.other = self.other, self.vector
+        self.done += 1
+        if first:
+            self.alphas, self.betas = np.vstack([self.alphas, alpha]), np.vstack([self.betas, self.beta])
+        self.seconds += time.monotonic() - self._since
+        self._since = time.monotonic()
+        if self._since - self._saved > SAVE_EVERY:
+            second = () if self.total is None else (self.total,)
+            state = np.array([self.done, self.seconds]), self.alphas, self.betas, self.beta, self.vector, self.other
+            self.kept.save(self.name, (*state, *second))
+            self._saved = time.monotonic()
+
+    def _resume(self) -> bool:
+        saved = self.kept.load(self.name)
+        if saved is None:
+            return False
+        (done, self.seconds), self.alphas, self.betas, self.beta, self.vector, self.other, *second = saved
+        self.done = int(done)
+        self.total = second[0] if second else None
+        return True
 
 
 def _expected(residuals: list[float], target: float) -> int:
@@ -178,156 +268,3 @@ def _expected(residuals: list[float], target: float) -> int:
         if residuals[-1] > target
         else done
     )
-
-
-def _second_pass(hamiltonian: _Hamiltonian, grounds: list[_Numbers], report: Progress) -> _Vectors:
-    """Ground states: the Lanczos vectors once more, summed up with their components in the tridiagonal matrix."""
-    total = np.zeros((len(hamiltonian.stabiliser), len(grounds)))
-    weights = np.array(list(zip_longest(*grounds, fillvalue=0.0)))
-    for done, (weight, (_, _, vector)) in enumerate(zip(weights, hamiltonian.recurrence(), strict=False), start=1):
-        _accumulate(total, vector, weight)
-        report("ground states", done, len(weights))
-    return total
-
-
-class _Hamiltonian:
-    """Products for all couplings, and the Lanczos recurrence from a fixed start."""
-
-    def __init__(self, sector: Sector, couplings: _Numbers) -> None:
-        self.sector, self.couplings = sector, couplings
-        self.stabiliser = sector.stabiliser
-
-    def start(self) -> _Vectors:
-        """Signs of the Neel state's sublattices and random sizes, normalised: no symmetric state is orthogonal."""
-        states = self.sector.states
-        sublattice = sum(
-            1 << bit
-            for bit in range(self.sector.rows * self.sector.columns)
-            if (bit // self.sector.columns + bit % self.sector.columns) % 2
-        )
-        sign = 1.0 - 2.0 * _parity(states & np.uint64(sublattice))
-        amplitude = sign * np.random.default_rng(0).uniform(0.5, 1.5, len(states))
-        amplitude /= np.sqrt((amplitude**2 / self.stabiliser).sum())
-        return np.repeat(amplitude[:, None], len(self.couplings), axis=1)
-
-    def recurrence(self) -> Iterator[tuple[_Numbers, _Numbers, _Vectors]]:
-        """Lanczos vectors with their alpha and following beta: the same to the bit every time.
-
-        A yielded vector is overwritten by the next step but one.
-        """
-        vector = self.start()
-        other = np.zeros_like(vector)
-        beta = np.zeros(len(self.couplings))
-        while True:
-            alpha = self.apply(vector, other, beta)
-            beta = np.sqrt(_subtract(other, alpha, vector, self.stabiliser))
-            yield alpha, beta, vector
-            _scale(other, 1.0 / beta)
-            vector, other = other, vector
-
-    def apply(self, vector: _Vectors, out: _Vectors, beta: _Numbers) -> _Numbers:
-        """``out <- H vector - beta out`` in place; returns ``<vector|out>`` of each coupling."""
-        s = self.sector
-        sites = s.rows * s.columns
-        tables = s.starts, s.nearest, s.targets, s.stabiliser
-        return _product(len(beta))(*tables, sites, self.couplings, vector, out, beta)
-
-    def check(self, vectors: _Vectors) -> tuple[_Numbers, _Numbers]:
-        """Normalises the vectors in place; their energies and the norms of their residuals."""
-        nothing = np.zeros(len(self.couplings))
-        vectors /= np.sqrt(_subtract(vectors, nothing, vectors, self.stabiliser))
-        product = np.zeros_like(vectors)
-        energies = self.apply(vectors, product, nothing)
-        return energies, np.sqrt(_subtract(product, energies, vectors, self.stabiliser))
-
-
-@cache
-def _product(width: int) -> Callable[..., _Numbers]:
-    """Compiled product for ``width`` couplings: ``out <- H vector - beta out``, and the sums of ``<vector|out>``."""
-
-    @numba.njit(parallel=True)
-    def product(
-        starts: Any,
-        nearest: Any,
-        targets: Any,
-        stabiliser: Any,
-        sites: Any,
-        couplings: Any,
-        vector: Any,
-        out: Any,
-        beta: Any,
-    ) -> Any:
-        rows = len(vector)
-        last = len(targets) - 1
-        blocks = (rows + BLOCK - 1) // BLOCK
-        partial = np.zeros((blocks, width))
-        for block in numba.prange(blocks):
-            first, second = np.empty(width), np.empty(width)
-            for r in range(block * BLOCK, min(rows, (block + 1) * BLOCK)):
-                middle = starts[r] + nearest[r]
-                for c in range(width):
-                    first[c] = 0.0
-                    second[c] = 0.0
-                for p in range(starts[r], middle):
-                    prefetch_row(vector, np.int64(targets[min(p + AHEAD, last)]))
-                    for c in range(width):
-                        first[c] += vector[np.uint32(targets[p]), c]
-                for p in range(middle, starts[r + 1]):
-                    prefetch_row(vector, np.int64(targets[min(p + AHEAD, last)]))
-                    for c in range(width):
-                        second[c] += vector[np.uint32(targets[p]), c]
-                # Each of the 2 N bonds of a kind has S^z S^z = 1/4, less 1/2 where the spins differ.
-                nearest_diagonal = 0.5 * (sites - nearest[r])
-                next_diagonal = 0.5 * (sites - (starts[r + 1] - middle))
-                for c in range(width):
-                    value = (nearest_diagonal + couplings[c] * next_diagonal) * vector[r, c] - beta[c] * out[r, c]
-                    value += 0.5 * (first[c] + couplings[c] * second[c])
-                    out[r, c] = value
-                    partial[block, c] += value * vector[r, c] / stabiliser[r]
-        return partial.sum(axis=0)
-
-    compiled: Callable[..., _Numbers] = product
-    return compiled
-
-
-@numba.njit(parallel=True)
-def _subtract(out: Any, factors: Any, vector: Any, stabiliser: Any) -> Any:
-    """``out <- out - factors * vector`` in place; returns ``<out|out>`` of each coupling."""
-    rows, width = out.shape
-    blocks = (rows + BLOCK - 1) // BLOCK
-    partial = np.zeros((blocks, width))
-    for block in numba.prange(blocks):
-        for r in range(block * BLOCK, min(rows, (block + 1) * BLOCK)):
-            for c in range(width):
-                value = out[r, c] - factors[c] * vector[r, c]
-                out[r, c] = value
-                partial[block, c] += value * value / stabiliser[r]
-    return partial.sum(axis=0)
-
-
-@numba.njit(parallel=True)
-def _scale(vector: _Vectors, factors: _Numbers) -> None:
-    rows, width = vector.shape
-    for r in numba.prange(rows):
-        for c in range(width):
-            vector[r, c] *= factors[c]
-
-
-@numba.njit(parallel=True)
-def _accumulate(total: _Vectors, vector: _Vectors, weight: _Numbers) -> None:
-    rows, width = total.shape
-    for r in numba.prange(rows):
-        for c in range(width):
-            total[r, c] += weight[c] * vector[r, c]
-
-
-@numba.njit(parallel=True)
-def _parity(words: Words) -> npt.NDArray[np.int64]:
-    """Number of set bits modulo 2."""
-    out = np.empty(len(words), dtype=np.int64)
-    for k in numba.prange(len(words)):
-        word = words[k]
-        for shift in (32, 16, 8, 4, 2, 1):
-            word ^= word >> np.uint64(shift)
-        out[k] = word & np.uint64(1)
-    return out

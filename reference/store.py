@@ -18,21 +18,21 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qmcbench.reference.apart import apart
 from qmcbench.reference.ed import ExactResult, check_coupling, diagonalize
 from qmcbench.reference.errors import ReferenceLayerError
 from qmcbench.reference.published import energy
 
 if TYPE_CHECKING:
-    from qmcbench.reference.sector import Progress
+    from qmcbench.reference.orbits import Progress
 
 STORED_J2 = (0.0, 0.1, 0.2, 0.3, 0.4, 0.44, 0.46, 0.48, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, 1.0)
 
 _TOLERANCE = 1e-12
+_BEGAN = time.perf_counter()
 
 
-def exact(
-    L: int, J2: float, *, recompute: bool = False, folder: Path | None = None, progress: Progress | None = None
-) -> ExactResult:
+def exact(L: int, J2: float, *, recompute: bool = False) -> ExactResult:
     """Exact ground state, from the committed store where it has it, else (4x4, or if told to) computed.
 
     Parameters
@@ -41,8 +41,6 @@ def exact(
         Side of the lattice and next-nearest-neighbour coupling (J1 = 1); J2 is matched within 1e-12.
     recompute
         Compute even what is stored; 6x6 is computed only then (see `qmcbench.reference.requirements`).
-    folder, progress
-        For 6x6, see `qmcbench.reference.diagonalize_sparse`.
 
     Returns
     -------
@@ -57,18 +55,22 @@ def exact(
     check_coupling(J2)
     if not recompute and (stored := _find(L, J2)):
         return stored
-    if L == 4:
-        return diagonalize(L, J2)
-    from qmcbench.reference.ed_sparse import diagonalize_sparse, requirements  # Numba takes a second to import
+    if L != 4 and not recompute:
+        from qmcbench.reference.ed_sparse import requirements  # Numba takes a second to import
 
-    needed = requirements(L, 1)
-    if not recompute:
+        needed = requirements(L, 1)
+        there = ", ".join(f"{row.J2:g}" for row in _committed(L))
         raise ReferenceLayerError(
-            f"{L}x{L} at J2 = {J2:g} is not stored (J2 = {', '.join(f'{x:g}' for x in STORED_J2)} are): computing it "
-            f"takes about {needed.seconds / 60:.0f} minutes on 2 cores and {needed.memory / 1e9:.0f} GB of memory; "
-            "it is done by `qmcbench ed --recompute`"
+            f"{L}x{L} at J2 = {J2:g} is not stored (of {L}x{L}, J2 = {there} are): computing it takes about "
+            f"{needed.seconds / 60:.0f} minutes on 2 cores and {needed.memory / 1e9:.0f} GB of memory; it is done by "
+            f"`qmcbench ed --L {L} --j2 {J2:g} --recompute`"
         )
-    return next(diagonalize_sparse(L, [J2], folder, progress))
+    return compute(L, J2)
+
+
+def compute(L: int, J2: float, folder: Path | None = None, progress: Progress | None = None) -> ExactResult:
+    """Exact ground state, computed now; ``folder`` and ``progress`` as in `qmcbench.reference.diagonalize_sparse`."""
+    return next(_compute(L, [J2], folder, progress))
 
 
 def known_energy(L: int, J2: float) -> tuple[float, str] | None:
@@ -112,7 +114,9 @@ def _read(file: Traversable) -> list[ExactResult]:
     return [ExactResult(**row) for row in json.loads(file.read_text(encoding="utf-8"))["results"]]
 
 
-def _compute(L: int, couplings: Sequence[float], folder: Path | None, progress: Progress) -> Iterator[ExactResult]:
+def _compute(
+    L: int, couplings: Sequence[float], folder: Path | None, progress: Progress | None
+) -> Iterator[ExactResult]:
     if L == 4 or not couplings:
         return (diagonalize(4, J2) for J2 in couplings)
     from qmcbench.reference.ed_sparse import diagonalize_sparse
@@ -120,21 +124,20 @@ def _compute(L: int, couplings: Sequence[float], folder: Path | None, progress: 
     return diagonalize_sparse(L, couplings, folder, progress)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def _tell(what: str, done: int, total: int) -> None:
+    print(f"{time.perf_counter() - _BEGAN:7.0f} s  {what}, {done} of {total}", file=sys.stderr, flush=True)
+
+
+def main(argv: Sequence[str] | None = None, progress: Progress = _tell) -> int:
     """Regenerate the store of one lattice; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m qmcbench.reference.store", description="Regenerate a store by exact diagonalization."
     )
     parser.add_argument("out", type=Path, metavar="OUT.json", help="file to write")
     parser.add_argument("--L", type=int, choices=(4, 6), default=4, help="side of the lattice (default 4)")
-    parser.add_argument("--work", type=Path, metavar="FOLDER", help="for 6x6: keeps 5 GB there, to resume from")
+    parser.add_argument("--work", type=Path, metavar="FOLDER", help="for 6x6: keeps its pieces there, to resume from")
     options = parser.parse_args(argv)
     out: Path = options.out
-    began = time.perf_counter()
-
-    def progress(what: str, done: int, total: int) -> None:
-        print(f"{time.perf_counter() - began:7.0f} s  {what}, {done} of {total}", file=sys.stderr)
-
     try:
         results = _read(out) if out.exists() else []
         if not out.parent.is_dir():
@@ -159,4 +162,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(apart(main, None, progress=_tell))
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept, and the same command goes on from it", file=sys.stderr)
+        sys.exit(130)
+    except ReferenceLayerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -9,6 +9,7 @@ from torch import Tensor
 from qmcbench.ansatz.base import Ansatz
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.symmetry import Projected
+from qmcbench.lattice import random_configurations
 from qmcbench.reference.models import ModelSpec
 
 
@@ -53,8 +54,7 @@ def parameters_of(network: CNN) -> dict[str, Tensor]:
 
 def random_spins(L: int, batch: int, *, seed: int = 2) -> Tensor:
     """Random S^z = 0 configurations, shape (batch, L, L), int8."""
-    order = torch.rand(batch, L * L, generator=torch.Generator().manual_seed(seed)).argsort(1)
-    return torch.where(order < L * L // 2, 1, -1).to(torch.int8).view(batch, L, L)
+    return random_configurations(L, batch, seed)
 
 
 def C4(base: Ansatz) -> Projected:

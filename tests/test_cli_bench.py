@@ -57,7 +57,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
         return worker.work(Serial(), json.dumps(job))
 
     monkeypatch.setattr(launch, "run", work)
-    monkeypatch.setattr(growth, "QUICK", growth.QUICK[:1])
+    monkeypatch.setattr(growth, "QUICK", growth.QUICK[2:3])
     for module in (hotpath, speedup):
         monkeypatch.setattr(module, "available_cores", lambda: 1)
 

@@ -1,10 +1,17 @@
 """``qmcbench reference``: what it prints, what it refuses, and that a damaged reference value is exit status 1."""
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from qmcbench import reference
 from qmcbench.cli.main import app
@@ -13,6 +20,7 @@ from qmcbench.errors import UserError
 from qmcbench.reference import ReferenceLayerError, schemas
 from qmcbench.reference import verify as verification
 from qmcbench.reference.published import every_row
+from qmcbench.reference.store import stored
 from qmcbench.reference.verification import Verification
 
 
@@ -163,3 +171,78 @@ def test_verify_fails_on_a_damaged_value(small: list[dict[str, object]]) -> None
     assert "Failures\n  energies as printed: 10x10, J2 = 0.5: variational -0.4976939(2)" in result.stdout
     assert "energies as printed: 5" in result.stderr
     assert result.stderr.endswith("1 value of the reference data failed\n")
+
+
+def ed(*arguments: object) -> Result:
+    """`qmcbench ed` in this process."""
+    return CliRunner().invoke(app, ["ed", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--L", 6, "--j2", 0.51), r"6x6 at J2 = 0.51 is not stored (of 6x6, J2 = 0, 0.1, 0.2, "),
+        (("--L", 4, "--j2", "1e300"), "J2 = 1e+300 is beyond 1000 in size"),
+        (("--L", 6, "--j2", "-1e300", "--recompute"), "J2 = -1e+300 is beyond 1000 in size"),
+        (("--L", 6, "--j2", "nan", "--recompute"), "J2 = nan is not a finite number"),
+        (("--L", 8, "--j2", 0.5), "L = 8 cannot be diagonalized, only L = 4 and 6 can"),
+        (("--L", 8, "--j2", 0.5, "--recompute"), "L = 8 cannot be diagonalized, only L = 4 and 6 can"),
+    ],
+    ids=["not stored", "large", "large 6x6", "nan", "8x8", "8x8 anew"],
+)
+def test_what_ed_cannot_do(
+    arguments: tuple[object, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sentence with what can be done instead; the couplings named are those of the lattice asked for."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    error = ed(*arguments).exception
+    assert isinstance(error, ReferenceLayerError)
+    assert words in str(error)
+    assert "\n" not in str(error)
+    assert not list(tmp_path.iterdir())
+
+
+def test_couplings_named_are_stored() -> None:
+    """Those that the refusal for 6x6 lists are what `ed` then answers."""
+    text = str(ed("--L", 6, "--j2", 0.51).exception)
+    named = re.search(r"\(of 6x6, J2 = (.*) are\)", text)
+    assert named is not None
+    couplings = [float(J2) for J2 in named[1].split(", ")]
+    assert couplings == [row.J2 for row in stored() if row.L == 6]
+    assert all(ed("--L", 6, "--j2", J2).exit_code == 0 for J2 in couplings)
+
+
+def test_ed_says_of_which_sector_the_energy_is() -> None:
+    """And how it is known to be the ground state's."""
+    lines = ed("--L", 6, "--j2", 0.5).stdout.splitlines()
+    assert any(line.startswith("sector") and "kx=ky=0, A1" in line for line in lines)
+    assert any(line.startswith("ground state") and "-0.503809653891" in line and "agrees" in line for line in lines)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_long_computation_is_ended_at_once(number: signal.Signals, tmp_path: Path) -> None:
+    """While 6x6 is built a signal ends it and its own process; Ctrl-C with a sentence that says where it goes on."""
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "qmcbench", "ed", "--L", "6", "--j2", "0.52", "--recompute"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        folder = tmp_path / "qmcbench" / "ed_6x6"
+        assert re.fullmatch(
+            r"6x6 takes about \d+ minutes on 2 cores from nothing, \d\.\d GB of memory and \d\.\d GB in "
+            rf"{folder}, from which an interrupted run goes on\.\n",
+            first,
+        )
+        while not folder.exists():  # the computation's process has begun
+            time.sleep(0.05)
+        time.sleep(1)
+        children = psutil.Process(process.pid).children()
+        process.send_signal(number)
+        # A free machine takes 0.3 s; without a process of its own it is most of a minute.
+        _, rest = process.communicate(timeout=20)
+    assert psutil.wait_procs(children, timeout=20)[1] == []
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert (
+            rest == f"Interrupted; what is finished is kept in {folder}, and the same command goes on from there.\n"
+        )

@@ -55,6 +55,23 @@ def test_round_trip() -> None:
                 assert kept == value
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("full", "full"),
+        ("rotation, -reflection", "rotation, -reflection"),
+        (["rotation", "-reflection"], "rotation, -reflection"),
+        ([], "none"),
+    ],
+    ids=str,
+)
+def test_symmetries(given: str | list[str], kept: str) -> None:
+    """A preset, names of generators, or a list of them, which is kept as one string."""
+    config = parse({"model": MODEL, "wavefunction": {"symmetry": given}})
+    assert config.wavefunction.symmetry == kept
+    assert parse(config.to_dict()) == config
+
+
 def test_whole_numbers_are_numbers() -> None:
     """``J2 = 0`` and ``alpha = 2`` mean 0.0 and 2.0."""
     config = parse({"model": {"L": 4, "J2": 0}, "sampling": {"alpha": 2}})
@@ -125,6 +142,7 @@ def test_wrong_keys(data: dict[str, Any], names: list[str]) -> None:
         ("run.seed", 1.5),
         ("run.device", 0),
     ],
+    ids=str,
 )
 def test_wrong_types(key: str, value: object) -> None:
     """A value of another type is refused, by the name of its key, and never converted silently."""
@@ -140,6 +158,9 @@ def test_wrong_types(key: str, value: object) -> None:
         ("wavefunction.network", "huge"),
         ("wavefunction.sign", "Marshall"),
         ("wavefunction.symmetry", "c4"),
+        ("wavefunction.symmetry", ["rotation", "turn"]),
+        pytest.param("wavefunction.symmetry", "-row shift", id="wavefunction.symmetry-against-the-network's"),
+        pytest.param("wavefunction.symmetry", "rotation, -column shift", id="wavefunction.symmetry-contradictory"),
         ("wavefunction.dtype", "float16"),
         ("sampling.chains", 0),
         ("sampling.chains", -5),
@@ -162,6 +183,7 @@ def test_wrong_types(key: str, value: object) -> None:
         ("run.device", "gpu"),
         ("run.checkpoint_every", 0),
     ],
+    ids=str,
 )
 def test_values_out_of_range(key: str, value: object) -> None:
     """A value that cannot work is refused before anything runs, by the names of its key and its file."""

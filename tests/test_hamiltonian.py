@@ -11,16 +11,10 @@ from torch import Tensor
 
 from qmcbench.errors import UserError
 from qmcbench.hamiltonian import J1J2
-from qmcbench.lattice import neel
+from qmcbench.lattice import neel, random_configurations
 
 NEAREST = ((0, 1), (1, 0))
 NEXT_NEAREST = ((1, 1), (1, -1))
-
-
-def random_configurations(L: int, count: int) -> Tensor:
-    """Random S^z = 0 configurations, shape (count, L, L), int8."""
-    order = torch.rand(count, L * L, generator=torch.Generator().manual_seed(L)).argsort(1)
-    return torch.where(order < L * L // 2, 1, -1).to(torch.int8).view(count, L, L)
 
 
 def canonical(matrix: csr_matrix) -> csr_matrix:
@@ -56,7 +50,7 @@ def test_matrix_is_quspins(
 @pytest.mark.parametrize("L", [4, 6, 10, 36])
 def test_diagonal_is_the_ising_energy(L: int) -> None:
     """<S|H|S> is the sum of J s_i s_j / 4 over shifted copies of the lattice, at every size."""
-    spins = random_configurations(L, 20)
+    spins = random_configurations(L, 20, seed=L)
     model = J1J2(L, 0.7)
     s = spins.double()
     expected = sum(
@@ -81,7 +75,7 @@ def test_neel_state(L: int) -> None:
 @pytest.mark.parametrize("L", [6, 36])
 def test_exchange_swaps_the_two_spins_of_a_bond(L: int) -> None:
     """Each connected configuration differs from its source at the two sites of its bond only, and keeps S^z = 0."""
-    spins = random_configurations(L, 4)
+    spins = random_configurations(L, 4, seed=L)
     kept = spins.clone()
     model = J1J2(L, 0.5)
     row, bond = model.antiparallel(spins).nonzero(as_tuple=True)

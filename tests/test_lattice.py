@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 
 from qmcbench.errors import UserError
-from qmcbench.lattice import all_configurations, check_size, nearest_bonds, neel, next_nearest_bonds, sublattice_a
+from qmcbench.lattice import (
+    all_configurations,
+    check_size,
+    nearest_bonds,
+    neel,
+    next_nearest_bonds,
+    random_configurations,
+    sublattice_a,
+)
 
 SIZES = (4, 6, 8, 10, 16, 36)
 BONDS = [
@@ -90,3 +98,14 @@ def test_refusal_of_an_odd_size_suggests_one_that_works(L: int) -> None:
 def test_possible_sizes_are_handed_back(L: int) -> None:
     """Both ends of the range are included."""
     assert check_size(L) == L
+
+
+def test_random_configurations() -> None:
+    """They are int8 of +-1 with S^z = 0, all different, and the seed's own."""
+    spins = random_configurations(6, 50)
+    assert spins.dtype == torch.int8
+    assert set(spins.unique().tolist()) == {-1, 1}
+    assert (spins.sum((1, 2)) == 0).all()
+    assert len(spins.flatten(1).unique(dim=0)) == 50
+    assert torch.equal(random_configurations(6, 50), spins)
+    assert not torch.equal(random_configurations(6, 50, seed=1), spins)

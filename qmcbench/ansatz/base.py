@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from qmcbench.errors import UserError
+from qmcbench.group import GENERATORS
 
 # How far from 1 the modulus of a phase in float16 may be by rounding.
 ROUNDING = 1e-2
@@ -61,6 +62,25 @@ def amplitudes(psi: Ansatz, spins: Tensor, *, check: bool = False) -> tuple[Tens
     if check:
         _check_phase(name, log_psi, phase)
     return log_psi.double(), phase.to(torch.complex128) if phase.is_complex() else phase.double()
+
+
+def invariance(psi: Ansatz) -> tuple[str, ...]:
+    """Names of the generators (:data:`qmcbench.group.GENERATORS`) that leave ``psi`` as it is, as far as it says so.
+
+    It says so in its attribute ``invariance``.
+
+    Raises
+    ------
+    UserError
+        If it names something else.
+    """
+    stated = getattr(psi, "invariance", ())
+    if not isinstance(stated, tuple | list) or any(name not in tuple(GENERATORS) for name in stated):
+        raise UserError(
+            f"{type(psi).__name__}.invariance = {stated!r}, but it has to be a tuple of the names of what leaves psi "
+            f"as it is, of {', '.join(GENERATORS)}."
+        )
+    return tuple(stated)
 
 
 def _check_phase(name: str, log_psi: Tensor, phase: Tensor) -> None:

@@ -17,6 +17,7 @@ from qmcbench.ansatz.base import log_product
 from qmcbench.ansatz.fast import fused, layerwise
 from qmcbench.ansatz.layers import Block
 from qmcbench.errors import UserError
+from qmcbench.group import PAIRED_COLUMNS
 from qmcbench.reference import ModelSpec, model_spec
 
 
@@ -41,8 +42,7 @@ class CNN(nn.Module):
         If a layout of one's own has an even kernel, several output channels or another number of parameters.
     """
 
-    invariance = ("row shift", "double column shift")
-    """The pooling pairs columns."""
+    invariance = PAIRED_COLUMNS
 
     def __init__(
         self,

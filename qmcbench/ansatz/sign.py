@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from qmcbench.ansatz.base import Ansatz, amplitudes
+from qmcbench.ansatz.base import Ansatz, amplitudes, invariance
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.lattice import sublattice_a
 
@@ -27,7 +27,7 @@ class MarshallSign(nn.Module):
     @property
     def invariance(self) -> tuple[str, ...]:
         """That of the base: with N / 2 even, the sign is the same under all symmetries of the model."""
-        return tuple(getattr(self.base, "invariance", ()))
+        return invariance(self.base)
 
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """(log|psi|, phase), each of shape (batch,)."""

@@ -9,13 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from qmcbench import group
-from qmcbench.ansatz.base import Ansatz, amplitudes, log_sum
+from qmcbench.ansatz.base import Ansatz, amplitudes, invariance, log_sum
 from qmcbench.ansatz.derivatives import log_derivatives
 
 # Configurations that the base evaluates at once.
 CHUNK = 1 << 18
-# A lattice without coincidences: what holds on it holds on all.
-GENERIC = 10
 
 
 class Projected(nn.Module):
@@ -41,14 +39,12 @@ class Projected(nn.Module):
     @property
     def invariance(self) -> tuple[str, ...]:
         """Names of the generators that leave it as it is."""
-        own = invariance(self.base)
-        return group.invariant_under(group.images(self.generators, own, GENERIC), own, GENERIC)
+        return group.invariant_under(self.generators, invariance(self.base))
 
     def images(self, spins: Tensor) -> Tensor:
         """The images g S of each configuration, shape (batch, images, L, L)."""
-        L = spins.shape[-1]
-        table = _table(self.generators, invariance(self.base), L).to(spins.device)
-        turned = spins.flatten(1).index_select(1, table.sites).view(-1, len(table.flips), L, L)
+        table = self._table(spins)
+        turned = spins.flatten(1).index_select(1, table.sites).view(-1, len(table.flips), *spins.shape[1:])
         return turned * table.flips[:, None, None] if table.flipping else turned
 
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,16 +53,16 @@ class Projected(nn.Module):
 
     @torch.no_grad()
     def log_derivatives(self, spins: Tensor) -> Tensor:
-        """O = sum_g (chi(g) psi_g / psi) O_g, shape (batch, parameters)."""
+        """O = Re sum_g (chi(g) psi_g / psi) O_g, shape (batch, parameters), if the base's phases are fixed."""
         images = self.images(spins)
         log_psi, phase = self._terms(images)
         total, total_phase = log_sum(log_psi, phase, dim=0)
-        shares = phase * total_phase * (log_psi - total).exp()
+        shares = (phase * total_phase.conj()).real * (log_psi - total).exp()
         summed = getattr(self.base, "summed_log_derivatives", None)
         if callable(summed):
-            found = summed(images, shares.T)
-            assert isinstance(found, Tensor)
-            return found
+            result = summed(images, shares.T)
+            assert isinstance(result, Tensor)
+            return result
         out = torch.zeros((), device=spins.device)
         for share, image in zip(shares, images.unbind(1), strict=True):
             part = log_derivatives(self.base, image)
@@ -78,8 +74,10 @@ class Projected(nn.Module):
         count = images.shape[1]
         parts = [amplitudes(self.base, part) for part in images.flatten(0, 1).split(CHUNK)]
         log_psi, phase = (torch.cat(each).view(-1, count).T.contiguous() for each in zip(*parts, strict=True))
-        table = _table(self.generators, invariance(self.base), images.shape[-1]).to(images.device)
-        return log_psi, phase * table.characters[:, None]
+        return log_psi, phase * self._table(images).characters[:, None]
+
+    def _table(self, spins: Tensor) -> _Table:
+        return _table(self.generators, invariance(self.base), spins.shape[-1]).to(spins.device)
 
 
 class _Table(NamedTuple):
@@ -107,8 +105,3 @@ def _table(generators: group.Characters, invariance: tuple[str, ...], L: int) ->
         torch.tensor([term.character for term in terms], dtype=torch.float64),
         bool((flips < 0).any()),
     )
-
-
-def invariance(psi: Ansatz) -> tuple[str, ...]:
-    """Names of the generators that leave ``psi`` as it is, as far as it says so."""
-    return tuple(getattr(psi, "invariance", ()))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from qmcbench.bench.names import FORWARD, FOURIER, FUSED, ITERATION, OURS, PEERS, PLAIN
 from qmcbench.bench.peers import sides
+from qmcbench.bench.roofline import of_sgemm, rates
 from qmcbench.gates.check import Check
 from qmcbench.store.bench import Growth, Memory, Rate, SamplingRate, WorkTime
 from qmcbench.store.records import R, Run
@@ -77,7 +78,7 @@ def _hotpath(parts: Parts) -> list[Check]:
     )
     fractions = [each.of_sgemm for each in passes if each.of_sgemm is not None]
     gains = [each.plain.value / each.own.value for each in passes if each.plain]
-    rates = [each.value for each in _of(run, SamplingRate) if each.L == 12 and each.symmetry == "C4"]
+    sampled = [each.value for each in _of(run, SamplingRate) if each.L == 12 and each.symmetry == "C4"]
     peaks = [
         each.value / GIB for each in _of(run, Memory) if (each.network, each.L, each.batch) == ("large", 10, 1024)
     ]
@@ -97,7 +98,7 @@ def _hotpath(parts: Parts) -> list[Check]:
             ),
         ),
         (
-            min(rates, default=None),
+            min(sampled, default=None),
             _open(
                 "samples a second, 12x12 with C4", "at least", SAMPLES_PER_SECOND,
                 "The median rate; of several networks the lowest.", SAMPLES_AIM,
@@ -131,14 +132,12 @@ def fastest(run: Run) -> list[Fastest]:
     rows = [
         each for each in every if (each.network, each.L, each.threads) == ("large", 12, threads) and each.batch >= 256
     ]
-    sgemm = next((each.value for each in run.of(Rate) if each.operation == "sgemm"), None)
-    found = []
+    known, found = rates(run.of(Rate)), []
     for batch in sorted({each.batch for each in rows}):
         forms = {each.form: each for each in rows if each.batch == batch}
         own = min((forms[name] for name in FORMS if name in forms), key=lambda each: each.value, default=None)
         if own is not None:
-            fraction = own.GFs / sgemm if own.GFs is not None and sgemm else None
-            found.append(Fastest(own, forms.get(PLAIN), fraction))
+            found.append(Fastest(own, forms.get(PLAIN), of_sgemm(own, known)))
     return found
 
 

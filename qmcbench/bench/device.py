@@ -17,11 +17,12 @@ import torch
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench.names import FORWARD, ITERATION
 from qmcbench.bench.suite import J2
-from qmcbench.bench.timing import clock, fused_multiply_adds, random_spins
+from qmcbench.bench.timing import clock, fused_multiply_adds
 from qmcbench.bench.worker_weak import Weak
 from qmcbench.config import Sampling, Wavefunction
 from qmcbench.errors import UserError
 from qmcbench.hamiltonian import J1J2
+from qmcbench.lattice import random_configurations
 from qmcbench.store.bench import Memory, Rate, SamplingRate, WorkTime
 from qmcbench.store.records import Record
 from qmcbench.vmc import Evaluator, Trainer, build_ansatz
@@ -137,7 +138,7 @@ def _sampling_rate(device: str, on: str, size: Size) -> SamplingRate:
 
 
 def _forward(device: str, size: Size) -> list[float]:
-    network, spins = CNN(size.network).to(device), random_spins(size.L, size.batch).to(device)
+    network, spins = CNN(size.network).to(device), random_configurations(size.L, size.batch).to(device)
     return _seconds(device, lambda: network(spins))
 
 

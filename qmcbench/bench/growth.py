@@ -189,7 +189,7 @@ class Curve:
 
     def size(self, x: int) -> dict[str, Any]:
         """Of the workload at ``x``: parameters and samples of a solver; else network, L and samples."""
-        size = {**self.fixed, self.variable: x}
+        size: dict[str, Any] = {**self.fixed, self.variable: x}
         if self.what in SOLVERS:
             return size
         if "chains" in size:

@@ -27,10 +27,10 @@ from qmcbench.bench.timing import (
     fused_multiply_adds,
     gemm_rate,
     plain_multiply_adds,
-    random_spins,
 )
 from qmcbench.config import Sampling, Wavefunction
 from qmcbench.hamiltonian import J1J2
+from qmcbench.lattice import random_configurations
 from qmcbench.provenance import available_cores
 from qmcbench.ranks import launch
 from qmcbench.store.bench import Memory, Rate, SamplingRate, Step, WorkTime
@@ -180,7 +180,7 @@ def _derivatives(network: str, L: int, samples: int) -> list[Record]:
 def _forward(work: Forward, repeats: int) -> list[WorkTime | Step]:
     """The time of each form, and the two steps between them."""
     network = CNN(work.network).requires_grad_(False)
-    forms = _forms(network, random_spins(work.L, work.batch), work.scalar)
+    forms = _forms(network, random_configurations(work.L, work.batch), work.scalar)
     _agree_in_psi(forms, work)
     times = in_turn(forms, repeats)
     plain, pooled, fourier = (

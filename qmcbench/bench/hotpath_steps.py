@@ -18,7 +18,7 @@ from qmcbench.ansatz.base import log_product
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.bench import kernels, operations
-from qmcbench.bench.timing import random_spins
+from qmcbench.lattice import random_configurations
 from qmcbench.ranks.comm import Serial
 from qmcbench.sr.solvers import COLUMNS, add_lower
 from qmcbench.store.bench import Step
@@ -90,7 +90,7 @@ class _Plain(nn.Module):
 
 def derivatives_step(model: str, L: int, samples: int, repeats: int) -> Step:
     """Log-derivatives: the module's own, against torch.func on the plain network, as any other module gets it."""
-    spins = random_spins(L, samples)
+    spins = random_configurations(L, samples)
 
     def forms(dtype: torch.dtype) -> dict[str, Callable[[], Tensor]]:
         network = CNN(model, dtype=dtype)

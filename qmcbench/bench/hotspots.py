@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench.names import FORWARD
 from qmcbench.bench.operations import Step, Torch, fused_steps, grid, run, steps, threads
-from qmcbench.bench.timing import random_spins
+from qmcbench.lattice import random_configurations
 from qmcbench.store.bench import Share
 
 
@@ -61,7 +61,7 @@ def measure(*, quick: bool = False, done: Callable[[int], None] = lambda count: 
         Of every operation, by ``torch.profiler``. What they lack to 100 % lies between them.
     """
     size = QUICK if quick else FULL
-    network, spins = CNN(size.network), random_spins(size.L, size.batch)
+    network, spins = CNN(size.network), random_configurations(size.L, size.batch)
     works: tuple[tuple[Literal["plain", "fused"], list[Step[Tensor]], Tensor], ...] = (
         ("plain", steps(network, Torch()), grid(network, spins)),
         ("fused", fused_steps(network), spins),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import resource
-import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,16 +27,6 @@ def timed(comm: Communicator, work: Callable[[], T]) -> tuple[float, T]:
     result = work()
     comm.any(False)
     return time.perf_counter() - began, result
-
-
-def summary(seconds: Sequence[float]) -> dict[str, Any]:
-    """Median, least and greatest of several times, and all of them in their order."""
-    return {
-        "median_s": statistics.median(seconds),
-        "min_s": min(seconds),
-        "max_s": max(seconds),
-        "all_s": list(seconds),
-    }
 
 
 def synthetic(samples: range, parameters: int, seed: int) -> NDArray[np.float32]:

@@ -29,8 +29,9 @@ from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench import kernels, suite
 from qmcbench.bench.names import DERIVATIVES, FORWARD, LOCAL_ENERGY, SOLVE, SWEEP
 from qmcbench.bench.roofline import GEMM
-from qmcbench.bench.timing import clock, fourier_multiply_adds, gemm_rate, plain_multiply_adds, random_spins
+from qmcbench.bench.timing import clock, fourier_multiply_adds, gemm_rate, plain_multiply_adds
 from qmcbench.hamiltonian import J1J2
+from qmcbench.lattice import random_configurations
 from qmcbench.ranks.comm import Serial
 from qmcbench.reference import model_spec
 from qmcbench.store.bench import Rate, WorkTime
@@ -188,7 +189,7 @@ def cost(phase: str, model: str, L: int, samples: int) -> Cost:
         case "sweep":
             return Cost(forward * (1 + L * L) * samples, 2 * spins + parameters + AMPLITUDE * samples)
         case "local_energy":
-            connected = int(J1J2(L, suite.J2).antiparallel(random_spins(L, samples)).sum())
+            connected = int(J1J2(L, suite.J2).antiparallel(random_configurations(L, samples)).sum())
             return Cost(forward * connected, spins + parameters + (AMPLITUDE + DOUBLE) * samples)
         case "log_derivatives":
             return Cost(2 * samples * derivative_products(network, L), spins + parameters + parameters * samples)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from qmcbench.store.bench import Rate, Rates, WorkTime
@@ -36,7 +36,13 @@ def rates(records: Iterable[Rate]) -> dict[str, Rate]:
     return {record.operation: record for record in records}
 
 
-def roof(work: WorkTime, known: dict[str, Rate]) -> Roof | None:
+def of_sgemm(work: WorkTime, known: Mapping[str, Rate]) -> float | None:
+    """The rate of the counted operations over that of a matrix product in float32, if both are known."""
+    sgemm = known.get("sgemm")
+    return work.GFs / sgemm.value if sgemm and work.GFs is not None else None
+
+
+def roof(work: WorkTime, known: Mapping[str, Rate]) -> Roof | None:
     """The roof over a phase, if its counts and both rates are known."""
     at, gemm, copy = intensity(work), known.get(GEMM.get(work.dtype, "")), known.get("copy")
     return None if at is None or gemm is None or copy is None else attainable(at, gemm.value, copy.value)

@@ -21,9 +21,10 @@ from qmcbench.ranks import launch
 from qmcbench.ranks.comm import share
 from qmcbench.ranks.mesh import fit_grid
 from qmcbench.scaling.measurements import describe
+from qmcbench.scaling.sound import sound
 from qmcbench.store import jsonl
 from qmcbench.store.records import Run
-from qmcbench.store.scaling import StrongRun, WeakRun, sound
+from qmcbench.store.scaling import StrongRun, WeakRun
 from qmcbench.structure import structure, unstructure
 
 Grid = tuple[int, int]

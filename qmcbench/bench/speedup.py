@@ -18,7 +18,8 @@ from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench import baseline, operations
 from qmcbench.bench.names import FORWARD, OPERATIONS, SCALAR
 from qmcbench.bench.operations import Step, calls, grid, run, threads
-from qmcbench.bench.timing import clock, random_spins
+from qmcbench.bench.timing import clock
+from qmcbench.lattice import random_configurations
 from qmcbench.provenance import available_cores
 from qmcbench.store.bench import WorkTime
 
@@ -73,10 +74,10 @@ def speedups(sizes: Sizes, done: Callable[[int], None] = lambda count: None) -> 
     rows: list[WorkTime] = []
     for model, L in sizes.systems:
         network = CNN(model)
-        scalar = _scalar_seconds(network, random_spins(L, sizes.configurations), sizes.repeats)
+        scalar = _scalar_seconds(network, random_configurations(L, sizes.configurations), sizes.repeats)
         for batch in sizes.batches:
             row = partial(WorkTime, network=model, L=L, batch=batch, repeats=sizes.repeats)
-            for operation, work in _works(network, random_spins(L, batch)):
+            for operation, work in _works(network, random_configurations(L, batch)):
                 rows.append(row(work=operation, value=batch * scalar[operation], threads=1, form=SCALAR))
                 for cores in (1, available_cores()):
                     with threads(cores):

@@ -18,10 +18,10 @@ import torch
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.bench import names, operations, speedup, worker_strong
-from qmcbench.bench.timing import random_spins
 from qmcbench.bench.worker_weak import Weak
 from qmcbench.config import Scalapack
 from qmcbench.hamiltonian import J1J2
+from qmcbench.lattice import random_configurations
 from qmcbench.local_energy import local_energies
 from qmcbench.provenance import cores
 from qmcbench.ranks import launch
@@ -104,7 +104,7 @@ def parse(system: str) -> tuple[str, int]:
 def operation(name: str, system: str, batch: int) -> Work:
     """All calls of one operation in a forward pass, by PyTorch, or of the fused network in its place; float32."""
     model, L = parse(system)
-    network, spins = CNN(model), random_spins(L, batch)
+    network, spins = CNN(model), random_configurations(L, batch)
     # Without gradients when it is called, not only here: with them, the fused network takes another way.
     inference = torch.no_grad()
     with inference:
@@ -123,7 +123,7 @@ def phase(name: str, system: str, chains: int) -> Work:
     config = Weak(L, model, solver="sample_space", chains=chains).config(ranks=1)
     psi = build_ansatz(config.wavefunction, seed=0)
     state, sampler, hamiltonian = Chains.neel(L, chains), Sampler(L, seed=0), J1J2(L, J2)
-    state.spins = random_spins(L, chains)
+    state.spins = random_configurations(L, chains)
     amplitudes = torch.no_grad()(psi)(state.spins)
     works: dict[str, Callable[[], Work]] = {
         "forward": lambda: lambda: torch.no_grad()(psi)(state.spins),

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.ansatz.fast.codelets import frequencies
 from qmcbench.config import Scalapack, Wavefunction
 from qmcbench.hamiltonian import J1J2
+from qmcbench.lattice import random_configurations
 from qmcbench.local_energy import local_energies
 from qmcbench.ranks.comm import Serial
 from qmcbench.sampler import Chains, Sampler
@@ -90,7 +90,7 @@ def fourier_multiply_adds(network: CNN, L: int) -> int:
 @torch.no_grad()
 def forward(model: str, L: int, batch: int, sgemm: float) -> Timing:
     """Forward pass of the plain network (no sign, no C4), float32."""
-    network, spins = CNN(model), random_spins(L, batch)
+    network, spins = CNN(model), random_configurations(L, batch)
     flops = 2 * fused_multiply_adds(network, L) * batch
     times = clock(lambda: network(spins))
     rate = flops / statistics.median(times) / 1e9
@@ -114,13 +114,6 @@ def iteration(model: str, L: int, J2: float, chains: int, solver: str = "sample_
         f"SR solve ({solver})": lambda: solve(centre(derivatives.clone(), energies, weights), 1e-3),
     }
     return [_timing(name, model, L, chains, clock(work, 5)) for name, work in phases.items()]
-
-
-def random_spins(L: int, batch: int, seed: int = 0) -> Tensor:
-    """Random S^z = 0 configurations, shape (batch, L, L), int8."""
-    generator = torch.Generator().manual_seed(seed)
-    rank = torch.rand(batch, L * L, generator=generator).argsort(1)
-    return torch.where(rank < L * L // 2, 1, -1).to(torch.int8).view(batch, L, L)
 
 
 def _timing(

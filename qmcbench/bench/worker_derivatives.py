@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.bench import kernels
-from qmcbench.bench.timing import random_spins
 from qmcbench.config import Scalapack, Wavefunction
+from qmcbench.lattice import random_configurations
 from qmcbench.ranks.comm import Communicator
 from qmcbench.sr import make_solver
 from qmcbench.sr.solvers import Centred, centre
@@ -50,10 +50,10 @@ def measure(comm: Communicator, network: str, L: int, samples: int, repeats: int
     """
     psi = build_ansatz(Wavefunction(network=network, symmetry="none"), seed=0)
     solver = make_solver(SOLVER, Scalapack(), comm)
-    _seconds(comm, psi, solver, random_spins(L, FEW))
+    _seconds(comm, psi, solver, random_configurations(L, FEW))
     gc.collect()
     before = psutil.Process().memory_info().rss
-    spins = random_spins(L, samples)
+    spins = random_configurations(L, samples)
     _seconds(comm, psi, solver, spins)
     times = [_seconds(comm, psi, solver, spins) for _ in range(repeats)]
     derivatives, solve = (median(each) for each in zip(*times, strict=True))

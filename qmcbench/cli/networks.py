@@ -18,7 +18,7 @@ TRAIN_EPILOG = (
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="TOML file; README.md lists its keys.")],
+    config: Annotated[Path, typer.Argument(help="TOML file; `qmcbench guide train` lists its keys.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for log.jsonl and checkpoint.safetensors.")],
     restart: Annotated[bool, typer.Option("--restart", help="Discard a checkpoint that is there.")] = False,
     quiet: Quiet = False,

@@ -16,8 +16,10 @@ from tabulate import tabulate
 from qmcbench import reference
 from qmcbench.cli.common import Json, Quiet, number
 from qmcbench.errors import UserError
-from qmcbench.files import dumps
+from qmcbench.files import Interrupted, dumps
 from qmcbench.progress import Bar
+from qmcbench.reference.apart import apart
+from qmcbench.reference.pieces import cache_folder
 from qmcbench.reference.published import KINDS, PublishedEnergy, every_row
 from qmcbench.report.numbers import format_value_error
 
@@ -159,7 +161,7 @@ def _table(
 
 ED_EPILOG = (
     "Examples: `qmcbench ed --L 6 --j2 0.5`; `qmcbench ed --L 4 --j2 0.5 --json`; "
-    "`qmcbench ed --L 6 --j2 0.5 --recompute --work ed66`"
+    "`qmcbench ed --L 6 --j2 0.52 --recompute`"
 )
 
 
@@ -170,34 +172,49 @@ def ed(
         bool, typer.Option("--recompute", help="Diagonalize now instead of asking the store.")
     ] = False,
     work: Annotated[
-        Path | None, typer.Option("--work", help="Keep the parts of a 6x6 build there (5 GB), to resume from.")
+        Path | None,
+        typer.Option("--work", help="Keep what 6x6 takes long to compute there, instead of in the user's cache."),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Ground state by exact diagonalization (QuSpin): energy, spin correlation, structure factor."""
-    if work is not None and not (recompute and L == 6):
+    long = recompute and L == 6
+    if work is not None and not long:
         raise typer.BadParameter("--work is for `--L 6 --recompute`: nothing else has parts to keep")
-    if recompute and L == 6 and not quiet:
+    folder = (work or cache_folder(f"ed_{L}x{L}")) if long else None
+    if long and not quiet:
         needed = reference.requirements(L, 1)
         print(
-            f"6x6 takes about {needed.seconds / 60:.0f} minutes on 2 cores, {needed.memory / 1e9:.1f} GB of memory"
-            + (f" and {needed.disk / 1e9:.1f} GB in {work}." if work else "; --work FOLDER lets it resume."),
+            f"6x6 takes about {needed.seconds / 60:.0f} minutes on 2 cores from nothing, {needed.memory / 1e9:.1f} "
+            f"GB of memory and {needed.disk / 1e9:.1f} GB in {folder}, from which an interrupted run goes on.",
             file=sys.stderr,
         )
-    with Bar(f"{L}x{L}", 1, quiet=quiet or not recompute or L == 4) as bar:
-        found = reference.exact(L, j2, recompute=recompute, folder=work, progress=bar.stage)
+    with Bar(f"{L}x{L}", 1, quiet=quiet or not long) as bar:
+        if long:
+            try:
+                result = apart(reference.compute, L, j2, folder, progress=bar.stage)
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    f"Interrupted; what is finished is kept in {folder}, and the same command goes on from there."
+                ) from None
+        else:
+            result = reference.exact(L, j2, recompute=recompute)
     if as_json:
-        print(json.dumps(asdict(found), indent=1))
+        print(json.dumps(asdict(result), indent=1))
         return
     print(f"{L}x{L}, J2 = {j2:g} J1, spin-1/2 J1-J2 Heisenberg model (S.S units)")
-    print(f"energy per site     {found.energy:.12f}")
-    print(f"residual            {found.residual:.1e}")
-    print(f"gap in the sector   {found.gap:.6f} (total energy; other sectors may have lower states)")
-    print(f"sector              {found.sector} ({found.states} states)")
-    print(f"S(pi,pi)            {found.structure_factor_pi_pi:.10f}")
-    print(f"S(pi,0)             {found.structure_factor_pi_0:.10f}")
-    for displacement, value in found.spin_correlation.items():
+    print(f"energy per site     {result.energy:.12f}")
+    print(f"residual            {result.residual:.1e}")
+    print(f"sector              {result.sector}")
+    print(f"ground state        {result.ground_state}")
+    for sector, energy in result.other_sectors.items():
+        print(f"other sector        {sector}: {energy / L**2:.12f} per site")
+    print(f"gap in the sector   {result.gap:.6f} (total energy; other sectors may have lower states)")
+    print(f"orbits              {result.states}")
+    print(f"S(pi,pi)            {result.structure_factor_pi_pi:.10f}")
+    print(f"S(pi,0)             {result.structure_factor_pi_0:.10f}")
+    for displacement, value in result.spin_correlation.items():
         print(f"<S_0.S_d> d=({displacement})  {value: .10f}")
-    made = found.provenance
+    made = result.provenance
     print(f"made by             {made['command']} on {made['date']} with QuSpin {made['versions']['quspin']}")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from qmcbench import reference
-from qmcbench.ansatz.base import Ansatz
+from qmcbench.ansatz.base import Ansatz, amplitudes
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.gates.check import Check
 from qmcbench.gates.energies import FALSE_ALARM
@@ -69,7 +69,7 @@ def _codes(spins: Tensor) -> Tensor:
 def full_sum_energy(psi: Ansatz, J2: float) -> float:
     """<psi|H|psi> / <psi|psi> per site by a sum over all 4x4 configurations; nan if a term of it is not finite."""
     spins = all_configurations(4)
-    log_psi, phase = psi(spins)
+    log_psi, phase = amplitudes(psi, spins)
     energies = local_energies(psi, J1J2(4, J2), spins, log_psi, phase)
     weights = torch.softmax(2 * log_psi, 0)
     # A configuration with psi = 0 has no local energy and no weight; a local energy that is not finite elsewhere must
@@ -82,7 +82,7 @@ def full_sum(psi: Ansatz, J2: float) -> Check:
     """Full-sum energy through local energies against psi^T H psi / psi^T psi with QuSpin's H."""
     spins, matrix = reference.hamiltonian_matrix(4, J2)
     with torch.no_grad():
-        log_psi, phase = psi(torch.from_numpy(spins))
+        log_psi, phase = amplitudes(psi, torch.from_numpy(spins))
     vector = (phase * (log_psi - log_psi.max()).exp()).numpy()
     expected = np.vdot(vector, matrix @ vector).real / np.vdot(vector, vector).real / 16
     return _exact(
@@ -127,7 +127,7 @@ def _slope(psi: nn.Module, spins: Tensor, direction: Tensor, step: float) -> Ten
     values: list[Tensor] = []
     for sign in (1, -1):
         nn.utils.vector_to_parameters(start + sign * step * direction, parameters)
-        values.append(psi(spins)[0])
+        values.append(amplitudes(psi, spins)[0])
     nn.utils.vector_to_parameters(start, parameters)
     return (values[0] - values[1]) / (2 * step)
 
@@ -175,14 +175,14 @@ def sampled_distribution(psi: Ansatz, alpha: float, seed: int, *, hastings: bool
     """
     spins = all_configurations(4)
     with torch.no_grad():
-        log_psi = psi(spins)[0]
+        log_psi, phase = amplitudes(psi, spins)
     probability = torch.softmax(alpha * log_psi, 0)
     count = antiparallel(spins, nearest_bonds(4)).sum(1)
     order = torch.from_numpy(np.lexsort((log_psi.numpy(), count.numpy())))
     bins = torch.empty(len(spins), dtype=torch.int64)
     bins[order] = (probability[order].cumsum(0) * 64).long().clamp(max=63)
     state = Chains.neel(4, chains)
-    Sampler(4, seed, hastings=hastings).advance(_lookup(spins, *psi(spins)), state, 20 * 16, alpha)
+    Sampler(4, seed, hastings=hastings).advance(_lookup(spins, log_psi, phase), state, 20 * 16, alpha)
     where = torch.searchsorted(_codes(spins), _codes(state.spins))
     observed = torch.bincount(bins[where], minlength=64).double()
     expected = chains * torch.zeros(64, dtype=torch.float64).index_add_(0, bins, probability.double())

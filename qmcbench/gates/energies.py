@@ -56,7 +56,7 @@ def doubts(energy: Energy) -> tuple[str, ...]:
         reasons.append(f"R-hat {energy.r_hat:.3f} is above {R_HAT}: the chains disagree")
     if not energy.acceptance >= ACCEPTANCE:
         reasons.append(f"acceptance {energy.acceptance:.3f} is below {ACCEPTANCE}: the chains hardly move")
-    needed = max(WARM_UP * (energy.tau or 0.0) * energy.gap / energy.L**2, SPREADING * energy.L)
+    needed = max(WARM_UP * (energy.tau or 0.0) * energy.gap / max(1, energy.L**2), SPREADING * energy.L)
     if not energy.warm_up >= needed:
         reasons.append(f"warm-up of {energy.warm_up} sweeps is shorter than {needed:.3g} ({WARM_UP:g} tau, or L / 2)")
     if not energy.plateau:
@@ -142,7 +142,8 @@ def convergence(energy: Energy, exact: float, tolerance: float) -> Check:
     """Upper bound (2 sigma) of the relative error against a tolerance."""
     mean, sigma = energy.value, energy.sigma
     upper = None if mean is None or sigma is None else mean + 2 * sigma
-    error = "unknown" if sigma is None else f"{sigma / abs(exact):.1e}"
+    upper = None if exact == 0.0 else upper
+    error = "unknown" if sigma is None or exact == 0.0 else f"{sigma / abs(exact):.1e}"
     return Check(
         name=f"relative error, {energy.name}",
         check="convergence",

@@ -125,13 +125,14 @@ def plan(data: dict[str, Any], name: str, seed: int | None = None, threads: int 
     for section in base:
         if section not in SECTIONS:
             raise UserError(f"{source}: unknown key base.{section!r}; known here: {', '.join(SECTIONS)}.")
+    whole = structure({**data, "name": name, "runs": []}, Profile, source)
     forced = {key: value for key, value in (("seed", seed), ("threads", threads)) if value is not None}
     runs = tuple(
         _run(_merged(base, entry, {"run": forced}), f"{source}, runs[{i}]") for i, entry in enumerate(entries)
     )
-    found = replace(structure({**data, "name": name, "runs": []}, Profile, source), runs=runs)
-    _check(found, source)
-    return found
+    whole = replace(whole, runs=runs)
+    _check(whole, source)
+    return whole
 
 
 def _merged(*layers: Any) -> Any:

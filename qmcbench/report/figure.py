@@ -114,8 +114,9 @@ def printable(text: str) -> str:
 
 
 def name_rows(axes: Axes, labels: Sequence[str]) -> None:
-    """Name horizontal bars from the top down."""
-    axes.set_yticks(range(len(labels)), [printable(text) for text in labels], fontsize=8)
+    """Name horizontal bars from the top down, so shortly that the bars keep half of the width."""
+    shown = [text if len(text) <= 48 else f"{text[:47]}…" for text in labels]
+    axes.set_yticks(range(len(labels)), [printable(text) for text in shown], fontsize=8)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
 

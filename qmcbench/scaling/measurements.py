@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from qmcbench.errors import UserError
+from qmcbench.group import evaluations
 from qmcbench.scaling.model import Point
+from qmcbench.scaling.sound import sound
 from qmcbench.store.records import Run
-from qmcbench.store.scaling import OnRanks, StrongRun, WeakRun, Work, sound
+from qmcbench.store.scaling import OnRanks, StrongRun, WeakRun, Work
 
 R = TypeVar("R", bound=OnRanks)
 
@@ -90,7 +92,7 @@ def _weak(store: Run) -> list[Point]:
     """The slowest rank's; the phases of its SR are those of strong scaling."""
     found = []
     for run in _fair(store.of(WeakRun)):
-        rotations = 4 if run.symmetry == "C4" else 1
-        work = Work(run.parameters or 0, run.samples or 0, run.ranks, run.L, rotations)
+        images = evaluations(run.symmetry, run.L)
+        work = Work(run.parameters or 0, run.samples or 0, run.ranks, run.L, images)
         found.append(Point("monte_carlo", work, run.monte_carlo_median, store.job))
     return found

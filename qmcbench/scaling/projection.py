@@ -10,6 +10,7 @@ from qmcbench.errors import UserError
 from qmcbench.scaling.heldout import COST, EXTRAPOLATION, NULL, SPLITS, WITH_NULL, folds
 from qmcbench.scaling.model import NAMES, PHASES, SOLVERS, SUMS
 from qmcbench.scaling.project import efficiency_works, printed_points, sample_sizes, sr_points
+from qmcbench.scaling.sound import sound
 from qmcbench.store.records import Run
 from qmcbench.store.scaling import (
     Crossover,
@@ -20,7 +21,6 @@ from qmcbench.store.scaling import (
     ModelledTime,
     SolverGain,
     Work,
-    sound,
 )
 
 

@@ -112,8 +112,8 @@ class Energy(Record, kind="energy"):
         return origin.windowed if origin is not None and (origin.L, origin.J2) == (self.L, self.J2) else None
 
     def above(self, reference: Reference | None) -> float | None:
-        """``(E - E_ref) / |E_ref|``."""
-        if reference is None or self.value is None:
+        """``(E - E_ref) / |E_ref|``; None where one is missing or the reference is 0."""
+        if reference is None or self.value is None or reference.value == 0.0:
             return None
         return (self.value - reference.value) / abs(reference.value)
 

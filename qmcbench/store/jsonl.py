@@ -22,7 +22,7 @@ from qmcbench.structure import CONVERTER, parse_json, read_text, structure
 
 FORMAT = "qmcbench-records-1"
 FOLDER = "records"
-OLD = ("results.json", "bench.json", "strong.json", "weak.json", "projection.json", "peers.json")
+OLD = ("results.json", "evaluation.json", "bench.json", "strong.json", "weak.json", "projection.json", "peers.json")
 """What versions before 0.2 wrote instead."""
 AGAIN = "measure again, or use another folder"
 

@@ -10,9 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from qmcbench import provenance
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench import growth, suite
-from qmcbench.bench.timing import random_spins
 from qmcbench.errors import UserError
 from qmcbench.hamiltonian import J1J2
+from qmcbench.lattice import random_configurations
 from qmcbench.ranks import launch
 from qmcbench.ranks.comm import Serial
 from qmcbench.sr import dense
@@ -68,7 +68,7 @@ def test_fit_takes_three_points_and_their_scatter() -> None:
 @pytest.mark.parametrize("network", ["small", "medium"])
 def test_operations_of_log_derivatives_are_those_that_are_done(network: str) -> None:
     """Counted by PyTorch as they run."""
-    psi, spins = CNN(network), random_spins(6, 3)
+    psi, spins = CNN(network), random_configurations(6, 3)
     with FlopCounterMode(display=False) as counter:
         psi.log_derivatives(spins)
     assert counter.get_total_flops() == 3 * growth.derivatives_operations(network, 6)
@@ -87,7 +87,7 @@ def test_operations_of_the_covariance_are_those_that_are_done() -> None:
 
 def test_half_of_the_bonds_connect() -> None:
     """As the count of local energies says."""
-    found = J1J2(10, 0.5).antiparallel(random_spins(10, 200)).sum() / 200
+    found = J1J2(10, 0.5).antiparallel(random_configurations(10, 200)).sum() / 200
     forwards = growth.local_energy_operations("small", 10, 1) / growth.forward_operations("small", 10)
     assert float(found) == pytest.approx(forwards, rel=0.02)
 

@@ -19,6 +19,7 @@ from qmcbench.bench import hotpath, hotpath_steps, kernels, operations, timing, 
 from qmcbench.bench.answers import EVERY, structured
 from qmcbench.checkpoint import Checkpoint
 from qmcbench.config import Config, Model, Wavefunction
+from qmcbench.lattice import random_configurations
 from qmcbench.ranks import launch
 from qmcbench.store.bench import Memory, Rate, SamplingRate, Step, WorkTime
 from qmcbench.store.records import Run
@@ -57,7 +58,7 @@ def test_stated_predictions_are_of_full_workloads() -> None:
 @pytest.mark.parametrize(("model", "saved"), [("small", 1.17), ("medium", 1.46), ("large", 1.72)])
 def test_plain_multiply_adds(model: str, saved: float) -> None:
     """They are those that PyTorch counts when it does the plain network, and fusion saves what was predicted."""
-    network, spins = CNN(model), timing.random_spins(6, 2)
+    network, spins = CNN(model), random_configurations(6, 2)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         operations.run(operations.steps(network, operations.Torch()), operations.grid(network, spins))
     assert timing.plain_multiply_adds(network, 6) == counter.get_total_flops() / 2 / len(spins)
@@ -68,7 +69,7 @@ def test_plain_multiply_adds(model: str, saved: float) -> None:
 
 def test_forms_are_what_they_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only one runs in Fourier space, none records gradients, and all are the network of the paper's Sec. 3.1."""
-    network, spins = plain.lively("small", dtype=torch.float32).requires_grad_(False), timing.random_spins(4, 8)
+    network, spins = plain.lively("small", dtype=torch.float32).requires_grad_(False), random_configurations(4, 8)
     calls: list[int] = []
     real = fourier.FourierNetwork.outputs
     monkeypatch.setattr(
@@ -129,7 +130,7 @@ def small_checkpoint(tmp_path: Path) -> Path:
     path = tmp_path / "network.safetensors"
     config = Config(model=Model(4, 0.5), wavefunction=Wavefunction("small", symmetry="none"))
     state = {f"base.{name}": value for name, value in CNN("small").state_dict().items()}
-    checkpoint.write(path, Checkpoint(state, {}, {}, {}, config.to_dict()))
+    checkpoint.write(path, Checkpoint(state, config, ORIGIN))
     return path
 
 

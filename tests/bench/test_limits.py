@@ -13,8 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from qmcbench.ansatz import CNN
 from qmcbench.bench import limits, roofline, suite
-from qmcbench.bench.timing import fourier_multiply_adds, random_spins
+from qmcbench.bench.timing import fourier_multiply_adds
 from qmcbench.hamiltonian import J1J2
+from qmcbench.lattice import random_configurations
 from qmcbench.local_energy import local_energies
 from qmcbench.reference import model_spec
 from qmcbench.sampler import Chains, Sampler
@@ -57,8 +58,8 @@ def test_connected_configurations(
     matrix: Callable[[float], csr_matrix], position: Callable[[Tensor], Tensor]
 ) -> None:
     """As many as QuSpin's Hamiltonian has off-diagonal elements in the rows of the configurations that are timed."""
-    rows = matrix(suite.J2)[position(random_spins(4, 20)).numpy()].tocoo()
-    own = position(random_spins(4, 20)).numpy()
+    rows = matrix(suite.J2)[position(random_configurations(4, 20)).numpy()].tocoo()
+    own = position(random_configurations(4, 20)).numpy()
     connected = int(((rows.col != own[rows.row]) & (rows.data != 0)).sum())
     counted = limits.cost("local_energy", "small", 4, 20)
     assert counted.flops == forward(4) * connected
@@ -67,7 +68,7 @@ def test_connected_configurations(
 
 def test_local_energies_evaluate_what_is_counted() -> None:
     """Every evaluated configuration counts but those that fill up the last buffer."""
-    psi, spins = Recorder(), random_spins(6, 7)
+    psi, spins = Recorder(), random_configurations(6, 7)
     local_energies(psi, J1J2(6, suite.J2), spins, *Recorder()(spins), buffer=1)
     assert limits.cost("local_energy", "small", 6, 7).flops == forward(6) * len(psi.seen)
 
@@ -77,7 +78,7 @@ def test_log_derivatives_count_as_automatic_differentiation_does(model: str, L: 
     """The convolutions of the plain network, forward and backward, as PyTorch counts them; the matrix O out."""
     network = CNN(model)
     with FlopCounterMode(display=False) as counter:
-        log_psi(network.spec, parameters_of(network), random_spins(L, 3))[0].sum().backward()  # type: ignore[no-untyped-call]
+        log_psi(network.spec, parameters_of(network), random_configurations(L, 3))[0].sum().backward()  # type: ignore[no-untyped-call]
     counted = limits.cost("log_derivatives", model, L, 3)
     assert counted.flops == counter.get_total_flops()
     assert counted.bytes == 3 * L * L + 4 * network.spec.parameters * (1 + 3)
@@ -85,7 +86,7 @@ def test_log_derivatives_count_as_automatic_differentiation_does(model: str, L: 
 
 def test_log_derivatives_do_what_is_counted() -> None:
     """The products that the package does are those that are counted."""
-    network, spins = CNN("small"), random_spins(4, 3)
+    network, spins = CNN("small"), random_configurations(4, 3)
     with FlopCounterMode(display=False) as counter:
         network.log_derivatives(spins)
     counted = limits.cost("log_derivatives", "small", 4, 3).flops

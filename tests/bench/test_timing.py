@@ -24,15 +24,6 @@ def test_clock_sorts_and_does_not_count_the_warm_up() -> None:
     assert times == sorted(times)
 
 
-def test_random_spins_have_no_magnetisation() -> None:
-    """Workloads run on S^z = 0 configurations, all different."""
-    spins = timing.random_spins(6, 50)
-    assert spins.dtype == torch.int8
-    assert set(spins.unique().tolist()) == {-1, 1}
-    assert (spins.sum((1, 2)) == 0).all()
-    assert len(spins.flatten(1).unique(dim=0)) == 50
-
-
 def test_forward_states_rate_and_fraction() -> None:
     """GF/s counts two operations per fused multiply-add; the fraction is relative to the rate it is given."""
     found = timing.forward("small", 4, 8, sgemm=100.0)

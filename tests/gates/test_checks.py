@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from qmcbench.config import Wavefunction
+from qmcbench.errors import UserError
 from qmcbench.gates import checks
 from qmcbench.hamiltonian import J1J2
 from qmcbench.sr import SOLVERS, Solution, sample_space
@@ -105,6 +106,20 @@ def test_kinks_are_no_mistake(seed: int) -> None:
     """Correct derivatives pass whatever the seed: where a maximum changes over, a shorter step shows the slope."""
     made = build_ansatz(Wavefunction(dtype="float64"), seed=seed)
     assert checks.derivatives(made, 4, seed).passed
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def test_full_sum_in_any_precision(psi: nn.Module, dtype: torch.dtype) -> None:
+    """Amplitudes that come in single or half precision are summed in double: the two energies agree as before."""
+    with torch.no_grad():
+        assert checks.full_sum(lambda spins: tuple(each.to(dtype) for each in psi(spins)), 0.5).passed
+
+
+def test_what_is_no_wave_function() -> None:
+    """The checks ask for amplitudes as the engine does: what gives none is refused in a sentence."""
+    for check in (checks.full_sum_energy, checks.full_sum):
+        with pytest.raises(UserError, match=r"function gives one tensor, but a wave function gives two"):
+            check(lambda spins: spins.sum((1, 2)), 0.5)
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf], ids=["nan", "inf"])

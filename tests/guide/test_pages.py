@@ -2,8 +2,8 @@
 
 A page is a story: its blocks are run from the first to the last in one empty folder. A ``toml`` block is a run's
 configuration, written to the file that its first line names; of a ``console`` block each line after ``$`` is a
-command, and lines below it must be in its output (``...`` stands for any lines); a ``python`` block is a program. What
-cannot run here says why on the line that opens it, ``not-run: why``, and is counted.
+command, and lines below it must be in its output (``...`` stands for any lines); a ``python`` block is a program.
+What cannot run here says why on the line that opens it, ``not-run: why``, and is counted.
 """
 
 import os

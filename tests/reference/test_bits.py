@@ -5,7 +5,15 @@ import itertools
 import numpy as np
 import pytest
 
-from qmcbench.reference.bits import representative, symmetries
+from qmcbench.reference.bits import (
+    INVERTED,
+    REFLECTED,
+    TRANSLATED,
+    TRANSPOSED,
+    largest_row,
+    representative,
+    symmetries,
+)
 
 CLUSTERS = [(4, 4), (4, 6), (6, 4), (6, 6)]
 
@@ -42,14 +50,38 @@ def test_symmetries_move_the_right_bits(rows: int, columns: int) -> None:
 
 @pytest.mark.parametrize(("rows", "columns"), CLUSTERS)
 def test_representative_is_the_largest_of_the_orbit(rows: int, columns: int) -> None:
-    """The search through a few candidates finds the maximum over all symmetries (576 for 6x6)."""
+    """The search through a few candidates finds the maximum over all symmetries (576 for 6x6), and all ways to it.
+
+    With the parities of one of them, how many they are, and which parities they have.
+    """
     find = representative(rows, columns)
     for spins in random_configurations(rows, columns, 60):
         orbit = [
-            word_of(np.roll(image, shift, axis=(0, 1)))
-            for shift in itertools.product(range(rows), range(columns))
-            for start in (spins, 1 - spins)
-            for turned in ((start, start.T) if rows == columns else (start,))
-            for image in (turned, turned[::-1], turned[:, ::-1], turned[::-1, ::-1])
+            (
+                word_of(np.roll(image, (down, right), axis=(0, 1))),
+                TRANSLATED * ((down + right) % 2)
+                | REFLECTED * (mirrored ^ flipped)
+                | TRANSPOSED * turned
+                | INVERTED * inverted,
+            )
+            for down, right in itertools.product(range(rows), range(columns))
+            for inverted, turned, mirrored, flipped in itertools.product((0, 1), repeat=4)
+            if rows == columns or not turned
+            for start in (1 - spins if inverted else spins,)
+            for image in ((start.T if turned else start)[:: 1 - 2 * flipped, :: 1 - 2 * mirrored],)
         ]
-        assert int(find(np.uint64(word_of(spins)))) == max(orbit)
+        largest = max(word for word, _ in orbit)
+        ways = [parities for word, parities in orbit if word == largest]
+        word, parities, count, seen = find(np.uint64(word_of(spins)))
+        assert int(word) == largest
+        assert parities in ways
+        assert count == len(ways)
+        assert seen == sum(1 << each for each in set(ways))
+
+
+def test_largest_row() -> None:
+    """The top row of the representative, found without it."""
+    find, top = representative(6, 6), largest_row(6, 6)
+    for spins in random_configurations(6, 6, 40):
+        word = np.uint64(word_of(spins))
+        assert int(top(word)) == int(find(word)[0]) >> 30

@@ -6,7 +6,7 @@ The numbers are INVENTED.
 import json
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -52,47 +52,45 @@ def lay(folder: Path, files: dict[str, str]) -> None:
         (folder / "records" / name).write_text(text)
 
 
-def _first(kind: str) -> Callable[[list[Line]], Line]:
-    return lambda lines: next(line for line in lines if line.get("kind") == kind)
-
-
 @pytest.mark.parametrize(
-    ("part", "chosen", "changes", "words"),
+    ("part", "kind", "changes", "words"),
     [
-        ("limits", _first("work time"), {"operations": "many"}, r"limits\.jsonl, line 6: operations: 'many'"),
-        ("limits", _first("rate"), {"operation": "golf"}, r"line 2: operation: .*golf"),
-        ("limits", _first("rate"), {"value": 0.0}, r"line 2: value = 0\.0 is not between"),
-        ("limits", _first("rate"), {"value": None}, r"line 2: value: None is not a number"),
-        ("hotpath", _first("work time"), {"threads": True}, r"threads: True is not an integer"),
-        ("hotpath", _first("work time"), {"L": 0}, r"L = 0 is not between"),
-        ("hotpath", _first("memory"), {"extra": 1}, r"unknown key 'extra'"),
-        ("hotpath", _first("work time"), {"low": -1.0}, r"low = -1\.0 is not between"),
-        ("hotspots", _first("share"), {"value": 101.0}, r"value = 101\.0 is not between 0 and 100"),
-        ("growth", _first("growth"), {"variable": "/../../pwned"}, r"variable: .*pwned"),
-        ("growth", _first("growth"), {"points": {}}, r"points"),
-        ("growth", _first("growth"), {"value": 1e300}, r"value = 1e\+300 is not between -100 and 100"),
-        ("suite", _first("asv"), {"low": "7"}, r"low: '7' is not a number"),
-        ("suite", _first("asv"), {"parameters": {"system": 4}}, r"parameters"),
-        ("peers", _first("peer program"), {"tau": -1.0}, r"tau = -1\.0 is not between"),
-        ("peers", _first("peer trial"), {"program": "\ud800"}, r"program: .* is no text"),
-        ("speedup", lambda lines: lines[0], {"quick": 1}, r"line 1: quick: 1 is not true or false"),
-        ("speedup", lambda lines: lines[0], {"format": "other"}, r"is of the format 'other'"),
-        ("speedup", lambda lines: lines[0], {"job": "bench golf"}, r"The job 'bench golf' of a run"),
-        ("speedup", lambda lines: lines[0], {"provenance": {}}, r"line 1: the key provenance\.command is missing"),
+        ("limits", "work time", {"operations": "many"}, r"limits\.jsonl, line 6: operations: 'many'"),
+        ("limits", "rate", {"operation": "golf"}, r"line 2: operation: .*golf"),
+        ("limits", "rate", {"value": 0.0}, r"line 2: value = 0\.0 is not between"),
+        ("limits", "rate", {"value": None}, r"line 2: value: None is not a number"),
+        ("hotpath", "work time", {"threads": True}, r"threads: True is not an integer"),
+        ("hotpath", "work time", {"L": 0}, r"L = 0 is not between"),
+        ("hotpath", "memory", {"extra": 1}, r"unknown key 'extra'"),
+        ("hotpath", "work time", {"low": -1.0}, r"low = -1\.0 is not between"),
+        ("hotspots", "share", {"value": 101.0}, r"value = 101\.0 is not between 0 and 100"),
+        ("growth", "growth", {"variable": "/../../pwned"}, r"variable: .*pwned"),
+        ("growth", "growth", {"points": {}}, r"points"),
+        ("growth", "growth", {"value": 1e300}, r"value = 1e\+300 is not between -100 and 100"),
+        ("suite", "asv", {"low": "7"}, r"low: '7' is not a number"),
+        ("suite", "asv", {"parameters": {"system": 4}}, r"parameters"),
+        ("peers", "peer program", {"tau": -1.0}, r"tau = -1\.0 is not between"),
+        ("peers", "peer trial", {"program": "\ud800"}, r"program: .* is no text"),
+        ("speedup", "run", {"quick": 1}, r"line 1: quick: 1 is not true or false"),
+        ("speedup", "run", {"format": "other"}, r"is of the format 'other'"),
+        ("speedup", "run", {"job": "bench golf"}, r"The job 'bench golf' of a run"),
+        ("speedup", "run", {"provenance": {}}, r"line 1: the key provenance\.command is missing"),
     ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+    ids=lambda value: (
+        ", ".join(f"{name} {each!r}" for name, each in value.items()) if isinstance(value, dict) else None
+    ),
 )
 def test_a_damaged_file_is_one_sentence(
     tmp_path: Path,
     stored: dict[str, str],
     part: str,
-    chosen: Callable[[list[Line]], Line],
+    kind: str,
     changes: Line,
     words: str,
 ) -> None:
     """What is missing, of the wrong kind or out of its range is named, with its file and line."""
     lines = [json.loads(line) for line in stored[f"{part}.jsonl"].splitlines()]
-    chosen(lines).update(changes)
+    next(line for line in lines if line.get("kind", "run") == kind).update(changes)
     lay(tmp_path, {f"{part}.jsonl": "".join(json.dumps(line) + "\n" for line in lines)})
     with pytest.raises(UserError, match=words) as raised:
         report([tmp_path], tmp_path)
@@ -100,7 +98,9 @@ def test_a_damaged_file_is_one_sentence(
     assert not (tmp_path / "report.md").exists()
 
 
-@pytest.mark.parametrize(("text", "words"), [("{", "is not valid JSON"), ("[]", "is no object"), ("", "is empty")])
+@pytest.mark.parametrize(
+    ("text", "words"), [("{", "is not valid JSON"), ("[]", "is no object"), ("", "is not valid JSON")]
+)
 def test_no_records(tmp_path: Path, text: str, words: str) -> None:
     """A file that is cut off, empty or holds something else is named."""
     lay(tmp_path, {"limits.jsonl": text})

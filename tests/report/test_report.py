@@ -1,138 +1,67 @@
-"""The report of a SYNTHETIC result: every number below is invented and means nothing physically."""
+"""The report of SYNTHETIC records: every number below is invented and means nothing physically."""
 
-import copy
-import json
-import math
 import re
-from dataclasses import dataclass
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, fields, is_dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 import pytest
+from helpers.energies import FOUR, SIX, reproduction, zero_shot
 
-from qmcbench.files import dumps
+from qmcbench.errors import UserError
+from qmcbench.gates.check import Check
+from qmcbench.report import book, document
+from qmcbench.report.document import Judgement
 from qmcbench.report.figure import Plot
 from qmcbench.report.reproduction.figures import figures
-from qmcbench.report.reproduction.pages import judge, write_report
+from qmcbench.report.reproduction.pages import judgement
+from qmcbench.store import jsonl
+from qmcbench.store.energies import Correlations, Curve, Energy, Exact, LeftOut, Operation, Training
+from qmcbench.store.records import Record, Reference, Run
 
-HOSTILE = "<script>alert('x')</script> & a|b $x_1$ `tick`"
-
-
-def synthetic_run(name: str, L: int, exact: float, start: str | None = None) -> dict[str, Any]:
-    """A run that decays towards ``exact`` with seeded noise."""
-    steps = 40 if L == 4 else 60
-    step = np.arange(1, steps + 1)
-    noise = np.random.default_rng(L).normal(0, 4e-3, steps)
-    energy = exact * (1 - 0.6 * np.exp(-step / 8) - 1e-3) + noise * np.exp(-step / 30)
-    r_hat: list[float | None] = [None if t <= 16 else 1.0 + 0.3 / t for t in step.tolist()]
-    curve = {
-        "step": step.tolist(),
-        "energy": energy.tolist(),
-        "error": np.abs(noise + 1e-3).tolist(),
-        "variance": np.exp(-step / 10).tolist(),
-        "acceptance": (0.5 - 0.2 * step / steps).tolist(),
-        "r_hat": r_hat,
-        "alpha": np.linspace(1, 1.2, steps).tolist(),
-        "effective_fraction": (0.4 + 0.1 * np.cos(step / 5)).tolist(),
-        "restarted": [int(t == 3) for t in step.tolist()],
-    }
-    found, error = exact * (1 - 4.5e-4), 3.2e-5
-    return {
-        "name": name, "L": L, "J2": 0.5, "network": "small", "parameters": 3531, "symmetry": "C4", "sign": "marshall",
-        "start": start, "steps": steps, "chains": 512, "samples": 512 * steps, "seconds": 87.6, "curve": curve,
-        "phase_seconds": {"sampling": 50.0, "local_energy": 20.0, "derivatives": 10.0, "solve": 5.0},
-        "evaluation": {
-            "energy": found, "error": error, "variance": 0.31, "tau": 1.7, "r_hat": 1.0021, "samples": 16384,
-            "effective_samples": 7340.2, "plateau": True, "v_score": 1.23e-3, "acceptance": 0.31, "abnormal": 0,
-            "alpha": 1.0, "seconds": 4.2, "seed": 4294967297,
-        },
-        "full_sum_energy": found + 0.5 * error if L == 4 else None,
-        "reference": {"energy": exact, "source": "synthetic", "error": 0.0},
-        "relative_error": (found - exact) / abs(exact), "relative_error_error": error / abs(exact),
-    }  # fmt: skip
-
-
-def synthetic_results() -> dict[str, Any]:
-    """A SYNTHETIC reproduction with one failed check."""
-    exact = {
-        "L": 4, "J2": 0.5, "energy": -0.52862021772, "residual": 3.1e-14, "sector": "synthetic sector", "states": 107,
-        "gap": 1.2345678, "structure_factor_pi_pi": 3.25, "structure_factor_pi_0": 0.75, "source": "synthetic",
-    }  # fmt: skip
-    timing = {
-        "name": "forward", "network": "large", "L": 12, "batch": 256, "dtype": "float32", "median_s": 0.0123,
-        "min_s": 0.0120, "max_s": 0.0150, "repeats": 7, "GFs": 88.2, "fraction_of_sgemm": 0.612,
-    }  # fmt: skip
-    solve = {**timing, "name": "SR solve", "network": None, "GFs": None, "fraction_of_sgemm": None}
-    checks = [
-        ("matrix elements", "exact", True, 1e-16, 1e-14, "All equal."),
-        ("sampled energy", "unbiased", True, 0.5, 3.9, "Two-sided z."),
-        ("bound", "variational", True, -7.0, 3.0, "Not below E0."),
-        ("relative error, 6x6", "convergence", False, 0.0345, 0.0115, "Too far from E0."),
-    ]
-    keys = ("name", "kind", "passed", "value", "bound", "statement")
-    six = "6x6 J2=0.5"
-    return {
-        "profile": "synthetic", "seed": 1, "seconds": 543.2,
-        "provenance": {
-            "command": "qmcbench reproduce --profile synthetic",
-            "date": "2000-01-01T00:00:00+00:00", "python": "3.11.7",
-            "versions": {"qmcbench": "0.1.0", "torch": "2.9.0", "quspin": None},
-            "machine": {
-                "cpu": "Synthetic CPU", "cores": 2, "memory_GiB": 7.8, "system": "Linux x86_64", "gpu": None,
-                "torch_threads": 2,
-            },
-        },
-        "exact": [exact],
-        "runs": [
-            synthetic_run("4x4 J2=0.5", 4, -0.52862021772),
-            synthetic_run(six, 6, -0.5038096539, start="4x4 J2=0.5"),
-        ],
-        "checks": [dict(zip(keys, check, strict=True)) for check in checks],
-        "rates": {"sgemm_GFs": 144.1},
-        "timings": [timing, solve],
-        "paper": [
-            {"what": "6x6 stage 1", "quantity": "E/N", "paper": -0.502, "paper_steps": 420, "run": six},
-            {"what": "6x6 stage 1", "quantity": "start of E/N", "paper": -0.25, "paper_steps": 420, "run": six},
-        ],
-        "not_run": [{"what": "GPU", "why": "no device", "command": "qmcbench train `cuda.toml` | tee log"}],
-    }  # fmt: skip
-
-
-@pytest.fixture
-def results() -> dict[str, Any]:
-    """A fresh copy of the synthetic results, to change at will."""
-    return synthetic_results()
+HOSTILE = "<script>alert('x')</script> & a|b $x_1$ `tick` [a](javascript:b) ![c](d) <b>"
+KINDS = (Exact, Training, Energy, Check, Operation, LeftOut)
 
 
 @dataclass(frozen=True)
 class Written:
-    """The unchanged synthetic results' report."""
+    """The unchanged synthetic reproduction's report."""
 
     out: Path
-    paths: list[Path]
     plots: list[Plot]
     html: str
     markdown: str
+
+
+def render(run: Run, out: Path) -> tuple[str, str]:
+    """HTML and Markdown of one run."""
+    document.write(book.chapters([run]), out)
+    return (out / "index.html").read_text(encoding="utf-8"), (out / "report.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     """Rendered once for all tests that only read it."""
     out = tmp_path_factory.mktemp("report")
-    paths = write_report(synthetic_results(), out)
-    html, markdown = ((out / name).read_text(encoding="utf-8") for name in ("index.html", "report.md"))
-    return Written(out, paths, figures(synthetic_results()), html, markdown)
+    html, markdown = render(reproduction(), out)
+    return Written(out, figures(reproduction()), html, markdown)
 
 
-LISTS = ("exact", "runs", "checks", "timings", "paper", "not_run")
+def changed(run: Run, kind: type[Record], change: Callable[[Any], Record | None]) -> Run:
+    """The run with each record of one kind changed, or left out where the change is None."""
+    records = [change(record) if isinstance(record, kind) else record for record in run.records]
+    return replace(run, records=tuple(record for record in records if record is not None))
 
 
-def interrupted(results: dict[str, Any], *emptied: str) -> dict[str, Any]:
-    """What an interrupted reproduction leaves: some lists empty, no rates."""
-    return {**copy.deepcopy(results), **{name: [] for name in emptied}, "rates": {}}
+def without(run: Run, *kinds: type[Record]) -> Run:
+    """What an interrupted reproduction leaves: nothing of some kinds."""
+    return replace(run, records=tuple(record for record in run.records if not isinstance(record, kinds)))
 
 
 class Page(HTMLParser):
@@ -166,16 +95,8 @@ class Page(HTMLParser):
             self.text += data
 
 
-def render(results: dict[str, Any], out: Path) -> tuple[str, str]:
-    """HTML and Markdown of ``results``."""
-    write_report(results, out)
-    return (out / "index.html").read_text(encoding="utf-8"), (out / "report.md").read_text(encoding="utf-8")
-
-
-# --- numbers
-
-
 def test_html_is_self_contained(written: Written) -> None:
+    """Nothing is loaded from anywhere, and nothing is run."""
     html = written.html
     page = Page(html)
     assert not {"script", "link", "iframe", "img", "object", "embed", "image", "base"} & set(page.tags)
@@ -193,6 +114,7 @@ def test_html_is_self_contained(written: Written) -> None:
 
 
 def test_svgs_are_inline_and_their_identifiers_are_unique(written: Written) -> None:
+    """Every figure is there once, and no reference points to another figure's part."""
     html, plots = written.html, written.plots
     names = ["training-1", "training-2", "energy-j2", "phases", "throughput", "sampler-2"]
     assert [plot.name for plot in plots] == names
@@ -205,12 +127,14 @@ def test_svgs_are_inline_and_their_identifiers_are_unique(written: Written) -> N
 
 
 def test_every_caption_states_error_and_provenance(written: Written) -> None:
+    """A figure can be judged without the text around it."""
     for plot in written.plots:
         assert re.search(r"error|whiskers", plot.caption), plot.name
         assert "Seed 1, torch 2.9.0 with 2 threads on Synthetic CPU, 2000-01-01" in plot.caption
 
 
 def test_numbers_stand_in_both_formats(written: Written) -> None:
+    """Every kind of number of the records is shown, rounded as its error says."""
     shown = Page(written.html).text
     for text in (
         "-0.52838(3)",  # evaluated 4x4
@@ -235,8 +159,9 @@ def test_numbers_stand_in_both_formats(written: Written) -> None:
 
 
 def test_sections_stand_in_order(written: Written) -> None:
+    """The same ones in both formats, and the kinds of check apart."""
     titles = [
-        "Energies", "Figures", "Against the paper", "Exact diagonalization", "Checks", "Timings", "Not run",
+        "Energies", "Figures", "Against the paper", "Exact diagonalization", "Checks", "Timings", "Left out",
         "Provenance",
     ]  # fmt: skip
     assert re.findall(r"<h2>(.*?)</h2>", written.html) == titles
@@ -245,172 +170,262 @@ def test_sections_stand_in_order(written: Written) -> None:
     assert re.findall(r"<h3>Kind: (.*?)</h3>", written.html) == kinds
 
 
-# --- the verdict
-
-
 def test_failed_checks_stand_in_the_headline(written: Written) -> None:
+    """With the reason, in both formats and in the page's title."""
     html, markdown = written.html, written.markdown
-    head = html[html.index('<div class="verdict">') : html.index("<section>")]
-    reason = "relative error, 6x6 (convergence): Too far from E0. Value 0.0345, bound 0.0115."
-    assert "<p>3 of 4 checks passed</p>" in head
-    assert f'<li class="bad">FAILED: {reason}</li>' in head
-    assert "<title>3 of 4 checks passed" in html
-    assert "**3 of 4 checks passed.**" in markdown
-    assert f"- **FAILED** {reason}" in markdown
-    assert '<span class="bad">FAILED</span>' in html[html.index("<section>") :]
+    head = html[html.index('<div class="verdict">') : html.index("<section")]
+    reason = "relative error, 6x6 J2=0.5 (convergence): (E + 2 sigma - E0) / |E0| with sigma / |E0| = 6.4e-05."
+    value = "Value 0.000577, which should be at most 0.0001."
+    assert "<p>5 of 6 checks passed, 1 failed</p>" in head
+    assert f'<li class="bad">FAILED: {reason} {value}</li>' in head
+    assert "<title>5 of 6 checks passed, 1 failed" in html
+    assert "**5 of 6 checks passed, 1 failed.**" in markdown
+    assert f"- **FAILED** {reason.replace('|', chr(92) + '|')} {value}" in markdown
+    assert '<span class="bad">FAIL</span>' in html[html.index("<section") :]
 
 
-def test_everything_passed_is_green_only_then(results: dict[str, Any], tmp_path: Path) -> None:
-    results["checks"] = [check for check in results["checks"] if check["passed"]]
-    assert judge(results).passed
-    assert '<div class="verdict passed">' in render(results, tmp_path)[0]
-    nothing = judge(interrupted(results, "checks"))
+def good(run: Run) -> Run:
+    """The reproduction with a tolerance that its energies keep."""
+    return changed(run, Energy, lambda energy: replace(energy, tolerance=1e-2))
+
+
+def test_everything_passed_is_green_only_then(tmp_path: Path) -> None:
+    """Neither nothing nor a part nor noise is a success."""
+    run = good(reproduction())
+    assert judgement(run).passed
+    assert '<div class="verdict passed">' in render(run, tmp_path)[0]
+    nothing = judgement(without(run, Energy, Check))
     assert not nothing.passed
     assert nothing.headline == "No checks were run"
-    early = judge(interrupted(results, "runs", "timings"))
+    early = judgement(without(run, Energy, Training, Operation))
     assert not early.passed
-    assert early.headline == "3 of 3 checks passed, report incomplete"
-    assert early.remarks[0] == "Incomplete: this report has no training runs, no timings."
+    assert early.headline == "1 of 1 checks passed, incomplete"
+    assert early.remarks[0] == "Incomplete: there is no training runs, no timings."
+    noisy: Judgement = judgement(changed(run, Energy, lambda energy: replace(energy, sigma=1e-2)))
+    assert not noisy.passed
+    assert "4 of 6" not in noisy.headline
+    assert "inconclusive" in noisy.headline
+    assert f"variational bound, {FOUR} (variational)" in noisy.undecided
 
 
-def test_the_verdict_names_what_is_missing(results: dict[str, Any]) -> None:
-    results["runs"][0]["evaluation"]["plateau"] = False
-    remarks = judge(results).remarks
-    assert any("4x4 J2=0.5: the blocking analysis found no plateau" in remark for remark in remarks)
-    assert any("Not run: GPU" in remark for remark in remarks)
+def test_the_verdict_names_what_is_doubtful_and_what_is_left_out() -> None:
+    """The reader learns at once which energy is not to be trusted, and what was not done."""
+    run = changed(reproduction(), Energy, lambda each: replace(each, plateau=each.name != FOUR))
+    remarks = judgement(run).remarks
+    assert any(f"{FOUR}: NOT TO BE TRUSTED: NO PLATEAU" in remark for remark in remarks)
+    assert not any(f"{SIX}: NOT" in remark for remark in remarks)
+    assert any("Left out: GPU" in remark for remark in remarks)
 
 
-def test_a_value_that_is_no_number_fails_in_words(results: dict[str, Any]) -> None:
-    results["checks"][0].update(passed=False, value=math.nan)
-    assert judge(results).failures[0] == "matrix elements (exact): All equal. Value not finite, bound 1e-14."
+def test_a_value_that_is_no_number_fails_in_words() -> None:
+    """None is not within any bound."""
+    run = changed(good(reproduction()), Check, lambda check: replace(check, value=None))
+    said = judgement(run).failures
+    assert said == ["matrix elements (exact): All equal. Value not finite, which should be at most 1e-14."]
 
 
-def test_a_check_of_an_unknown_kind_is_shown(results: dict[str, Any], tmp_path: Path) -> None:
-    results["checks"][0]["kind"] = "new"
-    html, markdown = render(results, tmp_path)
+def test_a_check_of_an_unknown_kind_or_relation_is_shown(tmp_path: Path) -> None:
+    """A kind gets a table of its own; a relation that nobody knows fails."""
+    run = changed(reproduction(), Check, lambda check: replace(check, check="new", relation="near"))
+    html, markdown = render(run, tmp_path)
     assert "<h3>Kind: new</h3>" in html
     assert "### Kind: new" in markdown
-
-
-# --- partial and hostile results
+    assert any("matrix elements" in text for text in judgement(run).failures)
 
 
 @pytest.mark.parametrize(
-    "emptied", [(), *((name,) for name in LISTS), LISTS], ids=lambda names: "+".join(names) or "none"
+    "emptied", [(), *((kind,) for kind in KINDS), KINDS], ids=lambda kinds: "+".join(k.kind for k in kinds) or "none"
 )
-def test_any_list_may_be_empty(results: dict[str, Any], emptied: tuple[str, ...], tmp_path: Path) -> None:
-    html, markdown = render(interrupted(results, *emptied), tmp_path)
+def test_any_kind_may_be_missing(emptied: tuple[type[Record], ...], tmp_path: Path) -> None:
+    """An interrupted reproduction has a report too, and it says nothing that it does not know."""
+    html, markdown = render(without(reproduction(), *emptied), tmp_path)
     text = Page(html).text
     for word in ("None", "nan", "[]"):
         assert not re.search(rf"\b{re.escape(word)}\b" if word.isalpha() else re.escape(word), text + markdown), word
 
 
-def test_interrupted_before_its_evaluation(results: dict[str, Any], tmp_path: Path) -> None:
-    run = results["runs"][1]
-    run.update(evaluation=None, relative_error=None, relative_error_error=None)
-    html, _ = render(results, tmp_path)
+def test_interrupted_before_its_evaluation(tmp_path: Path) -> None:
+    """A run without an energy, and one without steps, are shown as far as they are."""
+    run = changed(reproduction(), Energy, lambda energy: energy if energy.name == FOUR else None)
+    html, _ = render(run, tmp_path)
     assert html.count("not yet there") == 1
-    results["runs"][0]["curve"] = {key: [] for key in run["curve"]}
-    results["runs"][0]["phase_seconds"] = {}
-    assert [plot.name for plot in figures(results)] == [
-        "training-1",
-        "energy-j2",
-        "phases",
-        "throughput",
-        "sampler-1",
-    ]
+    run = changed(run, Training, lambda each: replace(each, curve=Curve(), phases={}) if each.name == FOUR else each)
+    names = [plot.name for plot in figures(run)]
+    assert names == ["training-1", "energy-j2", "phases", "throughput", "sampler-1"]
 
 
 @pytest.mark.parametrize("excess", [-1e-4, -1e-2, 0.0, 1e-6])
-def test_energies_at_or_below_the_exact_one_are_drawn(
-    results: dict[str, Any], written: Written, excess: float
-) -> None:
+def test_energies_at_or_below_the_exact_one_are_drawn(written: Written, excess: float) -> None:
+    """They change the figures that show them, and no other."""
+
+    def move(energy: Energy) -> Energy:
+        exact = energy.exact.value
+        return replace(energy, value=exact + excess * abs(exact), sigma=1e-4 * abs(exact))
+
     before = [plot.svg for plot in written.plots]
-    for run in results["runs"]:
-        run.update(relative_error=excess, relative_error_error=1e-4)
-    after = [plot.svg for plot in figures(results)]
+    after = [plot.svg for plot in figures(changed(reproduction(), Energy, move))]
     assert [a != b for a, b in zip(after, before, strict=True)] == [True, True, True, False, False, False]
 
 
-def test_strings_are_escaped(results: dict[str, Any], tmp_path: Path) -> None:
-    results["runs"][0]["name"] = HOSTILE
-    results["checks"][3].update(name=HOSTILE, statement=HOSTILE, kind=HOSTILE)
-    results["exact"][0]["source"] = HOSTILE
-    results["not_run"][0].update(what=HOSTILE, why=HOSTILE, command=HOSTILE)
-    results["provenance"]["command"] = HOSTILE
-    results["profile"] = HOSTILE
-    results["timings"][0]["network"] = HOSTILE
-    html, markdown = render(results, tmp_path)
+# --- hostile text
+
+
+def strings(
+    value: Any, path: tuple[str | int, ...] = (), kinds: tuple[type, ...] = (str,)
+) -> Iterator[tuple[str | int, ...]]:
+    """Where a record, a run or what is in them holds text (or other kinds of value)."""
+    if isinstance(value, kinds) and not isinstance(value, bool):
+        yield path
+    elif is_dataclass(value):
+        for each in fields(value):
+            yield from strings(getattr(value, each.name), (*path, each.name), kinds)
+    elif isinstance(value, dict):
+        for key in value:
+            yield from strings(value[key], (*path, key), kinds)
+    elif isinstance(value, tuple):
+        for index, each in enumerate(value):
+            yield from strings(each, (*path, index), kinds)
+
+
+def planted(value: Any, path: tuple[str | int, ...], text: str | float) -> Any:
+    """``value`` with ``text`` at one place."""
+    if not path:
+        return text
+    first, rest = path[0], path[1:]
+    if is_dataclass(value):
+        return replace(value, **{first: planted(getattr(value, str(first)), rest, text)})
+    if isinstance(value, dict):
+        return {**value, first: planted(value[first], rest, text)}
+    return (*value[:first], planted(value[first], rest, text), *value[first + 1 :])
+
+
+def harmless(run: Run, out: Path) -> None:
+    """No live markup in either format, no file outside, and no figure of another name."""
+    html, markdown = render(run, out)
     page = Page(html)
-    assert "script" not in page.tags
-    assert HOSTILE in page.text
-    assert "<script" not in re.sub(r"`` .*? ``", "", markdown).replace(r"\<", "")
-    cells = {
-        line.count("|") - line.count(r"\|") for line in markdown.splitlines() if "alert" in line and line[0] == "|"
-    }
-    assert cells == {4, 6, 3, 11, 16}
+    assert not {"script", "b", "a javascript:b"} & set(page.tags)
+    assert not any(value.startswith("javascript") for _, _, value in page.attributes)
+    outside = re.sub(r"(`{2,}) .*? \1", "", markdown)
+    assert not re.search(r"(?<!\\)<\w|(?<!\\)!\[c|(?<!\\)\[a\\?\]\(", outside)
+    assert not re.search(r"(?<!\\)`", outside)
+    assert all(path.is_relative_to(out) for path in out.rglob("*"))
+    assert all(re.fullmatch(r"[a-z0-9-]+\.svg", path.name) for path in out.glob("figures/*"))
+
+
+def test_strings_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
+    """Hostile text in every string field of every kind of record and of the run, each alone (some 100 places)."""
+    tried = 0
+    for made in (reproduction(), zero_shot()):
+        run = without_figures(made)
+        for path in strings(run):
+            if path == ("job",):
+                with pytest.raises(UserError, match="is not one of"):
+                    book.chapters([planted(run, path, HOSTILE)])
+                continue
+            harmless(planted(run, path, HOSTILE), tmp_path)
+            tried += 1
+    assert tried > 100
+
+
+def test_numbers_that_nobody_measures_are_no_traceback() -> None:
+    """Zero, a negative and a huge number at every place alone make a report, or are refused in a sentence."""
+    tried = 0
+    for made in (reproduction(), zero_shot()):
+        run = without_figures(made)
+        for path in strings(run, kinds=(int, float)):
+            for number in (0, -3, 10**18):
+                with suppress(UserError):
+                    book.chapters([planted(run, path, number)])
+                tried += 1
+    assert tried > 500
+
+
+def without_figures(run: Run) -> Run:
+    """The run with nothing to draw, so that hundreds of reports take seconds."""
+    run = changed(run, Training, lambda each: replace(each, curve=Curve(), phases={}))
+    run = changed(run, Operation, lambda each: replace(each, rate=None))
+    if run.job == "reproduce":
+        return changed(run, Energy, lambda each: replace(each, reference=Reference(value=-1, source="x", kind="qmc")))
+    return without(changed(run, Energy, lambda each: replace(each, reference=None)), Correlations)
+
+
+def everywhere(value: Any, text: str) -> Any:
+    """``value`` with ``text`` in all places at once, but for those that choose what is shown."""
+    for path in strings(value):
+        if path[-1] not in ("job", "quantity") and path[-2:] != ("reference", "kind"):
+            value = planted(value, path, text)
+    return value
+
+
+@pytest.mark.parametrize("make", [reproduction, zero_shot])
+def test_strings_are_escaped_in_figures_too(make: Callable[[], Run], tmp_path: Path) -> None:
+    """All at once, with everything drawn."""
+    harmless(everywhere(make(), HOSTILE), tmp_path)
 
 
 # --- files
 
 
-def test_json_round_trip(results: dict[str, Any], written: Written) -> None:
-    assert json.loads((written.out / "results.json").read_text(encoding="utf-8")) == results
+@pytest.mark.parametrize("make", [reproduction, zero_shot])
+def test_the_store_gives_the_same_report(make: Callable[[], Run], tmp_path: Path) -> None:
+    """What was written and read back makes the same bytes, twice."""
+    for name in ("a", "b"):
+        jsonl.save(tmp_path / name, "run", make())
+        book.report([tmp_path / name], tmp_path / name)
+    document.write(book.chapters([make()]), tmp_path / "c")
+    files = {
+        name: {p.relative_to(tmp_path / name): p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()}
+        for name in ("a", "b", "c")
+    }
+    assert files["a"] == files["b"]
+    assert files["c"].items() <= files["a"].items()
 
 
-def test_what_is_not_finite_becomes_null(results: dict[str, Any], tmp_path: Path) -> None:
-    results["runs"][0]["curve"]["r_hat"][-1] = math.nan
-    results["runs"][0]["curve"]["energy"][0] = math.inf
-    results["runs"][1]["evaluation"].update(r_hat=math.nan, tau=math.nan, error=math.nan)
-    results["checks"][0]["value"] = -math.inf
-    results["exact"][0]["gap"] = None
-    render(results, tmp_path)
-
-    def refuse(constant: str) -> None:
-        raise AssertionError(constant)
-
-    read = json.loads((tmp_path / "results.json").read_text(), parse_constant=refuse)
-    assert read["runs"][0]["curve"]["r_hat"][-1] is None
-    assert read["runs"][0]["curve"]["energy"][0] is None
-    assert read["runs"][1]["evaluation"]["error"] is None
-    assert read["checks"][0]["value"] is None
-    write_report(read, tmp_path / "again")  # what was stored can be reported again
+def test_several_runs_share_a_book(tmp_path: Path) -> None:
+    """Two reproductions and two evaluations are four chapters whose figures and identifiers stay apart."""
+    runs = [reproduction(), replace(zero_shot(), job="evaluate"), reproduction(), zero_shot()]
+    chapters = book.chapters(runs)
+    assert [chapter.name for chapter in chapters] == ["reproduction", "reproduction-2", "energies", "energies-2"]
+    assert [chapter.title.split()[0] for chapter in chapters[2:]] == ["Evaluation", "Zero-shot"]
+    document.write(chapters, tmp_path)
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    identifiers = re.findall(r'\bid="([^"]+)"', html)
+    assert len(identifiers) == len(set(identifiers))
 
 
-def test_json_has_sorted_keys_and_full_digits() -> None:
-    value = {"b": (0.1 + 0.2, math.nan), "a": "é"}
-    assert dumps(value, indent=1, sort_keys=True) == ('{\n "a": "é",\n "b": [\n  0.30000000000000004,\n  null\n ]\n}')
+def test_a_report_needs_no_torch(tmp_path: Path) -> None:
+    """In a process of its own: both chapters, and torch was never imported."""
+    jsonl.save(tmp_path, "a", reproduction())
+    jsonl.save(tmp_path, "b", zero_shot())
+    code = (
+        "import sys; from pathlib import Path; from qmcbench.report.book import report; out = Path(sys.argv[1]); "
+        "assert len(report([out], out)) == 2; assert 'torch' not in sys.modules, 'torch was imported'"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
 
 
-def test_identical_input_gives_identical_bytes(results: dict[str, Any], written: Written, tmp_path: Path) -> None:
-    again = write_report(results, tmp_path)
-    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in written.paths]
-
-
-def test_user_settings_of_matplotlib_change_nothing(results: dict[str, Any], written: Written) -> None:
+def test_user_settings_of_matplotlib_change_nothing(written: Written) -> None:
+    """Neither way."""
     with matplotlib.rc_context({"lines.linewidth": 9.0, "svg.fonttype": "none"}):
-        assert figures(results) == written.plots
+        assert figures(reproduction()) == written.plots
         assert matplotlib.rcParams["lines.linewidth"] == 9.0
 
 
-def test_nothing_is_written_outside_out(
-    results: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_written_outside_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a run is called."""
     work, out = tmp_path / "work", tmp_path / "deep" / "out"
     work.mkdir()
     monkeypatch.chdir(work)
-    results["runs"][0]["name"] = "../../escape"
-    before = copy.deepcopy(results)
-    paths = write_report(results, out)
-    assert results == before
+    run = changed(reproduction(), Training, lambda each: replace(each, name="../../escape"))
+    paths = document.write(book.chapters([run]), out)
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(paths)
-    assert all(path.is_relative_to(out) for path in paths)
     assert paths[-1] == out / "index.html"
-    assert {path.name for path in out.iterdir()} == {"index.html", "report.md", "results.json", "plots"}
+    assert {path.name for path in out.iterdir()} == {"index.html", "report.md", "figures"}
 
 
 def test_markdown_links_the_plots_that_were_written(written: Written) -> None:
-    linked = re.findall(r"\]\((plots/[\w.-]+\.svg)\)", written.markdown)
-    assert sorted(linked) == sorted(f"plots/{path.name}" for path in (written.out / "plots").iterdir())
+    """No figure without a link, no link without a figure."""
+    linked = re.findall(r"\]\((figures/[\w.-]+\.svg)\)", written.markdown)
+    assert sorted(linked) == sorted(f"figures/{path.name}" for path in (written.out / "figures").iterdir())
     for name in linked:
         assert (written.out / name).read_text(encoding="utf-8").startswith("<?xml")

@@ -90,7 +90,7 @@ def test_the_shipped_machine() -> None:
         ("correlation.rows", [[1.0]], r"correlation\.rows is not a symmetric 2 x 2 matrix"),
         ("correlation.rows", [[1.0, 0.5], [0.4, 1.0]], r"correlation\.rows is not a symmetric 2 x 2 matrix"),
         ("correlation.rows", [[1.0, 2.0], [2.0, 1.0]], r"correlation\.rows has a correlation outside"),
-        ("correlation.rows", "none", r"m: correlation\.rows\[0\]\[0\]: 'n' is not a number"),
+        ("correlation.rows", "none", r"m: correlation\.rows: 'none' is not a list"),
         ("correlation.extra", 1, r"m: unknown key correlation\.'extra'"),
     ],
 )

@@ -56,10 +56,15 @@ def test_fastest_of_several_layouts() -> None:
 
 
 def test_weak_scaling() -> None:
-    """The slowest rank's time, samples of all ranks, the network's parameters, four rotations with C4."""
-    runs = [weak_run(10, 2, network="small", chains=8), weak_run(16, 2, symmetry="C4")]
+    """The slowest rank's time, samples of all ranks, the network's parameters, and its projection's images."""
+    runs = [
+        weak_run(10, 2, network="small", chains=8),
+        weak_run(16, 2, symmetry="C4"),
+        weak_run(6, 2, symmetry="full", network="small", chains=8),
+    ]
     assert points(store(*runs)) == [
         Point("monte_carlo", Work(3531, 16, 2, 10, 1), 4.0, WEAK),
+        Point("monte_carlo", Work(3531, 16, 2, 6, 32), 4.0, WEAK),
         Point("monte_carlo", Work(16249, 32, 2, 16, 4), 4.0, WEAK),
     ]
 

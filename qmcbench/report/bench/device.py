@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qmcbench.bench.names import FORWARD, ITERATION
+from qmcbench.bench.roofline import of_sgemm
 from qmcbench.report.bench.words import gib, lattice, rates, spread, whence
 from qmcbench.report.document import Row, Table
 from qmcbench.report.figure import Plot
@@ -22,11 +23,11 @@ def tables(run: Run) -> list[Table]:
     for each in forwards:
         system = each.network, each.L
         iteration, rate, most = iterations.get(system), sampling.get(system), memory.get(system)
-        fraction = each.GFs / sgemm.value if each.GFs is not None and sgemm else None
         rows.append([
             lattice(each), count(each.batch), duration(each.value), spread(each.low, each.high), number(each.GFs, 6),
-            fixed(fraction, 2), count(rate.chains if rate else None), number(rate.value if rate else None),
-            duration(iteration.value if iteration else None), gib(most.value if most else None),
+            fixed(of_sgemm(each, rates(run)), 2), count(rate.chains if rate else None),
+            number(rate.value if rate else None), duration(iteration.value if iteration else None),
+            gib(most.value if most else None),
         ])  # fmt: skip
     columns = [
         "network", ">batch", ">forward", ">min..max", ">GF/s", ">of sgemm", ">chains", ">samples/s with C4",

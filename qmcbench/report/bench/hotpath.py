@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from qmcbench.bench.names import DERIVATIVES, FORWARD, FOURIER, FUSED, PLAIN, SCALAR, SOLVE
+from qmcbench.bench.roofline import of_sgemm
 from qmcbench.report.bench.words import gib, lattice, rates, spread, threads, whence
 from qmcbench.report.document import Row, Table
 from qmcbench.report.figure import BLUE, GREY, ORANGE, PURPLE, SKY, WIDTH, Plot, name_rows, render, whiskers
@@ -35,11 +36,6 @@ def _counted(run: Run) -> list[WorkTime]:
     return [each for each in run.of(WorkTime) if each.work == FORWARD and each.operations is not None]
 
 
-def _of_sgemm(run: Run, work: WorkTime) -> float | None:
-    sgemm = rates(run).get("sgemm")
-    return work.GFs / sgemm.value if work.GFs is not None and sgemm else None
-
-
 def _forwards(run: Run) -> Table:
     every = [each for each in run.of(WorkTime) if each.work == FORWARD]
     plain = {_size(each): each for each in every if each.form == PLAIN}
@@ -49,7 +45,7 @@ def _forwards(run: Run) -> Table:
         rows.append([
             lattice(each), count(each.batch), each.form, count(each.threads), duration(each.value),
             spread(each.low, each.high), count(each.repeats), number(each.GFs),
-            fixed(_of_sgemm(run, each), 2), fixed(before.value / each.value if before else None, 2),
+            fixed(of_sgemm(each, rates(run)), 2), fixed(before.value / each.value if before else None, 2),
         ])  # fmt: skip
     columns = [
         "network", ">batch", "form", ">cores", ">median", ">min..max", ">repeats", ">GF/s", ">of sgemm",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from qmcbench.bench import roofline
+from qmcbench.bench.claims import GIB
 from qmcbench.report.figure import origin
 from qmcbench.report.numbers import DASH, duration, number
 from qmcbench.store.bench import Rate
 from qmcbench.store.records import Run
 from qmcbench.structure import Scalar
-
-GIB = 2**30
 
 
 class OnLattice(Protocol):
@@ -50,7 +50,7 @@ def whence(run: Run) -> str:
 
 def rates(run: Run) -> dict[str, Rate]:
     """The machine's rates in a run, by what they are of."""
-    return {rate.operation: rate for rate in run.of(Rate)}
+    return roofline.rates(run.of(Rate))
 
 
 def threads(run: Run) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from itertools import groupby
 
+from qmcbench.group import named
 from qmcbench.report.document import Row, Table
 from qmcbench.report.numbers import DASH, count, fixed, number, percent
 from qmcbench.scaling.heldout import COST, EXTRAPOLATION, HALVES, NULL, Errors, errors
@@ -29,7 +30,7 @@ TIMES = ["times", ">parameters", ">processes", "lattice", "symmetry"]
 
 def case(phase: str, work: Work) -> Row:
     """The entries of ``TIMES``."""
-    symmetry = DASH if work.L is None else "C4" if work.rotations > 1 else "none"
+    symmetry = DASH if work.L is None else named(work.rotations)
     lattice = DASH if work.L is None else f"{work.L}x{work.L}"
     return [PHASES[phase], count(work.parameters), count(work.processes), lattice, symmetry]
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from qmcbench.group import named
 from qmcbench.report.figure import (
     BLUE,
     COLOURS,
@@ -150,7 +151,7 @@ def _table3(projection: Projection) -> Plot:
     def label(each: ModelledTime) -> str:
         if each.phase == "sr":
             return NAMES["sr"]
-        return f"{each.work.L}x{each.work.L}" + (", C4" if each.work.rotations > 1 else "")
+        return f"{each.work.L}x{each.work.L}" + (f", {named(each.work.rotations)}" if each.work.rotations > 1 else "")
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(len(sizes), 1)

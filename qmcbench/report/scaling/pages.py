@@ -21,8 +21,9 @@ from qmcbench.report.scaling.model_figures import held_out_plots, model_plots, s
 from qmcbench.scaling.claims import checks
 from qmcbench.scaling.measurements import describe, measured
 from qmcbench.scaling.projection import Projection
+from qmcbench.scaling.sound import sound
 from qmcbench.store.records import Run
-from qmcbench.store.scaling import Layout, OnRanks, SolverGain, StrongRun, WeakRun, sound
+from qmcbench.store.scaling import Layout, OnRanks, SolverGain, StrongRun, WeakRun
 
 NAME, TITLE = "scaling", "qmcbench scale: stochastic reconfiguration and Monte Carlo on many processes"
 STRONG = "Strong scaling measured here (paper Fig. 9)"

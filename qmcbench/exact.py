@@ -1,0 +1,339 @@
+"""Energy, variance and infidelity of a fully symmetric wave function by a full sum: 4x4 and 6x6, no sampling.
+
+A wave function that is multiplied by +1 or -1 under every translation, reflection and rotation of the lattice and
+under the inversion of all spins need only be known on one configuration of each orbit: 107 on 4x4, 15 804 956 on 6x6.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import count, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from qmcbench import statistics
+from qmcbench.ansatz.base import Ansatz
+from qmcbench.errors import UserError
+from qmcbench.files import Interrupted, catch_signals
+from qmcbench.progress import Bar
+from qmcbench.reference import requirements
+from qmcbench.reference.apart import apart
+from qmcbench.reference.full_sum import moments, orbits_and_ground, prepare, prepared
+from qmcbench.reference.hamiltonian import Problem, ticks_of
+from qmcbench.reference.irrep import Irrep
+from qmcbench.reference.orbits import Orbits
+from qmcbench.reference.pieces import Pieces, cache_folder
+from qmcbench.report.document import Cell, Table
+from qmcbench.training import load_ansatz
+
+Progress = Callable[[str, int, int], None]
+
+PROBES = 64
+"""Random configurations on which the symmetries are tried."""
+
+TOLERANCE = 1e-4
+"""Median change of log|psi| under a symmetry that counts as none: float32 leaves about 1e-6.
+
+The largest one, of amplitudes that are not small, may be a hundred times this.
+"""
+
+# Pieces of the amplitudes that are kept one by one.
+CHUNKS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactEvaluation:
+    """What a full sum says of a wave function; energies per site, S.S units, J1 = 1.
+
+    Attributes
+    ----------
+    L, J2
+        Lattice and coupling.
+    sector, ground_sector
+        Symmetry sector of the wave function, and of the ground state; see :mod:`qmcbench.reference.irrep`.
+    energy, variance, v_score
+        ``<H>/N``, ``(<H^2> - <H>^2)/N^2``, and the V-score (:func:`qmcbench.statistics.v_score`).
+    exact_energy, relative_error
+        Of the ground state, and ``(energy - exact_energy) / |exact_energy|``.
+    infidelity
+        ``1 - |<psi|ground state>|^2``; 1 in another sector.
+    one_step_energy, one_step_variance
+        After one Lanczos step, from ``<H>, <H^2>, <H^3>`` (and ``<H^4>``).
+    extrapolated_energy
+        On the line through both points at variance 0, an estimate and no bound; None if the variance does not fall.
+    asymmetry
+        Largest median change of log|psi| under a symmetry, on random configurations.
+    configurations
+        Orbits summed over.
+    seconds
+        What the amplitudes took and what the sums took.
+    """
+
+    L: int
+    J2: float
+    sector: str
+    ground_sector: str
+    energy: float
+    variance: float
+    v_score: float
+    exact_energy: float
+    relative_error: float
+    infidelity: float
+    one_step_energy: float
+    one_step_variance: float
+    extrapolated_energy: float | None
+    asymmetry: float
+    configurations: int
+    seconds: tuple[float, float]
+
+
+def exact_energy(
+    psi: Ansatz, L: int, J2: float, *, folder: Path | None = None, batch: int = 4096, progress: Progress | None = None
+) -> ExactEvaluation:
+    """Evaluate a wave function by a full sum over the orbits of all configurations.
+
+    Parameters
+    ----------
+    psi
+        Called with int8 spins +-1, shape (batch, L, L); returns (log|psi|, phase): :class:`qmcbench.ansatz.Ansatz`.
+        Its phase may be complex.
+    L, J2
+        4 or 6, and the coupling.
+    folder
+        Where 6x6 keeps what is built once (:func:`qmcbench.reference.requirements` says how much), and the amplitudes
+        of an evaluation that was interrupted; absent, the user's cache.
+    batch
+        Configurations that ``psi`` is called with.
+    progress
+        Called with what is being done, how much of it is done, and the total, several times a second when it can; it
+        may raise to give up.
+
+    Raises
+    ------
+    UserError
+        If ``psi`` lacks a symmetry (which is named), vanishes everywhere or is not finite.
+    ReferenceLayerError
+        As :func:`qmcbench.reference.diagonalize_sparse`.
+    """
+    report = progress or (lambda what, done, total: None)
+    irrep, asymmetry = sector_of(psi, L)
+    if L == 4:
+        orbits, ground = orbits_and_ground(L, J2)
+    else:
+        folder = folder or cache_folder(f"ed_{L}x{L}")
+        if not prepared(L, J2, folder):
+            apart(prepare, L, J2, folder, progress=report)
+        orbits, ground = orbits_and_ground(L, J2, folder, report)
+    began = time.monotonic()
+    amplitudes = _amplitudes(psi, orbits, Pieces(folder if L > 4 else None), batch, report)
+    between = time.monotonic()
+    other = ground.vector if ground.problem.irrep == irrep else None
+    ticks = count(1)
+
+    def tick() -> None:
+        # Two products with the Hamiltonian.
+        report("full sum", next(ticks), 2 * ticks_of(orbits))
+        if signals:
+            raise KeyboardInterrupt
+
+    try:
+        with catch_signals() as signals:
+            found = moments(orbits, Problem(J2, irrep), amplitudes, other, tick)
+    except ValueError as error:
+        raise UserError(f"The wave function cannot be summed on {L}x{L}: {error}.") from error
+    sites, exact = L * L, ground.energy / (L * L)
+    return ExactEvaluation(
+        L=L,
+        J2=J2,
+        sector=irrep.name,
+        ground_sector=ground.problem.irrep.name,
+        energy=found.energy / sites,
+        variance=found.variance / sites**2,
+        v_score=statistics.v_score(found.energy, found.variance, sites),
+        exact_energy=exact,
+        relative_error=(found.energy / sites - exact) / abs(exact),
+        infidelity=1.0 if found.infidelity is None else found.infidelity,
+        one_step_energy=found.one_step_energy / sites,
+        one_step_variance=found.one_step_variance / sites**2,
+        extrapolated_energy=None if found.extrapolated is None else found.extrapolated / sites,
+        asymmetry=asymmetry,
+        configurations=int(irrep.allowed(orbits.seen).sum()),
+        seconds=(between - began, time.monotonic() - between),
+    )
+
+
+def sector_of(psi: Ansatz, L: int) -> tuple[Irrep, float]:
+    """Symmetry sector of a wave function, tried on random configurations.
+
+    Returns
+    -------
+    irrep : Irrep
+        What it is multiplied by under each symmetry.
+    asymmetry : float
+        Largest median change of log|psi| under a symmetry.
+
+    Raises
+    ------
+    UserError
+        If it lacks a symmetry, or is in no sector of one dimension.
+    """
+    spins = _random_configurations(L)
+    log_psi, phase = _called(psi, spins)
+    clear = np.isfinite(log_psi)
+    if not clear.any():
+        raise UserError(
+            f"The wave function vanishes on {PROBES} random configurations of {L}x{L}: nothing to sum up."
+        )
+    # Near a node rounding alone can change the phase.
+    clear &= log_psi > np.median(log_psi[clear]) - 4
+    characters, asymmetry = {}, 0.0
+    for name, images in _symmetries(spins).items():
+        moved, moved_phase = (values[clear] for values in _called(psi, images))
+        ratio = (moved_phase * phase[clear].conj()).real
+        characters[name] = 1 if np.median(ratio) > 0 else -1
+        changes = np.abs(moved - log_psi[clear])
+        change, largest = float(np.median(changes)), float(changes.max())
+        changed = not (change <= TOLERANCE and largest <= 100 * TOLERANCE)
+        turned = (np.abs(moved_phase - characters[name] * phase[clear]) > 1e-2).any()
+        if changed or turned:
+            said = f"log|psi| changes by up to {largest:.1e}" if changed else "its phase changes"
+            raise UserError(
+                f"The wave function is not symmetric under the {name} ({said} on {L}x{L}): sum it over this "
+                'symmetry\'s images (symmetry = "full"), or evaluate it by sampling.'
+            )
+        asymmetry = max(asymmetry, change)
+        if characters[name] != characters[alike := name.replace("column", "row")]:
+            raise UserError(
+                f"The wave function has {characters[name]:+d} under the {name} and {characters[alike]:+d} under the "
+                f"{alike}: this is no symmetry sector of one dimension; evaluate it by sampling."
+            )
+    return (
+        Irrep(
+            translation=characters["translation by one row"],
+            reflection=characters["reflection of the rows"],
+            transposition=characters["reflection on the diagonal"],
+            inversion=characters["inversion of all spins"],
+        ),
+        asymmetry,
+    )
+
+
+def _symmetries(spins: Tensor) -> dict[str, Tensor]:
+    """Images of the configurations under generators of the whole group; reflections have axes through a site."""
+    back = -torch.arange(spins.shape[-1]) % spins.shape[-1]
+    return {
+        "translation by one row": spins.roll(1, -2),
+        "translation by one column": spins.roll(1, -1),
+        "reflection of the rows": spins[:, back],
+        "reflection of the columns": spins[:, :, back],
+        "reflection on the diagonal": spins.mT.contiguous(),
+        "inversion of all spins": -spins,
+    }
+
+
+def _random_configurations(L: int) -> Tensor:
+    ups = np.random.default_rng(0).permuted(np.tile(np.repeat([1, -1], L * L // 2), (PROBES, 1)), axis=1)
+    return torch.from_numpy(ups.reshape(-1, L, L).astype(np.int8))
+
+
+@torch.no_grad()
+def _called(psi: Ansatz, spins: Tensor) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
+    log_psi, phase = (np.asarray(values) for values in psi(spins))
+    if log_psi.shape != phase.shape or log_psi.shape != (len(spins),):
+        raise UserError(
+            f"The wave function returned shapes {log_psi.shape} and {phase.shape} for {len(spins)} configurations; "
+            f"log|psi| and phase have the shape ({len(spins)},)."
+        )
+    log_psi = log_psi.astype(np.float64)
+    if np.isnan(log_psi).any() or np.isposinf(log_psi).any() or not np.isfinite(phase).all():
+        raise UserError("The wave function is not finite: log|psi| or the phase is nan or infinite.")
+    return log_psi, phase.astype(np.complex128 if np.iscomplexobj(phase) else np.float64)
+
+
+def _amplitudes(
+    psi: Ansatz, orbits: Orbits, kept: Pieces, batch: int, report: Progress
+) -> npt.NDArray[np.float64] | npt.NDArray[np.complex128]:
+    """psi of all representatives, the largest of size 1; pieces are kept until all are there."""
+    total = len(orbits.states)
+    probes = _called(psi, _random_configurations(orbits.rows))
+    digest = hashlib.sha256(b"".join(values.tobytes() for values in probes)).hexdigest()[:16]
+
+    def compute(begin: int, end: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        parts = []
+        for low in range(begin, end, batch):
+            report("amplitudes", low, total)
+            parts.append(_called(psi, torch.from_numpy(orbits.configurations(low, min(end, low + batch)))))
+        log_psi, phase = (np.concatenate(values) for values in zip(*parts, strict=True))
+        return log_psi, phase
+
+    edges = np.unique(np.linspace(0, total, CHUNKS + 1).astype(np.int64)).tolist()
+    names = [f"amplitudes_{digest}_{begin}" for begin in edges[:-1]]
+    found = [
+        kept.get(name, partial(compute, begin, end))
+        for name, (begin, end) in zip(names, pairwise(edges), strict=True)
+    ]
+    log_psi, phase = (np.concatenate(values) for values in zip(*found, strict=True))
+    top = log_psi.max()
+    if not np.isfinite(top):
+        raise UserError("The wave function vanishes everywhere: nothing to sum up.")
+    for name in names:
+        kept.remove(name)
+    amplitudes: npt.NDArray[np.float64] = phase * np.exp(log_psi - top)
+    return amplitudes
+
+
+def exact_energy_of(
+    path: Path, *, L: int | None = None, J2: float | None = None, quiet: bool = False
+) -> ExactEvaluation:
+    """:func:`exact_energy` of the checkpoint at ``path``, on its own lattice and coupling unless told otherwise.
+
+    Raises
+    ------
+    UserError
+        If the checkpoint cannot be read, and as :func:`exact_energy`.
+    Interrupted
+        After SIGINT or SIGTERM.
+    """
+    psi, config = load_ansatz(path)
+    size, coupling = L or config.model.L, config.model.J2 if J2 is None else J2
+    folder = cache_folder(f"ed_{size}x{size}")
+    needed = requirements(size, 1)
+    if size > 4 and not quiet and not prepared(size, coupling, folder):
+        print(
+            f"{size}x{size}: first what every wave function is summed with, about {needed.seconds / 60:.0f} minutes "
+            f"on 2 cores, {needed.memory / 1e9:.1f} GB of memory and {needed.disk / 1e9:.1f} GB in {folder}.",
+            file=sys.stderr,
+        )
+    try:
+        with Bar(f"{size}x{size} full sum", 1, quiet=quiet) as bar:
+            return exact_energy(psi, size, coupling, folder=folder, progress=bar.stage)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Interrupted; what is finished is kept in {folder}, and the same command goes on from there."
+        ) from None
+
+
+def described(found: ExactEvaluation) -> str:
+    """The evaluation for a terminal."""
+    lattice = f"{found.L}x{found.L}"
+    rows: list[list[str | Cell]] = [
+        ["energy", f"{found.energy:.10f}", f"relative error {found.relative_error:.3e}"],
+        ["exact", f"{found.exact_energy:.10f}", f"sector {found.ground_sector}"],
+        ["variance of E/N", f"{found.variance:.4e}", f"V-score {found.v_score:.3e}"],
+        ["infidelity", f"{found.infidelity:.4e}", f"sector {found.sector}"],
+        ["one Lanczos step", f"{found.one_step_energy:.10f}", f"variance {found.one_step_variance:.4e}"],
+    ]
+    if found.extrapolated_energy is not None:
+        rows.append(["extrapolated", f"{found.extrapolated_energy:.10f}", "to variance 0; no bound"])
+    title = f"{lattice}, J2 = {found.J2:g} J1: full sum over {found.configurations} orbits (per site, S.S units)"
+    return Table(title, ["", ">value", ""], rows).text()
