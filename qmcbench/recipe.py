@@ -56,7 +56,7 @@ def filled(data: dict[str, Any], number: object) -> dict[str, Any]:
     chosen = run.get("recipe", number)
     L, J2 = model.get("L"), model.get("J2")
     result = {**data, "run": {**run, "recipe": chosen}}
-    if chosen == LATEST and type(L) is int and type(J2) in (int, float):
+    if chosen == LATEST and isinstance(L, int) and isinstance(J2, int | float):
         for section, values in recipe(L, J2).items():
             given = data.get(section, {})
             if isinstance(given, Mapping):

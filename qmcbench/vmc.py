@@ -267,7 +267,7 @@ def mixing(history: NDArray[np.float64], pairs: NDArray[np.int16]) -> float:
     """
     normal = history[np.isfinite(history).all(axis=1)]
     places = rankdata(normal, axis=0) if normal.size else normal
-    known = [statistics.r_hat(each) for each in (places, pairs) if each.size and np.ptp(each) > 0]
+    known = [statistics.r_hat(each) for each in (places, pairs) if each.size and each.min() < each.max()]
     return float(np.fmax.reduce(known, initial=math.nan))
 
 

@@ -14,9 +14,10 @@ import psutil
 import pytest
 import torch
 
-from qmcbench import checkpoint
-from qmcbench.config import parse
+from qmcbench import checkpoint, evaluation
+from qmcbench.config import Sampling, parse
 from qmcbench.errors import UserError
+from qmcbench.estimates import Request
 from qmcbench.training import CHECKPOINT, LOG, load_ansatz, read_log, train
 
 SMALL = {
@@ -203,3 +204,68 @@ def test_log_derivatives_count_as_needed_memory(tmp_path: Path, monkeypatch: pyt
         train(config(1, sampling={"chains": 1024}), tmp_path, quiet=True)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(available=32 * 2**20))
     train(config(1, sampling={"chains": 1024}), tmp_path, quiet=True)
+
+
+def test_threads_are_left_as_they_were(tmp_path: Path) -> None:
+    """The run has its own number, also when it fails; whoever called it has theirs afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        settings = config(1, run={"threads": 2, "oversubscribe": True})
+        train(settings, tmp_path, quiet=True)
+        assert checkpoint.read(tmp_path / CHECKPOINT).provenance.machine.torch_threads == 2
+        assert torch.get_num_threads() == 1
+        with pytest.raises(UserError, match="belongs to a run"):
+            train(config(2, model={"J2": 0.1}, run={"threads": 2, "oversubscribe": True}), tmp_path, quiet=True)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_more_threads_than_cores_must_be_said_twice(tmp_path: Path) -> None:
+    """4096 threads bring a machine to its knees: refused before anything is made, unless oversubscribe says so."""
+    with pytest.raises(UserError, match=r"run\.threads = 4096, but this process may use .*oversubscribe"):
+        train(config(1, run={"threads": 4096}), tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("continued", [False, True], ids=["new", "continued"])
+def test_memory_is_looked_at_before_anything_is_made(tmp_path: Path, continued: bool) -> None:
+    """10^7 chains on 36x36 need over a TiB: refused at once, by both numbers, and nothing is lost."""
+    huge = config(3, model={"L": 36}, sampling={"chains": 10**7})
+    if continued:
+        train(config(2), tmp_path, quiet=True)
+    begun, used = time.monotonic(), psutil.Process().memory_info().rss
+    with pytest.raises(UserError, match=r"GiB for a sweep of 10000000 chains on 36x36, but .* are free"):
+        train(huge, tmp_path, quiet=True, restart=True)
+    assert psutil.Process().memory_info().rss - used < 2**28
+    assert time.monotonic() - begun < 30
+    if continued:
+        assert checkpoint.read(tmp_path / CHECKPOINT).state.step == 2
+
+
+def test_evaluation_does_not_follow_the_chains_of_training(tmp_path: Path) -> None:
+    """The same seed, network, chains, alpha and warm-up in both: other random streams, so other configurations."""
+    shared = {"chains": 16, "warm_up": 2, "alpha": 1.0}
+    train(config(0, sampling=shared), tmp_path, quiet=True)
+    stored = checkpoint.read(tmp_path / CHECKPOINT)
+    psi, _ = load_ansatz(tmp_path / CHECKPOINT)
+    streams = []
+    for request_seed in (7, 8):
+        request = Request(
+            checkpoint=tmp_path / CHECKPOINT,
+            out=tmp_path,
+            samples=16,
+            sampling=Sampling(**shared),
+            L=4,
+            J2=(0.5,),
+            seed=request_seed,
+        )
+        evaluator = evaluation.evaluator_of(request, psi)
+        for _ in range(2):
+            evaluator.advance()
+        assert evaluator.chains.proposals == stored.state.proposals
+        streams.append(evaluator.chains.spins)
+    for spins in streams:
+        assert (spins == stored.chains["spins"]).flatten(1).all(1).sum() < 4
+    assert not torch.equal(*streams)
