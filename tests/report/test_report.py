@@ -3,18 +3,14 @@
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, fields, is_dataclass, replace
-from html.parser import HTMLParser
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import pytest
 from helpers.energies import FOUR, SIX, reproduction, zero_shot
+from helpers.pages import Page, changed, render, without
 
-from qmcbench.errors import UserError
 from qmcbench.gates.check import Check
 from qmcbench.report import book, document
 from qmcbench.report.document import Judgement
@@ -22,8 +18,8 @@ from qmcbench.report.figure import Plot
 from qmcbench.report.reproduction.figures import figures
 from qmcbench.report.reproduction.pages import judgement
 from qmcbench.store import jsonl
-from qmcbench.store.energies import Correlations, Curve, Energy, Exact, LeftOut, Operation, Training
-from qmcbench.store.records import Record, Reference, Run
+from qmcbench.store.energies import Curve, Energy, Exact, LeftOut, Operation, Training
+from qmcbench.store.records import Record, Run
 
 HOSTILE = "<script>alert('x')</script> & a|b $x_1$ `tick` [a](javascript:b) ![c](d) <b>"
 KINDS = (Exact, Training, Energy, Check, Operation, LeftOut)
@@ -39,60 +35,12 @@ class Written:
     markdown: str
 
 
-def render(run: Run, out: Path) -> tuple[str, str]:
-    """HTML and Markdown of one run."""
-    document.write(book.chapters([run]), out)
-    return (out / "index.html").read_text(encoding="utf-8"), (out / "report.md").read_text(encoding="utf-8")
-
-
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     """Rendered once for all tests that only read it."""
     out = tmp_path_factory.mktemp("report")
     html, markdown = render(reproduction(), out)
     return Written(out, figures(reproduction()), html, markdown)
-
-
-def changed(run: Run, kind: type[Record], change: Callable[[Any], Record | None]) -> Run:
-    """The run with each record of one kind changed, or left out where the change is None."""
-    records = [change(record) if isinstance(record, kind) else record for record in run.records]
-    return replace(run, records=tuple(record for record in records if record is not None))
-
-
-def without(run: Run, *kinds: type[Record]) -> Run:
-    """What an interrupted reproduction leaves: nothing of some kinds."""
-    return replace(run, records=tuple(record for record in run.records if not isinstance(record, kinds)))
-
-
-class Page(HTMLParser):
-    """Tags, attributes, and the text outside of SVG and styles."""
-
-    VOID = frozenset({"meta", "link", "br", "hr", "img", "input"})
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.text = ""
-        self.open: list[str] = []
-        self.feed(html)
-        assert not self.open, f"never closed: {self.open}"
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_startendtag(tag, attrs)
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "svg" not in self.open and "style" not in self.open:
-            self.text += data
 
 
 def test_html_is_self_contained(written: Written) -> None:
@@ -268,117 +216,6 @@ def test_energies_at_or_below_the_exact_one_are_drawn(written: Written, excess: 
 
 
 # --- hostile text
-
-
-def strings(
-    value: Any, path: tuple[str | int, ...] = (), kinds: tuple[type, ...] = (str,)
-) -> Iterator[tuple[str | int, ...]]:
-    """Where a record, a run or what is in them holds text (or other kinds of value)."""
-    if isinstance(value, kinds) and not isinstance(value, bool):
-        yield path
-    elif is_dataclass(value):
-        for each in fields(value):
-            yield from strings(getattr(value, each.name), (*path, each.name), kinds)
-    elif isinstance(value, dict):
-        for key in value:
-            yield from strings(value[key], (*path, key), kinds)
-    elif isinstance(value, tuple):
-        for index, each in enumerate(value):
-            yield from strings(each, (*path, index), kinds)
-
-
-def planted(value: Any, path: tuple[str | int, ...], text: str | float) -> Any:
-    """``value`` with ``text`` at one place."""
-    if not path:
-        return text
-    first, rest = path[0], path[1:]
-    if is_dataclass(value):
-        return replace(value, **{first: planted(getattr(value, str(first)), rest, text)})
-    if isinstance(value, dict):
-        return {**value, first: planted(value[first], rest, text)}
-    return (*value[:first], planted(value[first], rest, text), *value[first + 1 :])
-
-
-def harmless(run: Run, out: Path) -> None:
-    """No live markup in either format, no file outside, and no figure of another name."""
-    html, markdown = render(run, out)
-    page = Page(html)
-    assert not {"script", "b", "a javascript:b"} & set(page.tags)
-    assert not any(value.startswith("javascript") for _, _, value in page.attributes)
-    outside = re.sub(r"(`{2,}) .*? \1", "", markdown)
-    assert not re.search(r"(?<!\\)<\w|(?<!\\)!\[c|(?<!\\)\[a\\?\]\(", outside)
-    assert not re.search(r"(?<!\\)`", outside)
-    assert all(path.is_relative_to(out) for path in out.rglob("*"))
-    assert all(re.fullmatch(r"[a-z0-9-]+\.svg", path.name) for path in out.glob("figures/*"))
-
-
-def test_strings_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
-    """Hostile text in every string field of every kind of record and of the run, each alone (some 100 places)."""
-    tried = 0
-    for made in (reproduction(), zero_shot()):
-        run = without_figures(made)
-        for path in strings(run):
-            if path == ("job",):
-                with pytest.raises(UserError, match="is not one of"):
-                    book.chapters([planted(run, path, HOSTILE)])
-                continue
-            harmless(planted(run, path, HOSTILE), tmp_path)
-            tried += 1
-    assert tried > 100
-
-
-def test_numbers_that_nobody_measures_are_no_traceback() -> None:
-    """Zero, a negative and a huge number at every place alone make a report, or are refused in a sentence."""
-    tried = 0
-    for made in (reproduction(), zero_shot()):
-        run = without_figures(made)
-        for path in strings(run, kinds=(int, float)):
-            for number in (0, -3, 10**18):
-                with suppress(UserError):
-                    book.chapters([planted(run, path, number)])
-                tried += 1
-    assert tried > 500
-
-
-def without_figures(run: Run) -> Run:
-    """The run with nothing to draw, so that hundreds of reports take seconds."""
-    run = changed(run, Training, lambda each: replace(each, curve=Curve(), phases={}))
-    run = changed(run, Operation, lambda each: replace(each, rate=None))
-    if run.job == "reproduce":
-        return changed(run, Energy, lambda each: replace(each, reference=Reference(value=-1, source="x", kind="qmc")))
-    return without(changed(run, Energy, lambda each: replace(each, reference=None)), Correlations)
-
-
-def everywhere(value: Any, text: str) -> Any:
-    """``value`` with ``text`` in all places at once, but for those that choose what is shown."""
-    for path in strings(value):
-        if path[-1] not in ("job", "quantity") and path[-2:] != ("reference", "kind"):
-            value = planted(value, path, text)
-    return value
-
-
-@pytest.mark.parametrize("make", [reproduction, zero_shot])
-def test_strings_are_escaped_in_figures_too(make: Callable[[], Run], tmp_path: Path) -> None:
-    """All at once, with everything drawn."""
-    harmless(everywhere(make(), HOSTILE), tmp_path)
-
-
-# --- files
-
-
-@pytest.mark.parametrize("make", [reproduction, zero_shot])
-def test_the_store_gives_the_same_report(make: Callable[[], Run], tmp_path: Path) -> None:
-    """What was written and read back makes the same bytes, twice."""
-    for name in ("a", "b"):
-        jsonl.save(tmp_path / name, "run", make())
-        book.report([tmp_path / name], tmp_path / name)
-    document.write(book.chapters([make()]), tmp_path / "c")
-    files = {
-        name: {p.relative_to(tmp_path / name): p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()}
-        for name in ("a", "b", "c")
-    }
-    assert files["a"] == files["b"]
-    assert files["c"].items() <= files["a"].items()
 
 
 def test_several_runs_share_a_book(tmp_path: Path) -> None:
