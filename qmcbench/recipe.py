@@ -58,5 +58,7 @@ def filled(data: dict[str, Any], number: object) -> dict[str, Any]:
         for section, values in recipe(L).items():
             given = data.get(section, {})
             if isinstance(given, Mapping):
-                result[section] = {**values, **given}
+                # Whoever names alpha means that it stays.
+                fixed = {"effective_fraction"} if "alpha" in given else set()
+                result[section] = {**{k: v for k, v in values.items() if k not in fixed}, **given}
     return result
