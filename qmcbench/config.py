@@ -162,7 +162,7 @@ def parse(data: dict[str, Any], source: str = "configuration", recipe: int = LAT
     Parameters
     ----------
     data
-        Sections by name; what they leave open is filled in by lattice and coupling (:mod:`qmcbench.recipe`).
+        Sections by name; what they leave open is filled in by lattice (:mod:`qmcbench.recipe`).
     source
         Where they come from, for the message.
     recipe

@@ -10,29 +10,27 @@ observables add (8 bytes for each of the L*L displacements, 24 with dimers).
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import safetensors
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from qmcbench import checkpoint, provenance
 from qmcbench.config import Model, Sampling, parse
 from qmcbench.errors import UserError
 from qmcbench.estimates import Request, correlations, energy, network_of
-from qmcbench.files import Interrupted, catch_signals, make_folder, write_atomically
+from qmcbench.files import Interrupted, catch_signals, dumps, make_folder, write_atomically
 from qmcbench.hamiltonian import J1J2
 from qmcbench.observables import LocalObservables, Observables, local_estimators, random_origins, summarise
 from qmcbench.progress import Bar
 from qmcbench.sampler import Chains
 from qmcbench.store import jsonl
 from qmcbench.store.records import Record, Run
-from qmcbench.structure import Scalar
+from qmcbench.structure import Scalar, parse_json, structure
+from qmcbench.tensors import pack, read_whole, texts_of, unpack
 from qmcbench.training import ansatz_of
 from qmcbench.vmc import Evaluator, Observe
 
@@ -41,7 +39,8 @@ __all__ = ["OtherEvaluationError", "Request", "evaluate"]
 OBSERVABLES = ("none", "spins", "dimers")
 """What can be estimated beside the energy."""
 
-FORMAT = "qmcbench-evaluation-1"
+FORMAT = "qmcbench-evaluation-2"
+HINT = "start it again with --restart"
 STATE = "evaluation.safetensors"
 RECORDS = "evaluate"
 """The name of the records in the store of the folder."""
@@ -55,6 +54,15 @@ SETTINGS = ("chains", "gap", "warm_up", "alpha", "bound")
 
 Identity = Mapping[str, Scalar]
 """What two evaluations must have in common for one to continue the other."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an evaluation has come, beside its tensors."""
+
+    identity: dict[str, Scalar]
+    proposals: int
+    seconds: float
 
 
 class OtherEvaluationError(UserError):
@@ -218,12 +226,8 @@ def write_state(evaluator: Evaluator, identity: Identity, seconds: float, path: 
     chains = evaluator.chains
     tensors = {f"rounds/{name}": torch.stack(values) for name, values in evaluator.rounds.items()}
     tensors |= {"spins": chains.spins.cpu(), "numbers": chains.numbers.cpu()}
-    state = {"identity": dict(identity), "proposals": chains.proposals, "seconds": seconds}
-    content = save(
-        {name: tensor.contiguous() for name, tensor in tensors.items()},
-        {"format": FORMAT, "state": json.dumps(state)},
-    )
-    write_atomically(path, content)
+    state = dumps(asdict(Progress(dict(identity), chains.proposals, seconds)))
+    write_atomically(path, pack(tensors, {"format": FORMAT, "state": state}))
 
 
 def resume(evaluator: Evaluator, identity: Identity, path: Path) -> float:
@@ -236,25 +240,26 @@ def resume(evaluator: Evaluator, identity: Identity, path: Path) -> float:
     UserError
         If it is damaged or of another format.
     """
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        if metadata.get("format") != FORMAT:
-            raise UserError(
-                f"{path} holds the format {metadata.get('format')!r}, but this version reads {FORMAT!r}; "
-                "use another --out folder, or --restart to discard it."
-            )
-    except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"The evaluation {path} is damaged ({error}); start it again with --restart.") from error
-    state = json.loads(metadata["state"])
+    content, source = read_whole(path, "evaluation"), f"The evaluation {path}"
+    texts = texts_of(content, source, HINT)
+    if texts.get("format") != FORMAT:
+        raise UserError(
+            f"{path} holds the format {str(texts.get('format'))[:60]!r}, but this version reads {FORMAT!r}; "
+            "use another --out folder, or --restart to discard it."
+        )
+    tensors = unpack(content, source, HINT)
+    state = structure(
+        parse_json(texts.get("state", ""), f"{source}: state", HINT), Progress, f"{source}: state", HINT
+    )
     for name, value in identity.items():
-        if (other := state["identity"].get(name)) != value:
+        if (other := state.identity.get(name)) != value:
             raise OtherEvaluationError(
                 f"{path} belongs to an evaluation with {name} = {other!r}, but this one has {value!r}; "
                 "use another --out folder, or --restart to discard it."
             )
-    chains = Chains(tensors.pop("spins"), tensors.pop("numbers"), state["proposals"])
+    if not {"spins", "numbers"} <= tensors.keys() or state.proposals < 0:
+        raise UserError(f"{source} lacks its chains; {HINT}.")
+    chains = Chains(tensors.pop("spins"), tensors.pop("numbers"), state.proposals)
     evaluator.chains = chains.to(evaluator.hamiltonian.bonds.device)
     evaluator.rounds = {name.removeprefix("rounds/"): list(tensor) for name, tensor in tensors.items()}
-    return float(state["seconds"])
+    return state.seconds

@@ -1,9 +1,8 @@
-"""What a configuration leaves open is filled in by lattice and coupling, so that two lines train.
+"""What a configuration leaves open is filled in by lattice.
 
 Recipe 1 is that of version 0.1.0: the defaults of the dataclasses, whatever the lattice; runs of that time go on with
-it. Recipe 2 takes short steps, strongly regularised: with the few hundred effective samples of a step, longer ones
-leave the sign structure that it starts from, and energies leap. At strong frustration alpha is steered, so that
-samples near the nodes of psi, where signs are learnt, do not take all the weight.
+it. Recipe 2 begins with short steps and ends with a low learning rate, and steers alpha to a share of effective
+samples: with a fixed one, a few samples near the nodes of psi, where signs are learnt, may take all the weight.
 """
 
 from __future__ import annotations
@@ -19,24 +18,23 @@ RECIPES = (1, LATEST)
 Sections = dict[str, dict[str, Scalar | list[list[float]]]]
 
 
-def recipe(L: int, J2: float) -> Sections:
+def recipe(L: int) -> Sections:
     """The values of recipe 2 that are not the dataclasses' own, by section.
 
     Parameters
     ----------
     L
         Linear size.
-    J2
-        In units of J1.
     """
     sections: Sections = {
         "sampling": {"effective_fraction": 0.3},
         "optimizer": {
-            "learning_rate": [[0, 0.05], [200, 0.01]],
-            "shift": [[0, 1e-2], [200, 1e-3]],
-            "max_step_norm": 0.05,
+            "learning_rate": [[0, 0.15], [120, 0.15], [240, 0.03]],
+            "max_step_norm": [[0, 0.1], [30, 0.4]],
         },
     }
+    if L > 4:
+        sections["optimizer"] = {"learning_rate": 0.1, "shift": 3e-3, "max_step_norm": [[0, 0.1], [30, 0.2]]}
     return sections
 
 
@@ -54,11 +52,13 @@ def filled(data: dict[str, Any], number: object) -> dict[str, Any]:
     if not isinstance(run, Mapping) or not isinstance(model, Mapping):
         return data  # the validator says what is wrong
     chosen = run.get("recipe", number)
-    L, J2 = model.get("L"), model.get("J2")
+    L = model.get("L")
     result = {**data, "run": {**run, "recipe": chosen}}
-    if chosen == LATEST and isinstance(L, int) and isinstance(J2, int | float):
-        for section, values in recipe(L, J2).items():
+    if chosen == LATEST and isinstance(L, int):
+        for section, values in recipe(L).items():
             given = data.get(section, {})
             if isinstance(given, Mapping):
-                result[section] = {**values, **given}
+                # Whoever names alpha means that it stays.
+                fixed = {"effective_fraction"} if "alpha" in given else set()
+                result[section] = {**{k: v for k, v in values.items() if k not in fixed}, **given}
     return result

@@ -328,7 +328,9 @@ def test_recipe_fills_in_what_is_left_open() -> None:
     assert open_.optimizer != old.optimizer
     given = parse({"model": MODEL, "optimizer": {"learning_rate": 0.3}, "sampling": {"chains": 64, "alpha": 0.7}})
     assert given.optimizer.learning_rate.knots == ((0, 0.3),)
-    assert given.optimizer.shift == open_.optimizer.shift
-    assert given.sampling == dataclasses.replace(open_.sampling, chains=64, alpha=0.7)
+    assert given.optimizer.max_step_norm == open_.optimizer.max_step_norm
+    assert open_.sampling.effective_fraction == 0.3
+    # Whoever names alpha means that it stays.
+    assert given.sampling == dataclasses.replace(open_.sampling, chains=64, alpha=0.7, effective_fraction=None)
     with pytest.raises(UserError, match=r"run\.recipe = 3"):
         parse({"model": MODEL, "run": {"recipe": 3}})

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+import random
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors
 import scipy.stats
 import torch
 from helpers import energies
@@ -51,7 +53,7 @@ def run(network: Path, out: Path, samples: int = 40, sampling: Sampling = FEW, *
 
 def state(out: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The stored state without its wall time."""
-    with evaluation.safetensors.safe_open(out / STATE, framework="pt") as file:
+    with safetensors.safe_open(out / STATE, framework="pt") as file:
         small = json.loads(file.metadata()["state"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     return {name: value for name, value in small.items() if name != "seconds"}, tensors
@@ -333,8 +335,20 @@ def test_damaged_and_foreign_states_are_refused(network: Path, tmp_path: Path) -
     """A truncated state and one of another format: one sentence with --restart."""
     run(network, tmp_path, 8)
     whole = (tmp_path / STATE).read_bytes()
-    for content in (whole[: len(whole) // 2], b"nonsense", whole.replace(b"evaluation-1", b"evaluation-9")):
+    for content in (whole[: len(whole) // 2], b"nonsense", whole.replace(b"evaluation-2", b"evaluation-9")):
         (tmp_path / STATE).write_bytes(content)
         with pytest.raises(UserError, match="--restart"):
             run(network, tmp_path, 8)
     run(network, tmp_path, 8, restart=True)
+
+
+def test_no_bit_flip_of_a_state_goes_unnoticed(network: Path, tmp_path: Path) -> None:
+    """60 single flipped bits: refused, every one (25 of 30 changed numbers once)."""
+    run(network, tmp_path, 8)
+    whole, draw = (tmp_path / STATE).read_bytes(), random.Random(1)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        damaged[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+        (tmp_path / STATE).write_bytes(damaged)
+        with pytest.raises(UserError, match="--restart"):
+            run(network, tmp_path, 8)

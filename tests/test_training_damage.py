@@ -30,7 +30,7 @@ def names(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("blocks", [1, 20, 40])
 def test_limit_on_file_sizes_is_one_sentence(tmp_path: Path, blocks: int) -> None:
-    """``ulimit -f``: the checkpoint does not fit; nothing half written stays, and without the limit the run goes on."""
+    """``ulimit -f``: the checkpoint does not fit; nothing half written stays; without the limit the run goes on."""
     config, out = written(tmp_path, 6), tmp_path / "out"
     one_sentence(shell(f'ulimit -f {blocks}; qmcbench train "$1" --out "$2" -q', config, out), "File too large")
     assert names(out) == [LOG]

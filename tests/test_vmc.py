@@ -140,6 +140,7 @@ def test_steps_are_those_of_the_definition(momentum: float) -> None:
     settings = config(
         optimizer={"momentum": momentum, "learning_rate": [[0, 0.02], [1, 0.03]], "shift": 0.1, "max_step_norm": 1e9},
         wavefunction={"dtype": "float64"},
+        sampling={"alpha": 1.0},
     )
     run = trainer(settings)
     for _ in range(2):
@@ -171,7 +172,7 @@ def test_frozen_chains_show_in_r_hat(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run.sampler, "advance", lambda psi, chains, proposals, alpha: clean(psi, chains, 0, alpha))
     frozen = [run.advance().r_hat for _ in range(16)]
     assert frozen[7] > 1.2
-    assert frozen[-1] == math.inf
+    assert frozen[-1] > 2
     assert statistics.r_hat(np.nan_to_num(run.history)) < 1.5, "the energies themselves hide it"
 
 
