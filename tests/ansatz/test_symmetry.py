@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from qmcbench import group
 from qmcbench.ansatz.base import Ansatz, invariance, log_sum
 from qmcbench.ansatz.derivatives import log_derivatives
-from qmcbench.ansatz.sign import MarshallSign
+from qmcbench.ansatz.sign import MarshallSign, marshall_sign
 from qmcbench.ansatz.symmetry import Projected
 from qmcbench.config import Wavefunction
 from qmcbench.errors import UserError
@@ -342,6 +342,15 @@ def test_invariance_of_the_sign() -> None:
     """The sign rule leaves what is below it as invariant as it is, and a plain function states nothing."""
     assert invariance(MarshallSign(lively("small"))) == group.PAIRED_COLUMNS
     assert invariance(MarshallSign(Plain())) == ()
+
+
+@pytest.mark.parametrize("L", [4, 6, 10])
+@pytest.mark.parametrize("name", group.GENERATORS)
+def test_every_symmetry_keeps_the_sign_rule(name: str, L: int) -> None:
+    """Marshall's sign is the same on every image, which is why it states its base's invariance as its own."""
+    spins = random_spins(L, 50)
+    assert torch.equal(marshall_sign(transformed(name, spins)), marshall_sign(spins))
+    assert len(marshall_sign(spins).unique()) == 2
 
 
 @pytest.mark.parametrize(
