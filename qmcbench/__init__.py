@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from qmcbench.errors import UserError
     from qmcbench.estimates import Request
     from qmcbench.evaluation import evaluate
+    from qmcbench.evaluator import sample_energies
     from qmcbench.gates.check import Check
     from qmcbench.hamiltonian import J1J2
     from qmcbench.observables import full_sum
     from qmcbench.statistics import Estimate
     from qmcbench.training import load_ansatz, train
-    from qmcbench.vmc import sample_energies
 
 __all__ = [
     "CNN",
@@ -55,7 +55,7 @@ _HOME = {
     "evaluate": "evaluation",
     "full_sum": "observables",
     "load_ansatz": "training",
-    "sample_energies": "vmc",
+    "sample_energies": "evaluator",
     "train": "training",
 }
 

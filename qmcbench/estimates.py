@@ -10,12 +10,12 @@ import torch
 from qmcbench import reference
 from qmcbench.checkpoint import Checkpoint
 from qmcbench.config import Config, Sampling
+from qmcbench.evaluator import Samples
 from qmcbench.observables import Measured, Observables
 from qmcbench.reference.schemas import document
 from qmcbench.reference.verify_paper import cells
 from qmcbench.store.energies import Correlations, Energy, Network, Origin, Windowed, finite
 from qmcbench.store.records import Reference
-from qmcbench.vmc import Samples
 
 # The authors keep only local energies per site in here (MCMC.py of github liangstein/Verify-CNN-based-wave-functions-
 # energy); the mean of what is left is biased.

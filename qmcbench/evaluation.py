@@ -22,6 +22,7 @@ from qmcbench import checkpoint, provenance
 from qmcbench.config import Model, Sampling, parse
 from qmcbench.errors import UserError
 from qmcbench.estimates import Request, correlations, energy, network_of
+from qmcbench.evaluator import Evaluator, Observe
 from qmcbench.files import Interrupted, catch_signals, dumps, make_folder, write_atomically
 from qmcbench.hamiltonian import J1J2
 from qmcbench.observables import LocalObservables, Observables, local_estimators, random_origins, summarise
@@ -32,7 +33,6 @@ from qmcbench.store.records import Record, Run
 from qmcbench.structure import Scalar, parse_json, structure
 from qmcbench.tensors import pack, read_whole, texts_of, unpack
 from qmcbench.training import ansatz_of
-from qmcbench.vmc import Evaluator, Observe
 
 __all__ = ["OtherEvaluationError", "Request", "evaluate"]
 

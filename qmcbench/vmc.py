@@ -1,10 +1,9 @@
-"""Variational Monte Carlo: one optimisation step, and sampling at fixed parameters (paper Fig. 2a)."""
+"""Variational Monte Carlo: one optimisation step (paper Fig. 2a)."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,23 +13,19 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from qmcbench import statistics
-from qmcbench.ansatz.base import Ansatz
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import check_trainable, log_derivatives, trainable
 from qmcbench.ansatz.sign import MarshallSign
 from qmcbench.ansatz.symmetry import Projected
-from qmcbench.config import Config, Sampling, Wavefunction
+from qmcbench.config import Config, Wavefunction
 from qmcbench.errors import UserError
+from qmcbench.evaluator import is_healthy, real_part
 from qmcbench.hamiltonian import J1J2, antiparallel
 from qmcbench.lattice import random_configurations
-from qmcbench.local_energy import local_energies, local_energy_parts
+from qmcbench.local_energy import local_energies
 from qmcbench.ranks.comm import Communicator, Serial, share
 from qmcbench.sampler import Chains, Sampler, importance_weights, restart
 from qmcbench.sr import Centred, FactorisationError, centre, make_solver
-
-Observe = Callable[[Tensor, Tensor, Tensor, int], dict[str, Tensor]]
-"""Called once a round with spins (chains, L, L), log_psi and phase (chains,), and the number of the round, from 0;
-gives named tensors (chains, ...)."""
 
 # Steps of local energies that R-hat looks back on.
 HISTORY = 16
@@ -178,7 +173,7 @@ class Trainer:
         clock.lap("derivatives")
         acceptance = comm.gather(torch.full((len(self.own),), sweep.acceptance, dtype=torch.float64)).mean().item()
         healthy = comm.gather(healthy)
-        energies = comm.gather(_real(energies)).masked_fill(~healthy, 0.0)
+        energies = comm.gather(real_part(energies)).masked_fill(~healthy, 0.0)
         log_psi = comm.gather(sweep.log_psi).masked_fill(~healthy, -torch.inf)
         pairs = comm.gather(antiparallel(self.chains.spins, self.sampler.pairs).sum(1, dtype=torch.int16))
         if not healthy.any():
@@ -269,167 +264,6 @@ def mixing(history: NDArray[np.float64], pairs: NDArray[np.int16]) -> float:
     places = rankdata(normal, axis=0) if normal.size else normal
     known = [statistics.r_hat(each) for each in (places, pairs) if each.size and each.min() < each.max()]
     return float(np.fmax.reduce(known, initial=math.nan))
-
-
-def is_healthy(energies: Tensor, bound: float) -> Tensor:
-    """Which local (total) energies are finite and within +-``bound``, shape as ``energies``, bool."""
-    return torch.isfinite(energies) & (energies.abs() <= bound)
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Local energies at fixed parameters."""
-
-    energies: NDArray[np.float64]
-    """Per site, shape (chains, samples), units of J1; abnormal ones are nan."""
-    weights: NDArray[np.float64]
-    """|psi|^(2 - alpha), scaled by one common factor, same shape; 0 for abnormal samples."""
-    acceptance: float
-    sites: int
-
-    @property
-    def abnormal(self) -> int:
-        """How many samples were not finite or outside the bound."""
-        return int(np.isnan(self.energies).sum())
-
-    def estimate(self) -> statistics.Estimate:
-        """Energy per site with its blocking error; the variance is that of the energy per site."""
-        return statistics.estimate(np.nan_to_num(self.energies), self.weights)
-
-    def v_score(self) -> float:
-        """V-score of the wave function (see :func:`qmcbench.statistics.v_score`)."""
-        found = self.estimate()
-        return statistics.v_score(found.mean * self.sites, found.variance * self.sites**2, self.sites)
-
-    def window(self, low: float, high: float) -> tuple[float, statistics.Estimate | None]:
-        """Share of |psi|^2 outside low < E_loc / N < high, and the (biased) energy of the rest, None if all is."""
-        inside = (self.energies > low) & (self.energies < high)
-        weights = self.weights * inside
-        outside = 1.0 - float(weights.sum() / self.weights.sum())
-        return outside, statistics.estimate(np.nan_to_num(self.energies), weights) if weights.any() else None
-
-
-class Evaluator:
-    """Sampling at fixed parameters in memory; `qmcbench.evaluation` adds files, progress and resuming.
-
-    Parameters
-    ----------
-    psi
-        Wave function; for a complex one the real part of E_loc is kept, whose mean is the energy.
-    hamiltonian
-        Model.
-    sampling
-        Chains, warm-up, gap, alpha and bound. Nothing is clipped: a sample outside the bound is counted as abnormal
-        and its chain restarted.
-    seed
-        Of the chains' random streams; use another one than in training.
-    observe
-        Further quantities to keep of every sample.
-    """
-
-    def __init__(
-        self, psi: Ansatz, hamiltonian: J1J2, sampling: Sampling, seed: int, observe: Observe | None = None
-    ) -> None:
-        device = hamiltonian.bonds.device
-        self.psi, self.hamiltonian, self.sampling, self.observe = psi, hamiltonian, sampling, observe
-        self.sampler = Sampler(hamiltonian.L, seed, device=device)
-        self.chains = Chains.neel(hamiltonian.L, sampling.chains, device=device)
-        self.rounds: dict[str, list[Tensor]] = {}
-        """Named tensors of each round so far, on the CPU: parts (chains, 2) and log_psi (chains,) in float64, nan
-        where abnormal, acceptance (), and what ``observe`` gives under ``observed/``."""
-
-    @property
-    def taken(self) -> int:
-        """Samples that each chain has given."""
-        return len(self.rounds.get("parts", ()))
-
-    @property
-    def sweeps_left(self) -> int:
-        """Sweeps of warm-up still to do."""
-        return max(0, self.sampling.warm_up - self.chains.proposals // self.hamiltonian.sites)
-
-    @torch.no_grad()
-    def advance(self) -> None:
-        """A sweep of the warm-up or, after it, one sample of every chain."""
-        sites, alpha = self.hamiltonian.sites, self.sampling.alpha
-        if self.sweeps_left:
-            self.sampler.advance(self.psi, self.chains, sites, alpha)
-            return
-        sweep = self.sampler.advance(self.psi, self.chains, self.sampling.gap or sites, alpha)
-        state = self.chains.spins, sweep.log_psi, sweep.phase
-        parts = local_energy_parts(self.psi, self.hamiltonian, *state)
-        healthy = is_healthy(parts, self.sampling.bound * sites).all(1)
-        found = {
-            "parts": (_real(parts) / sites).masked_fill(~healthy[:, None], torch.nan),
-            "log_psi": sweep.log_psi.double().masked_fill(~healthy, torch.nan),
-            "acceptance": torch.tensor(sweep.acceptance, dtype=torch.float64),
-        }
-        if self.observe is not None:
-            found |= {f"observed/{name}": value for name, value in self.observe(*state, self.taken).items()}
-        restart(self.chains, healthy)
-        for name, value in found.items():
-            self.rounds.setdefault(name, []).append(value.cpu())
-
-    def samples(self, J2: float = 1.0, count: int | None = None) -> Samples:
-        """The first ``count`` samples of each chain (all by default).
-
-        Parameters
-        ----------
-        J2
-            In units of the J2 of ``hamiltonian``.
-        count
-            At least 1.
-
-        Raises
-        ------
-        UserError
-            If every one of them is abnormal.
-        """
-        parts, log_psi, acceptance = (
-            torch.stack(self.rounds[name][:count]).numpy() for name in ("parts", "log_psi", "acceptance")
-        )
-        normal = np.isfinite(log_psi)
-        if not normal.any():
-            raise UserError("Every sampled local energy is abnormal; the wave function vanishes or is not finite.")
-        exponents = np.where(normal, (2 - self.sampling.alpha) * log_psi, -np.inf)
-        energies = parts[..., 0] + J2 * parts[..., 1]
-        weights = np.exp(exponents - exponents.max())
-        return Samples(energies.T, weights.T, float(acceptance.mean()), self.hamiltonian.sites)
-
-    def observed(self, count: int | None = None) -> dict[str, Tensor]:
-        """What ``observe`` gave for the samples of :meth:`samples`, by name, shapes (chains, samples, ...)."""
-        own = {name: values for name, values in self.rounds.items() if name.startswith("observed/")}
-        return {name.removeprefix("observed/"): torch.stack(values[:count], dim=1) for name, values in own.items()}
-
-
-def sample_energies(
-    psi: Ansatz,
-    hamiltonian: J1J2,
-    sampling: Sampling,
-    samples: int,
-    *,
-    seed: int,
-    progress: Callable[[int], None] | None = None,
-) -> Samples:
-    """Unbiased local energies of fresh chains, for any ansatz; parameters as those of :class:`Evaluator`.
-
-    Parameters
-    ----------
-    samples
-        Samples per chain.
-    progress
-        Called with the number of samples per chain taken so far.
-    """
-    evaluator = Evaluator(psi, hamiltonian, sampling, seed)
-    while evaluator.taken < samples:
-        evaluator.advance()
-        if progress is not None and evaluator.taken:
-            progress(evaluator.taken)
-    return evaluator.samples()
-
-
-def _real(energies: Tensor) -> Tensor:
-    return energies.real if energies.is_complex() else energies
 
 
 def _columns(values: Tensor, weights: Tensor) -> tuple[np.ndarray, np.ndarray]:

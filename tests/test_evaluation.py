@@ -21,11 +21,12 @@ from helpers.energies import MADE, timeless
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from qmcbench import checkpoint, evaluation, vmc
+from qmcbench import checkpoint, evaluation, evaluator
 from qmcbench.checkpoint import Checkpoint
 from qmcbench.config import Sampling, Wavefunction, parse
 from qmcbench.errors import UserError
 from qmcbench.evaluation import RECORDS, STATE, OtherEvaluationError, Request, evaluate
+from qmcbench.evaluator import Evaluator, Samples, sample_energies
 from qmcbench.files import Interrupted
 from qmcbench.hamiltonian import J1J2
 from qmcbench.observables import full_sum
@@ -34,7 +35,7 @@ from qmcbench.store import jsonl
 from qmcbench.store.energies import Correlations, Energy
 from qmcbench.store.records import Run
 from qmcbench.training import load_ansatz
-from qmcbench.vmc import Evaluator, Samples, build_ansatz, sample_energies
+from qmcbench.vmc import build_ansatz
 
 FEW = Sampling(chains=8, warm_up=2, gap=5, alpha=1.5)
 
@@ -315,7 +316,7 @@ def test_abnormal_samples_are_counted_and_left_out(
     network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An infinite J2 part makes its sample abnormal at every J2, also at 0; the energy is that of the others."""
-    clean, poisoned = vmc.local_energy_parts, []
+    clean, poisoned = evaluator.local_energy_parts, []
 
     def poison(*arguments: Any) -> Tensor:
         parts = clean(*arguments)
@@ -323,7 +324,7 @@ def test_abnormal_samples_are_counted_and_left_out(
         parts[3, 1] = math.inf
         return parts
 
-    monkeypatch.setattr(vmc, "local_energy_parts", poison)
+    monkeypatch.setattr(evaluator, "local_energy_parts", poison)
     result = run(network, tmp_path, 16, replace(FEW, alpha=2.0), J2=(0.0, 0.5))
     kept = torch.stack([p[torch.arange(8) != 3] for p in poisoned]) / 16
     for energy in result.of(Energy):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from helpers.energies import timeless
 
-from qmcbench import training, vmc
+from qmcbench import evaluator, training
 from qmcbench.config import parse
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted
@@ -92,7 +92,7 @@ def test_finished_parts_are_kept(finished: Path, monkeypatch: pytest.MonkeyPatch
         raise AssertionError("done again")
 
     monkeypatch.setattr(training.Trainer, "advance", never)
-    monkeypatch.setattr(vmc.Evaluator, "advance", never)
+    monkeypatch.setattr(evaluator.Evaluator, "advance", never)
     for name in ("matrix_elements", "full_sum", "derivatives", "solvers", "solver_precision", "sampled_distribution"):
         monkeypatch.setattr(checks, name, never)
     after = timeless(reproduce(request(finished)))

@@ -12,13 +12,14 @@ from qmcbench import reference, statistics, vmc
 from qmcbench.ansatz import CNN, marshall_sign
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.config import Config, Sampling, parse
+from qmcbench.evaluator import is_healthy, sample_energies
 from qmcbench.gates import checks
 from qmcbench.hamiltonian import J1J2
 from qmcbench.lattice import neel
 from qmcbench.local_energy import local_energies
 from qmcbench.sampler import Chains, Sampler
 from qmcbench.sr.solvers import Centred, Solution
-from qmcbench.vmc import Trainer, build_ansatz, is_healthy, mixing, restart, sample_energies
+from qmcbench.vmc import Trainer, build_ansatz, mixing, restart
 
 
 def config(**sections: dict[str, object]) -> Config:

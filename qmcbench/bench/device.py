@@ -21,11 +21,12 @@ from qmcbench.bench.timing import clock, fused_multiply_adds
 from qmcbench.bench.worker_weak import Weak
 from qmcbench.config import Sampling, Wavefunction
 from qmcbench.errors import UserError
+from qmcbench.evaluator import Evaluator
 from qmcbench.hamiltonian import J1J2
 from qmcbench.lattice import random_configurations
 from qmcbench.store.bench import Memory, Rate, SamplingRate, WorkTime
 from qmcbench.store.records import Record
-from qmcbench.vmc import Evaluator, Trainer, build_ansatz
+from qmcbench.vmc import Trainer, build_ansatz
 
 REPEATS = 5
 

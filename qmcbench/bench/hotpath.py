@@ -29,6 +29,7 @@ from qmcbench.bench.timing import (
     plain_multiply_adds,
 )
 from qmcbench.config import Sampling, Wavefunction
+from qmcbench.evaluator import Evaluator
 from qmcbench.hamiltonian import J1J2
 from qmcbench.lattice import random_configurations
 from qmcbench.provenance import available_cores
@@ -36,7 +37,7 @@ from qmcbench.ranks import launch
 from qmcbench.store.bench import Memory, Rate, SamplingRate, Step, WorkTime
 from qmcbench.store.records import Record
 from qmcbench.training import load_ansatz
-from qmcbench.vmc import Evaluator, build_ansatz
+from qmcbench.vmc import build_ansatz
 
 TIMEOUT = 600.0
 """Seconds that the process with the derivatives and the solve may take."""
@@ -235,7 +236,7 @@ def _agree_in_psi(forms: Mapping[str, Callable[[], Tensor]], work: Forward) -> N
 
 
 def _sampling_rate(sizes: Sizes, checkpoint: Path | None) -> SamplingRate:
-    """How fast :class:`qmcbench.vmc.Evaluator` gives energies, L * L proposals and a local energy each."""
+    """How fast :class:`qmcbench.evaluator.Evaluator` gives energies, L * L proposals and a local energy each."""
     model, L, chains = sizes.sampling
     if checkpoint is None:
         settings, weights = Wavefunction(network=model), "random"

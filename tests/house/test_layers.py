@@ -22,7 +22,7 @@ LAYERS = (
     ("ansatz", "kernels"),
     ("sampler", "local_energy", "observables", "sr"),
     ("store.records", "gates.check", "store"),
-    ("memory", "tensors", "log", "checkpoint", "pickles", "vmc"),
+    ("memory", "tensors", "log", "checkpoint", "pickles", "evaluator", "vmc"),
     ("training", "weights", "estimates", "evaluation"),
     ("gates",),
     ("bench", "scaling"),
