@@ -88,3 +88,14 @@ def network(configurations: Tensor) -> tuple[torch.nn.Module, Array]:
     with torch.no_grad():
         log_psi, phase = psi(configurations)
     return psi, (phase * (log_psi - log_psi.max()).exp()).numpy()
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """What pytest would only number is named by its value: a failure must say what failed."""
+    if isinstance(val, int | float | bool | None) or (isinstance(val, str) and len(val) <= 60):
+        return None
+    if callable(val):
+        # One that has no name of its own is told by the parameters beside it.
+        return argname if (name := getattr(val, "__name__", "<lambda>")) == "<lambda>" else name
+    text = repr(val)
+    return text if len(text) <= 60 else f"{text[:57]}..."

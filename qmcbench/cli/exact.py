@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from qmcbench.exact import ExactEvaluation, exact_energy_of
-from qmcbench.files import dumps
-from qmcbench.report.document import Cell, Table
+if TYPE_CHECKING:
+    from qmcbench.exact import ExactEvaluation
+    from qmcbench.report.document import Cell, Table
 
 
 def print_exact(checkpoint: Path, L: int | None, j2: float | None, *, quiet: bool, as_json: bool) -> None:
     """Evaluate the checkpoint by a full sum and print the result."""
+    from qmcbench.exact import exact_energy_of
+    from qmcbench.files import dumps
+
     found = exact_energy_of(checkpoint, L=L, J2=j2, quiet=quiet)
     print(dumps(asdict(found), indent=1) if as_json else table(found).text())
 
 
 def table(found: ExactEvaluation) -> Table:
-    """The evaluation, for a terminal or a report."""
+    """The evaluation, for a terminal."""
+    from qmcbench.report.document import Table
+
     rows: list[list[str | Cell]] = [
         ["energy", f"{found.energy:.10f}", f"relative error {found.relative_error:.3e}"],
         ["exact", f"{found.exact_energy:.10f}", f"sector {found.ground_sector}"],
