@@ -43,8 +43,11 @@ class Requirements:
     seconds: float
 
 
-# Orbits and exchanges, counted by `build`; seconds of the build, and of one Lanczos run of eight problems.
-_SIZES = {4: (107, 3_664, 5.0, 5.0), 6: (15_804_956, 1_170_496_152, 600.0, 2100.0)}
+# Orbits and exchanges, counted by `build`; seconds that the build takes one core.
+_SIZES = {4: (107, 3_664, 10.0), 6: (15_804_956, 1_170_496_152, 600.0)}
+# Products in both passes of a Lanczos run, and what one takes a core: nanoseconds for each exchange, in all and for
+# each problem (16 s for eight problems on 6x6).
+_PRODUCTS, _PRODUCT, _EACH = 200, 4.5, 1.2
 
 
 def requirements(L: int, couplings: int) -> Requirements:
@@ -60,14 +63,16 @@ def requirements(L: int, couplings: int) -> Requirements:
             f"L = {L} cannot be diagonalized, only L = 4 and 6 can: the sector of 8x8 has 10^15 states; "
             "look for a published energy with `qmcbench reference show`"
         )
-    states, exchanges, build_seconds, run_seconds = _SIZES[L]
+    states, exchanges, build_seconds = _SIZES[L]
     problems = couplings * len(CANDIDATES)
     width = min(problems, WIDTH)
     # Exchanges, tables of 21 bytes for each state, three Lanczos vectors; 0.4 GB for Python and its libraries.
     memory = 4 * exchanges + 21 * states + 3 * 8 * width * states + 400_000_000
     # Exchanges, tables of 12 bytes, an unfinished run, the states found.
     disk = 4 * exchanges + 12 * states + 3 * 8 * width * states + 8 * problems * states
-    return Requirements(memory, disk, build_seconds + -(-problems // WIDTH) * run_seconds)
+    runs = -(-problems // WIDTH)
+    products = 1e-9 * exchanges * _PRODUCTS * (runs * _PRODUCT + problems * _EACH)
+    return Requirements(memory, disk, (build_seconds + products) / 2)
 
 
 def diagonalize_sparse(

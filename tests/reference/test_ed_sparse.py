@@ -381,5 +381,5 @@ def test_estimate_grows_with_the_couplings() -> None:
     """One interleaved vector element per coupling and sector, up to eight; then more runs."""
     one, four, eight = (requirements(6, n) for n in (1, 4, 8))
     assert one.memory < four.memory == eight.memory < 9e9
-    assert one.seconds == four.seconds < eight.seconds
+    assert 600 < one.seconds < four.seconds < eight.seconds < 4000
     assert one.disk < four.disk < eight.disk < 15e9
