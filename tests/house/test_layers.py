@@ -18,7 +18,7 @@ LAYERS = (
     ("reference",),
     ("ranks.launch", "ranks.witness"),
     ("group", "lattice", "hamiltonian"),
-    ("config", "ranks"),
+    ("recipe", "config", "ranks"),
     ("ansatz", "kernels"),
     ("sampler", "local_energy", "observables", "sr"),
     ("store.records", "gates.check", "store"),
