@@ -76,7 +76,7 @@ def test_rows_come_by_cell_then_kind_then_energy() -> None:
     ("cell", "quoted", "kind"),
     [
         ((6, 0.5), "-72.548590160286", "exact"),  # of four, that with most digits
-        ((6, 0.65), "-0.506590", "exact"),  # the other one carries a reason for its conflict
+        ((6, 0.65), "-0.506588", "exact"),  # converged; the lower one carries a reason for its conflict
         ((12, 0.0), "-0.67068192(2)", "qmc"),  # of two, that with the smaller error, and it was seen
         ((14, 0.5), "-0.4964", "variational"),  # the lowest, though not the one with most digits
     ],
