@@ -12,13 +12,20 @@ import numpy as np
 import plain
 import pytest
 import safetensors
+import torch
 from helpers.energies import timeless
 from test_cli import qmcbench, refused
+from typer.testing import CliRunner
 
+from qmcbench import checkpoint, provenance
+from qmcbench.cli.main import app
+from qmcbench.config import Config, Model, Wavefunction
 from qmcbench.evaluation import RECORDS, STATE
+from qmcbench.reference import hamiltonian_matrix
 from qmcbench.store import jsonl
 from qmcbench.store.energies import Correlations, Energy
 from qmcbench.training import CHECKPOINT
+from qmcbench.vmc import build_ansatz
 
 
 @pytest.fixture(scope="module")
@@ -190,3 +197,20 @@ def test_observables_are_printed_and_drawn(network: Path, tmp_path: Path) -> Non
     assert (tmp_path / "out" / "structure_factor.svg").read_text().startswith("<?xml")
     assert (nonsense.returncode, nonsense.stderr.count("\n")) == (2, 1)
     assert "'charge' is not one of none, spins, dimers" in nonsense.stderr
+
+
+def test_full_sum_instead_of_samples(tmp_path: Path) -> None:
+    """--exact needs neither samples nor a folder and gives psi^T H psi / psi^T psi; without it both are asked for."""
+    psi = build_ansatz(Wavefunction(symmetry="full", dtype="float64"), seed=1)
+    path = tmp_path / "full.safetensors"
+    config = Config(Model(4, 0.5), Wavefunction(symmetry="full", dtype="float64"))
+    checkpoint.write(path, checkpoint.Checkpoint(dict(psi.state_dict()), config, provenance.collect("test")))
+    done = CliRunner().invoke(app, ["evaluate", str(path), "--exact", "--json", "--quiet"])
+    assert done.exit_code == 0
+    spins, matrix = hamiltonian_matrix(4, 0.5)
+    with torch.no_grad():
+        log_psi, sign = psi(torch.from_numpy(spins.copy()))
+    vector = (sign * (log_psi - log_psi.max()).exp()).numpy()
+    expected = vector @ (matrix @ vector) / (vector @ vector) / 16
+    assert json.loads(done.stdout)["energy"] == pytest.approx(expected, abs=1e-10)
+    assert CliRunner().invoke(app, ["evaluate", str(path)]).exit_code == 2

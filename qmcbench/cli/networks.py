@@ -40,14 +40,23 @@ def train(
 
 EVALUATE_EPILOG = (
     "Example: `qmcbench evaluate a/checkpoint.safetensors --samples 4096 --j2 0.5 --j2 0.6 --out a-eval`; "
-    "the same command again continues a stopped evaluation, more samples extend it."
+    "the same command again continues a stopped evaluation, more samples extend it. "
+    "`qmcbench evaluate a/checkpoint.safetensors --exact` sums over all configurations of 4x4 or 6x6."
 )
 
 
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of `train` or `import-weights`.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the state, the records and plots.")],
-    samples: Annotated[int, typer.Option(help="Of all chains together; rounded up to a multiple of --chains.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the state, the records and plots.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="Of all chains together; rounded up to a multiple of --chains.")
+    ] = None,
+    exact: Annotated[
+        bool,
+        typer.Option("--exact", help="Full sum instead of samples (4x4, 6x6; all symmetries)."),
+    ] = False,
     L: Annotated[int | None, typer.Option("--L", help="Any even size; the checkpoint's if absent.")] = None,
     j2: Annotated[
         list[float] | None,
@@ -68,8 +77,20 @@ def evaluate(
 ) -> None:
     """Energy of a trained network with honest error bars, at any even L and any number of J2.
 
-    Each energy is called unbiased, or it is said why it is not to be trusted.
+    Each energy is called unbiased, or it is said why it is not to be trusted. With --exact there are no error bars.
     """
+    if exact:
+        from qmcbench.cli.exact import print_exact
+
+        if len(j2 or ()) > 1:
+            raise typer.BadParameter("--exact takes one --j2 at a time")
+        print_exact(checkpoint, L, j2[0] if j2 else None, quiet=quiet, as_json=as_json)
+        return
+    for name, value in (("--out", out), ("--samples", samples)):
+        if value is None:
+            raise typer.BadParameter(f"{name} is missing: give it, or --exact for a full sum without samples")
+    assert out is not None
+    assert samples is not None
     from qmcbench import evaluation
     from qmcbench.config import Sampling
     from qmcbench.report.zero_shot.terminal import describe
