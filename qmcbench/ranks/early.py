@@ -73,24 +73,22 @@ def watch() -> None:
     """
     if not hasattr(os, "pidfd_open"):
         return
-    parent, rank = os.pidfd_open(os.getpid()), number(RANKS)
+    # Before the fork: this process may be dead when the child first looks.
+    parent, launcher, rank = os.pidfd_open(os.getpid()), os.getppid(), number(RANKS)
     child = os.fork()
     if child:
         os.close(parent)
         _children.append(child)
         return
     try:
-        _wait(parent, rank)
+        _wait(parent, launcher, rank)
     finally:
         os._exit(0)
 
 
-def _wait(parent: int, rank: int | None) -> None:
+def _wait(parent: int, launcher: int, rank: int | None) -> None:
     # A session of its own, which no launcher ends; no open file but standard error, or the launcher waited for it.
     os.setsid()
-    launcher = os.getppid()
-    with suppress(OSError):
-        launcher = int(Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[1])
     kept = sorted({2, parent})
     for low, high in zip([0, *(fd + 1 for fd in kept)], [*kept, 4096], strict=True):
         os.closerange(low, high)
