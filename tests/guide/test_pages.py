@@ -22,6 +22,7 @@ import typer
 from qmcbench.cli.main import app
 from qmcbench.config import Config, Model, parse
 from qmcbench.guide import PAGES, read
+from qmcbench.recipe import recipe
 
 README = Path(__file__).parents[2] / "README.md"
 LANGUAGES = ("console", "python", "toml")
@@ -154,6 +155,15 @@ def test_defaults_are_the_defaults() -> None:
         assert set(shown) == {field.name for field in fields(section)}, name
         absent = {field.name for field in fields(section) if getattr(section, field.name) is None}
         assert set(shown) - set(given) == absent, name
+
+
+def test_the_recipe_is_the_recipe() -> None:
+    """The page `train` names every value that recipe 2 fills in, as the code has it."""
+    text = " ".join(text_of("train").split())
+    for L in (4, 6):
+        for values in recipe(L).values():
+            for name, value in values.items():
+                assert f"`{name} = {value}`" in text
 
 
 def test_pages_name_each_other_rightly() -> None:
