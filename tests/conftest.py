@@ -97,5 +97,8 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
     if callable(val):
         # One that has no name of its own is told by the parameters beside it.
         return argname if (name := getattr(val, "__name__", "<lambda>")) == "<lambda>" else name
-    text = repr(val)
+    if isinstance(val, bytes):
+        raise pytest.UsageError(f"{argname}: bytes name no test (they may hold a time stamp): give ids")
+    # Members of a set come in another order in each process.
+    text = repr(sorted(val) if isinstance(val, set | frozenset) else val)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -265,6 +265,7 @@ def test_no_noise_is_a_traceback(noise: bytes, start: bytes) -> None:
         (zipped({"a.npy": npy(np.zeros(2))})[:-20], "no .npz of plain arrays"),
         (bytes(17 * 2**20), "16 MiB"),
     ],
+    ids=["no header", "short data", "objects", "nonsense", "bad header", "pickle", "cut", "too long"],
 )
 def test_odd_archives(content: bytes, word: str, tmp_path: Path) -> None:
     """Compression bombs, headers that lie, objects, other archives and damaged ones: one sentence each."""
