@@ -60,6 +60,10 @@ class Check(Record, kind="check"):
     """What was hoped for beyond the bound."""
     quick: bool = False
     """Measured only at sizes that decide nothing."""
+    gate: str = ""
+    """The gate that made it (:mod:`qmcbench.gates.registry`), if one did."""
+    cause: str | None = None
+    """What is usually wrong when it fails."""
 
     @property
     def verdict(self) -> Verdict:

@@ -13,6 +13,7 @@ from qmcbench.store import jsonl
 from qmcbench.store.records import Run
 
 CHAPTERS = {
+    "gate": "gates",
     "reproduce": "reproduction",
     "evaluate": "zero_shot",
     "zero-shot": "zero_shot",

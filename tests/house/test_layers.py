@@ -24,7 +24,7 @@ LAYERS = (
     ("store.records", "gates.check", "store"),
     ("memory", "tensors", "log", "checkpoint", "pickles", "evaluator", "vmc"),
     ("training", "weights", "estimates", "evaluation", "exact"),
-    ("gates",),
+    ("gates", "gates.levels"),
     ("bench", "scaling"),
     ("report",),
     ("jobs",),

@@ -1,0 +1,32 @@
+"""Records of ``qmcbench gate``: what was tested, and each gate; what they found are its checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qmcbench.store.records import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateSession(Record, kind="gate session"):
+    """Gates run on one target; the value is the family-wise false-alarm rate of all of them."""
+
+    unit: str = ""
+    target: str
+    L: int
+    J2: float
+    tests: int
+    """Statistical tests that shared the rate."""
+    stage_rate: float
+    """False-alarm rate of each of the two stages of each test."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateRun(Record, kind="gate"):
+    """One gate that ran or, with ``not_run``, was skipped; the value is the time that it took."""
+
+    unit: str = "s"
+    name: str
+    about: str
+    expected_failure: str | None = None
+    """Why it was expected to fail, if it was."""
