@@ -13,7 +13,7 @@ from __future__ import annotations
 import gc
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, Literal, NamedTuple
@@ -261,43 +261,37 @@ class Answer:
     """0 if too few to be seen."""
 
 
-def measure(*, quick: bool = False, done: Callable[[int], None] = lambda count: None) -> tuple[Growth, ...]:
-    """Measure every curve on all cores: about a quarter of an hour on two, or a minute if ``quick``.
+def measure(quick: bool) -> Iterator[list[Growth]]:
+    """Measure every curve on all cores: about a quarter of an hour on two, or a minute of QUICK.
 
-    Parameters
-    ----------
-    quick
-        QUICK and not CURVES.
-    done
-        Called after each point with the number of those that are done.
-
-    Returns
-    -------
-    tuple of Growth
-        Of each curve, "seconds" and, where enough points are above NOISE, "bytes".
+    Yields
+    ------
+    list of Growth
+        Nothing after each point but the last of a curve; then, of the curve, "seconds" and, where enough points are
+        above NOISE, "bytes".
 
     Raises
     ------
     JobError
         If a point fails or takes longer than TIMEOUT.
     """
-    threads, curves, behind = provenance.available_cores(), [], 0
+    threads = provenance.available_cores()
     for curve in _chosen(quick):
         seconds: dict[int, Sequence[float]] = {}
         rises: dict[int, Sequence[float]] = {}
         for x in curve.values:
+            if seconds:
+                yield []
             job = {"kind": "growth", "what": curve.what, "size": curve.size(x)}
             answer = structured(launch.run(None, job, TIMEOUT, threads=threads), Answer)
             seconds[x] = answer.seconds
             if answer.bytes >= NOISE:
                 rises[x] = [answer.bytes]
-            behind += 1
-            done(behind)
         count = COUNTS[curve.what]
-        curves.append(_growth(curve, "seconds", seconds, count.work))
+        curves = [_growth(curve, "seconds", seconds, count.work)]
         if count.bytes is not None and len(rises) >= LEAST:
             curves.append(_growth(curve, "bytes", rises, count.bytes))
-    return tuple(curves)
+        yield curves
 
 
 def point(comm: Communicator, what: str, size: Mapping[str, Any]) -> dict[str, Any]:

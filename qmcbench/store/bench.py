@@ -86,16 +86,13 @@ class WorkTime(Timing, Measured, kind="work time"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingRate(Measured, kind="sampling rate"):
+class SamplingRate(Timing, Measured, kind="sampling rate"):
     """Samples of all chains a second, each after so many proposals and with its local energy: a median."""
 
     RANGES: ClassVar = {"acceptance": (0, 1)}
 
     value: float
     unit: str = "1/s"
-    low: float
-    high: float
-    repeats: int
     network: str
     L: int
     chains: int

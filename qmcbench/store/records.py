@@ -6,8 +6,10 @@ are per site in units of J1 (S.S convention), times in seconds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from statistics import median
+from typing import Any, ClassVar, Self, TypeVar
 
 from qmcbench.provenance import Provenance
 
@@ -61,15 +63,20 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing(Record):
-    """The median of repeated times."""
+    """The median of repeated times, or rates."""
 
     unit: str = "s"
     low: float | None = None
     high: float | None = None
-    """The fastest and the slowest repeat."""
+    """The least and the greatest repeat."""
     repeats: int | None = None
     each: tuple[float, ...] = ()
     """All of them, in their order."""
+
+    @classmethod
+    def of(cls, repeats: Sequence[float], **parameters: Any) -> Self:
+        """The record of these repeats: their median, least, greatest and number."""
+        return cls(value=median(repeats), low=min(repeats), high=max(repeats), repeats=len(repeats), **parameters)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from qmcbench.bench.names import FORWARD, ITERATION
-from qmcbench.bench.roofline import of_sgemm
-from qmcbench.report.bench.words import gib, lattice, rates, spread, whence
+from qmcbench.bench.roofline import of_sgemm, rates
+from qmcbench.report.bench.words import gib, lattice, spread, whence
 from qmcbench.report.document import Row, Table
 from qmcbench.report.figure import Plot
 from qmcbench.report.numbers import count, duration, fixed, number
