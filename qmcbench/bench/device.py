@@ -14,9 +14,9 @@ import torch
 
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench.names import FORWARD, ITERATION
+from qmcbench.bench.scaling import single
 from qmcbench.bench.suite import J2
 from qmcbench.bench.timing import clock, fused_multiply_adds, sampling_rate
-from qmcbench.bench.worker_weak import Weak
 from qmcbench.config import Wavefunction
 from qmcbench.errors import UserError
 from qmcbench.hamiltonian import J1J2
@@ -119,7 +119,7 @@ def _forward(device: str, size: Size) -> list[float]:
 
 
 def _iteration(device: str, size: Size) -> list[float]:
-    config = Weak(size.L, size.network, solver="sample_space", chains=size.chains, J2=J2).config(ranks=1)
+    config = single(size.network, size.L, size.chains)
     trainer = Trainer(
         replace(config, run=replace(config.run, device=device)), build_ansatz(config.wavefunction, seed=0)
     )

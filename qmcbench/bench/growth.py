@@ -14,7 +14,7 @@ import gc
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -252,8 +252,17 @@ def total(quick: bool) -> int:
 
 
 @dataclass(frozen=True)
+class Request:
+    """The point that a process is to measure."""
+
+    what: str
+    size: Mapping[str, Scalar]
+    """As :meth:`Curve.size` has it."""
+
+
+@dataclass(frozen=True)
 class Answer:
-    """What a process that measured one point found."""
+    """What it found."""
 
     seconds: tuple[float, ...]
     """Of each call but the first, which does not count."""
@@ -294,28 +303,23 @@ def measure(quick: bool) -> Iterator[list[Growth]]:
         yield curves
 
 
-def point(comm: Communicator, what: str, size: Mapping[str, Any]) -> dict[str, Any]:
+def point(comm: Communicator, request: Request) -> Answer:
     """Measure one point, in a process that has done nothing before.
 
     Memory is the most that was resident from before the workload was built until it had run, inputs included, less
     what was resident before, after a tiny workload of the same kind had compiled what is compiled. The system's own
     peak is taken, since looks now and then miss short-lived peaks, and a thread that looks disturbs the times. It
     never falls: if it has not risen, the workload stayed below an earlier peak and is too small to be seen.
-
-    Returns
-    -------
-    dict
-        The fields of :class:`Answer`.
     """
-    build(what, _tiny(size))
+    build(request.what, _tiny(request.size))
     gc.collect()
     before, held = kernels.peak_memory(comm)[0], psutil.Process().memory_info().rss
-    work = build(what, size)
+    work = build(request.what, request.size)
     seconds: list[float] = []
     while len(seconds) < LEAST or (len(seconds) < timing.REPEATS and sum(seconds) < ENOUGH):
         seconds.append(kernels.timed(comm, work)[0])
     peak = kernels.peak_memory(comm)[0]
-    return asdict(Answer(tuple(seconds), peak - held if peak > before else 0))
+    return Answer(tuple(seconds), peak - held if peak > before else 0)
 
 
 def build(what: str, size: Mapping[str, Any]) -> suite.Work:

@@ -150,10 +150,10 @@ def test_every_workload_runs_at_the_size_that_is_asked_for(what: str, monkeypatc
     )
     solver = what in growth.SOLVERS
     size = {"parameters": 90, "samples": 20} if solver else {"network": "small", "L": 6, "samples": 20}
-    found = growth.point(Serial(), what, size)
+    found = growth.point(Serial(), growth.Request(what, size))
     assert asked == ([(64, 2), (90, 20)] if solver else [(what, "small-6", 2), (what, "small-6", 20)])
-    assert 3 <= len(found["seconds"]) <= 7
-    assert min(found["seconds"]) > 0
+    assert 3 <= len(found.seconds) <= 7
+    assert min(found.seconds) > 0
 
 
 @pytest.mark.parametrize(("earlier", "rise"), [(0, 120), (300, 0)])

@@ -28,7 +28,7 @@ def problems(runs: Iterable[StrongRun]) -> dict[Problem, list[StrongRun]]:
     """Runs of each problem, by ranks and then as they were measured."""
     found: dict[Problem, list[StrongRun]] = {}
     for run in sorted(measured(runs), key=lambda run: run.ranks):
-        found.setdefault((run.parameters, run.samples or 0, run.space), []).append(run)
+        found.setdefault((run.parameters, run.samples, run.space), []).append(run)
     return dict(sorted(found.items()))
 
 

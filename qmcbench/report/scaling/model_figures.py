@@ -82,7 +82,7 @@ BANDS = {"band95": 0.15, "band68": 0.25}
 def _estimates(axes: Axes, rows: Sequence[Modelled], colour: str, label: str, bands: Iterable[str] = BANDS) -> None:
     """Line and bands of the model, and the paper's points."""
     x = [each.work.processes for each in rows]
-    axes.plot(x, [each.value or 0.0 for each in rows], color=colour, linewidth=1.2, label=label)
+    axes.plot(x, [each.value for each in rows], color=colour, linewidth=1.2, label=label)
     for level in bands:
         _fill(axes, x, [getattr(each, level) for each in rows], colour, BANDS[level])
     printed = [(each.work.processes, each.known) for each in rows if each.reference]
@@ -214,7 +214,7 @@ def sample_space_plots(projection: Projection) -> list[Plot]:
         axes = figure.subplots()
         for colour, (label, rows) in zip((BLUE, VERMILION, GREEN), series.items(), strict=False):
             x = [each.samples_per_parameter for each in rows]
-            axes.plot(x, [each.value or 0.0 for each in rows], "o-", color=colour, markersize=4, label=label)
+            axes.plot(x, [each.value for each in rows], "o-", color=colour, markersize=4, label=label)
             _fill(axes, x, [each.band95 for each in rows], colour, 0.2)
         axes.axhline(1.0, color="black", linestyle="--", linewidth=1)
         axes.set(xscale="log", yscale="log", xlabel="samples / parameters", ylabel="covariance / sample space")

@@ -21,7 +21,6 @@ from qmcbench.report.scaling.model_figures import held_out_plots, model_plots, s
 from qmcbench.scaling.claims import checks
 from qmcbench.scaling.measurements import describe, measured
 from qmcbench.scaling.projection import Projection
-from qmcbench.scaling.sound import sound
 from qmcbench.store.records import Run
 from qmcbench.store.scaling import Layout, OnRanks, SolverGain, StrongRun, WeakRun
 
@@ -50,9 +49,9 @@ class Material:
 
     @classmethod
     def of(cls, runs: dict[str, Run]) -> Material:
-        """Sort their records; raises UserError if they cannot be computed with."""
-        strong = sound(runs["strong"]).of(StrongRun) if "strong" in runs else []
-        weak = sound(runs["weak"]).of(WeakRun) if "weak" in runs else []
+        """Sort their records; raises UserError if those of a projection are not complete."""
+        strong = runs["strong"].of(StrongRun) if "strong" in runs else []
+        weak = runs["weak"].of(WeakRun) if "weak" in runs else []
         projection = Projection.of(runs["projection"]) if "projection" in runs else None
         return cls({part: runs[part] for part in COMMANDS if part in runs}, tuple(strong), tuple(weak), projection)
 
@@ -128,12 +127,12 @@ def _remarks(material: Material) -> list[str]:
 
 def _gain(projection: Projection) -> str:
     """What sample space would have been worth to the paper, for better and for worse."""
-    lost, *_, won = sorted(projection.gains, key=lambda each: each.value or 0.0)
-    faster = sum((each.value or 0.0) > 1 for each in projection.gains)
+    lost, *_, won = sorted(projection.gains, key=lambda each: each.value)
+    faster = sum(each.value > 1 for each in projection.gains)
     return (
         f"By the model for {projection.machine.name}, SR in sample space would have been faster than the "
         f"covariance at {faster} of the paper's {len(projection.gains)} points, at most {number(won.value)} "
-        f"times ({_where(won)}), and at worst {number(1 / (lost.value or 1.0))} times slower ({_where(lost)})."
+        f"times ({_where(won)}), and at worst {number(1 / lost.value)} times slower ({_where(lost)})."
     )
 
 
