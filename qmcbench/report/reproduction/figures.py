@@ -24,6 +24,7 @@ from qmcbench.report.figure import (
     name_rows,
     origin,
     render,
+    stacked_bars,
     whiskers,
 )
 from qmcbench.report.numbers import count, duration, format_value_error, number
@@ -181,16 +182,15 @@ def _phases(runs: list[Training], made: str) -> Plot:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        left = np.zeros(len(runs))
         totals = np.array([sum(run.phases.values()) for run in runs])
-        for name in names:
-            shares = np.array([run.phases.get(name, 0.0) for run in runs]) / totals
-            label = name.replace("_", " ")
-            axes.barh(range(len(runs)), shares, 0.6, left, color=PHASES.get(name, GREY), label=label)
-            for row, share in enumerate(shares):
-                if share >= 0.06:
-                    axes.text(left[row] + share / 2, row, f"{share:.0%}", ha="center", va="center", fontsize=8)
-            left += shares
+        parts = {
+            name.replace("_", " "): (
+                PHASES.get(name, GREY),
+                np.array([run.phases.get(name, 0.0) for run in runs]) / totals,
+            )
+            for name in names
+        }
+        stacked_bars(axes, parts, lambda share: f"{share:.0%}" if share >= 0.06 else "", size=8)
         name_rows(axes, [run.name for run in runs])
         axes.set(xlim=(0, 1), xlabel="share of the timed phases")
         figure.legend(loc="outside upper center", ncols=len(names))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from qmcbench.bench.roofline import of_sgemm, rates
 from qmcbench.gates.check import Check
 from qmcbench.gates.energies import claims, deviation, doubts, label
-from qmcbench.report.claims import check_tables, judge, provenance_table
+from qmcbench.report.claims import check_tables, judge, numbered, provenance_table
 from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Table
 from qmcbench.report.figure import origin
 from qmcbench.report.numbers import DASH, count, duration, fixed, format_value_error, number, percent
@@ -24,13 +24,8 @@ PLATEAU = "the error is a lower bound"
 def chapters(runs: Sequence[Run]) -> list[Chapter]:
     """One chapter for each reproduction."""
     return [
-        Chapter(
-            "reproduction" if number == 1 else f"reproduction-{number}",
-            title(run),
-            judgement(run),
-            sections(run),
-        )
-        for number, run in enumerate(runs, start=1)
+        Chapter(numbered("reproduction", n), title(run), judgement(run), sections(run))
+        for n, run in enumerate(runs, start=1)
     ]
 
 

@@ -10,7 +10,7 @@ from qmcbench.errors import UserError
 from qmcbench.provenance import Machine
 from qmcbench.ranks.mesh import memory
 from qmcbench.reference import paper
-from qmcbench.report.claims import check_tables, judge, machine_text, versions_text
+from qmcbench.report.claims import check_tables, judge, machine_text, numbered, together, versions_text
 from qmcbench.report.document import Cell, Chapter, Row, Section, Table
 from qmcbench.report.figure import Plot
 from qmcbench.report.numbers import DASH, count, number
@@ -24,7 +24,7 @@ from qmcbench.scaling.projection import Projection
 from qmcbench.store.records import Run
 from qmcbench.store.scaling import Layout, OnRanks, SolverGain, StrongRun, WeakRun
 
-NAME, TITLE = "scaling", "qmcbench scale: stochastic reconfiguration and Monte Carlo on many processes"
+TITLE = "qmcbench scale: stochastic reconfiguration and Monte Carlo on many processes"
 STRONG = "Strong scaling measured here (paper Fig. 9)"
 WEAK = "Weak scaling measured here (paper Table 3 and Fig. 10)"
 PROJECTED = "The paper's times, printed and modelled"
@@ -74,20 +74,18 @@ def chapters(runs: Sequence[Run]) -> list[Chapter]:
     UserError
         If the records of a run cannot be computed with.
     """
-    sets: list[dict[str, Run]] = []
-    for run in runs:
-        part = JOBS.get(run.job)
-        if part is None:
-            raise UserError(f"The job {run.job!r} of a run is not one of {', '.join(JOBS)}.")
-        if not sets or part in sets[-1]:
-            sets.append({})
-        sets[-1][part] = run
-    return [_chapter(Material.of(each), position) for position, each in enumerate(sets, start=1)]
+    sets = together(runs, _part)
+    return [_chapter(Material.of(each), numbered("scaling", n)) for n, each in enumerate(sets, start=1)]
 
 
-def _chapter(material: Material, position: int) -> Chapter:
+def _part(run: Run) -> str:
+    if run.job not in JOBS:
+        raise UserError(f"The job {run.job!r} of a run is not one of {', '.join(JOBS)}.")
+    return JOBS[run.job]
+
+
+def _chapter(material: Material, name: str) -> Chapter:
     found = checks(material.strong, material.weak, material.projection)
-    name = NAME if position == 1 else f"{NAME}-{position}"
     none = {part: f"Nothing yet; {command} makes it." for part, command in COMMANDS.items()}
     strongly = (strong_tables(material.strong), strong_plots(material.strong, _origin(material.strong)))
     weakly = (weak_tables(material.weak), weak_plots(material.weak, _origin(material.weak)))
