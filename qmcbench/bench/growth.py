@@ -19,7 +19,6 @@ from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import psutil
-from scipy.stats import linregress
 
 from qmcbench import provenance
 from qmcbench.ansatz.cnn import CNN
@@ -70,6 +69,9 @@ def fit(points: Mapping[int, float]) -> Fit:
     ValueError
         If there are fewer than LEAST points.
     """
+    # Every measuring process imports this module, but only a curve's end needs scipy.stats, a third of a start.
+    from scipy.stats import linregress
+
     if len(points) < LEAST:
         raise ValueError(f"a line through {len(points)} points says nothing; it takes {LEAST}")
     xs = sorted(points)

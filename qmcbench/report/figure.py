@@ -100,11 +100,14 @@ def plain_numbers(axes: Axes, which: str = "y") -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def whiskers(middle: Numbers, low: Numbers, high: Numbers) -> NDArray[np.float64]:
+def whiskers(middle: Numbers, low: Numbers, high: Numbers) -> tuple[list[float], list[float]]:
     """Lengths of error bars from the least to the largest; a value outside them has none on that side."""
     values = np.array(middle)
-    lengths: NDArray[np.float64] = np.clip([values - np.array(low), np.array(high) - values], 0, None)
-    return lengths
+    # Lists: of arrays of one value matplotlib 3.10.0 asks whether each is finite, and NumPy warns.
+    below, above = (
+        np.clip(lengths, 0, None).tolist() for lengths in (values - np.array(low), np.array(high) - values)
+    )
+    return below, above
 
 
 def printable(text: str) -> str:

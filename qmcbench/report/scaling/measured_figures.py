@@ -27,6 +27,7 @@ from qmcbench.report.figure import (
     render,
     seconds_axis,
     stacked_bars,
+    whiskers,
 )
 from qmcbench.report.numbers import count, duration
 from qmcbench.report.scaling.measured import (
@@ -84,9 +85,9 @@ def _strong_seconds(index: int, problem: Problem, runs: list[StrongRun], origin:
         for name, (phase, those) in series.items():
             ranks = _ranks(those)
             median, low, high = (np.array([of(run.all(phase)) for run in those]) for of in (np.median, min, max))
-            bars = np.clip([median - low, high - median], 0, None)
             colour = ROUTINE_COLOURS.get(name, GREY)
-            axes.errorbar(ranks, median, bars, fmt="-", color=colour, linewidth=1.2, capsize=3, label=printable(name))
+            bars, label = whiskers(median, low, high), printable(name)
+            axes.errorbar(ranks, median, bars, fmt="-", color=colour, linewidth=1.2, capsize=3, label=label)
             _markers(axes, those, median, colour)
         total = series["total"][1]
         one = total[0].median("total") * total[0].ranks
