@@ -49,7 +49,7 @@ def rows_in(routines: Routines, L: int, P: int) -> Any:
     def body(code: VectorCode, x: Any) -> None:
         def row(carried: list[Any]) -> list[Any]:
             places = [code.offset(carried[0], column) for column in range(P)]
-            _store(code, transformed(code, [code.load(place) for place in places]), places)
+            store(code, transformed(code, [code.load(place) for place in places]), places)
             return [code.offset(carried[0], P)]
 
         code.loop(L, [x], row)
@@ -70,7 +70,7 @@ def rows_pooled(routines: Routines, L: int, P: int, *, forth: bool) -> Any:
                 transposed(code, [code.load(code.offset(start, column)) for column in range(P)]) for start in starts
             ]
             maximum = [code.maximum(*pair) for pair in zip(*both, strict=True)]
-            _store(code, transformed(code, maximum) if forth else maximum, places)
+            store(code, transformed(code, maximum) if forth else maximum, places)
             return [code.offset(start, P) for start in starts]
 
         code.loop(L, [even, odd], row)
@@ -110,10 +110,10 @@ def _columns(code: VectorCode, L: int, P: int, rows: Any, x: Any, step: Any, *, 
     if back:
         found = _columns_of(code, [code.load(target) for target in targets], half, pair=pair)
         for column, its_places in zip(found, places, strict=True):
-            _store(code, transposed(code, column), its_places)
+            store(code, transposed(code, column), its_places)
     else:
         found = [transformed(code, [code.load(place) for place in column]) for column in places]
-        _store(code, _frequencies_of(code, found, half, pair=pair), targets)
+        store(code, _frequencies_of(code, found, half, pair=pair), targets)
 
 
 def _frequencies_of(code: VectorCode, columns: list[list[Any]], half: int, *, pair: bool) -> list[Any]:
@@ -161,12 +161,18 @@ def products(routines: Routines, L: int, P: int, outputs: int) -> Any:
 
             return multiply
 
-        state = [x, weights, z]
-        # As in frequencies(): P of a real column, L of each complex one, P of a second real one if P is even.
-        for others in (L * P // 2 - 1,) if P % 2 else (L * P // 2 - P - 1, P - 1):
-            state = code.loop(others, following(real=True)(state), following(real=False))
+        each_frequency(code, L, P, [x, weights, z], following)
 
-    return routines.add("products", 5, body)
+    return routines.add(f"products_{outputs}", 5, body)
+
+
+def each_frequency(
+    code: VectorCode, L: int, P: int, carried: list[Any], body: Callable[[bool], Callable[[list[Any]], list[Any]]]
+) -> None:
+    """``body(real)(carried)`` at each frequency, in the order of :func:`frequencies`."""
+    # P of a real column, L of each complex one, P of a second real one if P is even.
+    for others in (L * P // 2 - 1,) if P % 2 else (L * P // 2 - P - 1, P - 1):
+        carried = code.loop(others, body(True)(carried), body(False))
 
 
 def _product(code: VectorCode, outputs: int, x: Any, weights: Any, inputs: Any, z: Any, *, real: bool) -> None:
@@ -193,7 +199,7 @@ def _product(code: VectorCode, outputs: int, x: Any, weights: Any, inputs: Any, 
         code.store(s, code.offset(z, 2 * output + 1))
 
 
-def _store(code: VectorCode, values: Sequence[Any], places: Sequence[Any]) -> None:
+def store(code: VectorCode, values: Sequence[Any], places: Sequence[Any]) -> None:
     for value, place in zip(values, places, strict=True):
         code.store(value, place)
 

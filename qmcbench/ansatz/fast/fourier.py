@@ -174,7 +174,7 @@ def compiled(plan: Plan) -> Compiled:
     addresses.
     """
     routines = Routines(plan.vectors)
-    tile = _Tile(plan, routines)
+    tile = Tile(plan, routines)
 
     def network(code: VectorCode, spins: Any, count: Any, out: Any, first: Any, last: Any, *rest: Any) -> None:
         *parameters, memory = rest
@@ -182,7 +182,11 @@ def compiled(plan: Plan) -> Compiled:
 
         def one(carried: list[Any]) -> list[Any]:
             (start,) = carried
-            tile.spins(code, at, spins, start, count)
+            # Lanes without a configuration have the last one.
+            lanes = range(plan.vectors.lanes)
+            numbers = [code.least(code.behind(start, lane), code.behind(count, -1)) for lane in lanes]
+            own = [code.builder.add(spins, code.times(number, plan.L**2)) for number in numbers]
+            tile.spins(code, at.even, own, at.inputs, step(plan, 2))
             tile.layers(code, at, *parameters)
             tile.results(code, at, out, start, count)
             return [code.behind(start, plan.vectors.lanes)]
@@ -193,7 +197,7 @@ def compiled(plan: Plan) -> Compiled:
     return routines.compiled()
 
 
-class _Tile:
+class Tile:
     """Writes what happens to one tile."""
 
     def __init__(self, plan: Plan, routines: Routines) -> None:
@@ -205,23 +209,19 @@ class _Tile:
         self.forth, self.back = (codelets.columns(routines, L, P, back=back) for back in (False, True))
         self.products = codelets.products(routines, L, P, 2 * plan.block)
 
-    def spins(self, code: VectorCode, at: Memory, spins: Any, start: Any, count: Any) -> None:
-        """The transformed spins, to the inputs of the first layer."""
-        plan, sites = self.plan, self.plan.L**2
-        # Lanes without a configuration have the last one.
-        numbers = [code.least(code.behind(start, lane), code.behind(count, -1)) for lane in range(plan.vectors.lanes)]
-        own = [code.builder.add(spins, code.times(number, sites)) for number in numbers]
+    def spins(self, code: VectorCode, even: Any, own: Sequence[Any], target: Any, step: Any) -> None:
+        """The transformed spins of the configurations at the addresses ``own``, by way of ``even``, to ``target``."""
         for column in range(2):
 
             def place(carried: list[Any], column: int = column) -> list[Any]:
-                passed, target = carried
+                passed, to = carried
                 found = [code.behind(code.builder.add(each, passed), column) for each in own]
-                code.store(code.gather_bytes(found), target)
-                return [code.behind(passed, 2), code.offset(target, 1)]
+                code.store(code.gather_bytes(found), to)
+                return [code.behind(passed, 2), code.offset(to, 1)]
 
-            code.loop(sites // 2, [code.integer(0), at.even], place)
-            code.call(self.rows_in, at.even)
-            code.call(self.forth, at.even, code.offset(at.inputs, 2 * column), _step(plan, 2))
+            code.loop(self.plan.L**2 // 2, [code.integer(0), even], place)
+            code.call(self.rows_in, even)
+            code.call(self.forth, even, code.offset(target, 2 * column), step)
 
     def layers(self, code: VectorCode, at: Memory, weights: Any, biases: Any, head: Any, head_bias: Any) -> None:
         """From the inputs of the first layer to the totals."""
@@ -252,7 +252,7 @@ class _Tile:
             if last:
                 self._to_totals(code, at, head)
             else:
-                code.call(self.forth, at.even, target, _step(plan, channels))
+                code.call(self.forth, at.even, target, step(plan, channels))
             return [
                 code.offset(sums, 2),
                 code.behind(bias, itemsize),
@@ -262,7 +262,7 @@ class _Tile:
 
         def block_of_channels(carried: list[Any]) -> list[Any]:
             own, *rest = carried
-            code.call(self.products, at.inputs, _step(plan, inputs), own, inputs, at.sums)
+            code.call(self.products, at.inputs, step(plan, inputs), own, inputs, at.sums)
             _, *rest = code.loop(block, [at.sums, *rest], channel)
             return [code.behind(own, block * plan.L * plan.P * inputs * 3 * itemsize), *rest]
 
@@ -300,6 +300,6 @@ class _Tile:
         code.loop(lanes, [at.totals, code.builder.add(out, code.times(start, sites * itemsize))], configuration)
 
 
-def _step(plan: Plan, channels: int) -> int:
+def step(plan: Plan, channels: int) -> int:
     """Bytes from a frequency of a grid of so many channels to the next."""
     return (2 * channels + 1) * plan.vectors.size

@@ -101,7 +101,7 @@ def fuse(blocks: Sequence[Block], *, compiled: bool = True) -> FusedNetwork:
     layers = []
     for block in blocks:
         weight, bias, kernel = block.conv.weight, block.conv.bias, block.conv.weight.shape[-1]
-        placed = torch.einsum("oqab,sbmr->soqamr", weight, _columns(kernel).to(weight))
+        placed = torch.einsum("oqab,sbmr->soqamr", weight, columns(kernel).to(weight))
         fused = torch.einsum("soqamr,cqr->socam", placed, spread).flatten(0, 1)
         constant = bias + torch.einsum("oqab,q->o", weight, offset)
         layers.append(Layer(fused.contiguous(memory_format=torch.channels_last), constant))
@@ -110,7 +110,7 @@ def fuse(blocks: Sequence[Block], *, compiled: bool = True) -> FusedNetwork:
 
 
 @cache
-def _columns(kernel: int) -> Tensor:
+def columns(kernel: int) -> Tensor:
     """Selector (parity s, kernel column b, fused column m, column r in its pair): 1 where b falls on (m, r)."""
     h, width = kernel // 2, (kernel + 1) // 2
     selector = torch.zeros(2, kernel, width, 2)

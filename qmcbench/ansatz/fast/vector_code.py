@@ -15,6 +15,7 @@ from llvmlite import binding, ir
 INTEGER = ir.IntType(64)
 LANE = ir.IntType(32)
 POINTER = ir.PointerType()
+MASK = ir.IntType(16)
 NEGLIGIBLE = 1e-12
 """Factors that differ by less from 0 or +-1 are that, but for rounding."""
 
@@ -65,6 +66,10 @@ class VectorCode:
         """The integer ``number`` times ``factor``."""
         return self.builder.mul(number, INTEGER(factor))
 
+    def quotient(self, number: Any, divisor: int) -> Any:
+        """The integer ``number``, not negative, over ``divisor``, without the rest."""
+        return self.builder.udiv(number, INTEGER(divisor))
+
     def least(self, a: Any, b: Any) -> Any:
         """The smaller of two integers."""
         return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
@@ -94,6 +99,26 @@ class VectorCode:
             found = self.builder.insert_element(found, self._load(address, ir.IntType(8)), LANE(lane))
         return self.builder.sitofp(found, self._vector)
 
+    def gather(self, addresses: Sequence[Any]) -> Any:
+        """The numbers at as many addresses as there are lanes."""
+        found = ir.Constant(self._vector, ir.Undefined)
+        for lane, address in enumerate(addresses):
+            found = self.builder.insert_element(found, self._load(address, self._scalar), LANE(lane))
+        return found
+
+    def store_mask(self, mask: Any, address: Any) -> None:
+        """Two bytes that say for each lane whether."""
+        bits = self.builder.bitcast(mask, ir.IntType(self.vectors.lanes))
+        whole = bits if self.vectors.lanes == MASK.width else self.builder.zext(bits, MASK)
+        self.builder.store(whole, self.builder.inttoptr(address, POINTER), align=2)
+
+    def load_mask(self, address: Any) -> Any:
+        """What :meth:`store_mask` has stored."""
+        bits = self._load(address, MASK)
+        if self.vectors.lanes < MASK.width:
+            bits = self.builder.trunc(bits, ir.IntType(self.vectors.lanes))
+        return self.builder.bitcast(bits, ir.VectorType(ir.IntType(1), self.vectors.lanes))
+
     def copy_number(self, source: Any, target: Any) -> None:
         """One number from an address to another."""
         number = self._load(source, self._scalar)
@@ -115,9 +140,20 @@ class VectorCode:
     def multiply(self, a: Any, b: Any) -> Any:
         return self.builder.fmul(a, b)
 
+    def divide(self, a: Any, b: Any) -> Any:
+        return self.builder.fdiv(a, b)
+
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         """a b + c."""
         return self.builder.call(self._fma, [a, b, c])
+
+    def at_least(self, a: Any, b: Any) -> Any:
+        """For each lane whether a >= b."""
+        return self.builder.fcmp_ordered(">=", a, b)
+
+    def choose(self, mask: Any, a: Any, b: Any) -> Any:
+        """``a`` in the lanes of ``mask``, ``b`` in the others."""
+        return self.builder.select(mask, a, b)
 
     def maximum(self, a: Any, b: Any) -> Any:
         return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
