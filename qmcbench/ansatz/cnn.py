@@ -94,11 +94,14 @@ class CNN(nn.Module):
 
         ``spins`` has the shape (batch, images, L, L), the result that of :meth:`log_derivatives`.
         """
-        blocks = self.blocks()
-        out = spins.new_empty(len(spins), self.spec.parameters, dtype=blocks[0].conv.weight.dtype)
-        chunk = layerwise.chunk_size(blocks, spins.shape[1], spins.shape[-1])
-        for part in zip(spins.split(chunk), shares.split(chunk), out.split(chunk), strict=True):
-            layerwise.log_derivatives(blocks, *part)
+        blocks, first = self.blocks(), self.blocks()[0].conv.weight
+        out = spins.new_empty(len(spins), self.spec.parameters, dtype=first.dtype)
+        may_compile = self.kernels == "compiled" and fused.compilable(first)
+        compiled = fused.fourier_derivatives(blocks, self.network(), *spins.shape[1:3]) if may_compile else None
+        if compiled is not None:
+            compiled.write(spins, shares, out)
+        else:
+            layerwise.in_chunks(blocks, spins, shares, out)
         if all(parameter.requires_grad for parameter in self.parameters()):
             return out
         asked = [torch.full((p.numel(),), p.requires_grad, device=out.device) for p in self.parameters()]

@@ -202,12 +202,10 @@ class Tile:
 
     def __init__(self, plan: Plan, routines: Routines) -> None:
         self.plan, L, P = plan, plan.L, plan.P
-        self.rows_in = codelets.rows_in(routines, L, P)
-        self.pooled, self.pooled_forth = (
-            codelets.rows_pooled(routines, L, P, forth=forth) for forth in (False, True)
-        )
-        self.forth, self.back = (codelets.columns(routines, L, P, back=back) for back in (False, True))
-        self.products = codelets.products(routines, L, P, 2 * plan.block)
+        self.rows_in = routines.once(codelets.rows_in, L, P)
+        self.pooled, self.pooled_forth = (routines.once(codelets.rows_pooled, L, P, forth=f) for f in (False, True))
+        self.forth, self.back = (routines.once(codelets.columns, L, P, back=back) for back in (False, True))
+        self.products = routines.once(codelets.products, L, P, 2 * plan.block)
 
     def spins(self, code: VectorCode, even: Any, own: Sequence[Any], target: Any, step: Any) -> None:
         """The transformed spins of the configurations at the addresses ``own``, by way of ``even``, to ``target``."""

@@ -1,61 +1,52 @@
-"""Per-sample log-derivatives of the paper's network by compiled tiles (:mod:`~qmcbench.ansatz.fast.gradient_tile`)."""
+"""Per-sample log-derivatives of the paper's network, compiled (:mod:`~qmcbench.ansatz.fast.gradient_tile`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 from torch import Tensor
 
-from qmcbench.ansatz.fast.fourier import Plan
-from qmcbench.ansatz.fast.gradient_plan import GROUP_BYTES, GradientPlan, constants
+from qmcbench.ansatz.fast.gradient_plan import constants, gradient_plan
 from qmcbench.ansatz.fast.gradient_tile import compiled
 from qmcbench.ansatz.fast.threads import in_shares
-from qmcbench.ansatz.fast.vector_code import Vectors, vectors
-from qmcbench.ansatz.layers import Block
-from qmcbench.lattice import check_size
+from qmcbench.ansatz.fast.vector_code import Vectors
+from qmcbench.ansatz.layers import Block, Layer
 
 
-def log_derivatives(
-    blocks: Sequence[Block], spins: Tensor, shares: Tensor, out: Tensor, machine: Vectors | None = None
-) -> None:
-    """As :func:`qmcbench.ansatz.fast.layerwise.log_derivatives`, for this processor.
+class FourierDerivatives:
+    """Log-derivatives, summed over ``images`` L x L configurations of each sample.
 
-    ``machine`` says which vectors there are; those of this processor if it is None.
+    Of the network ``blocks``, whose fused layers and head are its ``form``.
+
+    The first of a shape compiles, for one or two seconds. ``machine`` says which vectors there are; those of this
+    processor if it is None.
     """
-    if not len(spins):
-        return
-    plan = gradient_plan(blocks, spins.shape[1], spins.shape[-1], machine)
-    run, lanes = compiled(plan)["derivatives"], plan.network.vectors.lanes
-    numbers = constants(plan, blocks)
-    own = spins.flatten(1).contiguous().numpy()
-    weights = shares.to(out.dtype).contiguous().numpy()
-    size, end = plan.network.vectors.size, plan.memory()["end"]
-    assert out.is_contiguous()
 
-    def work(first: int, last: int) -> None:
-        memory = np.empty(end + size, dtype=np.uint8)
-        aligned = memory.ctypes.data + -memory.ctypes.data % size
-        addresses = own.ctypes.data, weights.ctypes.data, len(spins), spins.shape[1], out.data_ptr()
-        run(*addresses, first, last, numbers.ctypes.data, aligned)
+    def __init__(
+        self,
+        blocks: Sequence[Block],
+        form: tuple[Sequence[Layer], Layer],
+        images: int,
+        L: int,
+        machine: Vectors | None = None,
+    ) -> None:
+        self._plan = gradient_plan(blocks, images, L, machine)
+        compiled(self._plan)
+        self._constants = constants(self._plan, blocks, *form)
 
-    in_shares(-(-len(spins) // lanes), work)
+    def write(self, spins: Tensor, shares: Tensor, out: Tensor) -> None:
+        """As :func:`qmcbench.ansatz.fast.layerwise.log_derivatives`; ``out`` is contiguous."""
+        size, end = self._plan.network.vectors.size, self._plan.memory()["end"]
+        own, weights = spins.flatten(1).contiguous().numpy(), shares.to(out.dtype).contiguous().numpy()
+        run, (batch, images) = compiled(self._plan)["derivatives"], shares.shape
+        result = out.numpy()
 
+        def work(first: int, last: int) -> None:
+            memory = np.empty(end + size, dtype=np.uint8)
+            aligned = memory.ctypes.data + -memory.ctypes.data % size
+            samples = own.ctypes.data, weights.ctypes.data, batch, images, result.ctypes.data
+            run(*samples, first, last, self._constants.ctypes.data, aligned)
 
-@cache
-def _group(plan: GradientPlan, images: int) -> int:
-    """How many images of a sample to take at once: all, or as few as make equal groups that fit into the cache."""
-    each = plan.memory_of_image()
-    groups = -(-images // max(1, GROUP_BYTES // each))
-    return -(-images // groups)
-
-
-def gradient_plan(blocks: Sequence[Block], images: int, L: int, machine: Vectors | None = None) -> GradientPlan:
-    """What is compiled for these ``blocks`` and so many ``images`` of a sample."""
-    dtype = blocks[0].conv.weight.detach().numpy().dtype
-    channels = tuple(len(block.conv.bias) for block in blocks)
-    network = Plan(check_size(L), channels, machine or vectors(dtype.itemsize))
-    kernels = tuple(block.conv.weight.shape[-1] for block in blocks)
-    one = GradientPlan(network, kernels, tuple(len(block.deconv.bias) for block in blocks), 1)
-    return one._replace(group=_group(one, images))
+        if batch:
+            in_shares(-(-batch // self._plan.network.vectors.lanes), work)

@@ -14,21 +14,27 @@ block is of the same kind, its two input channels being the spins of a pair; it 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from functools import cache
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qmcbench.ansatz.layers import Block, Layer, periodic_convolution
+from qmcbench.ansatz.layers import Block, Layer, columns, periodic_convolution
 from qmcbench.errors import UserError
 
 if TYPE_CHECKING:
     from qmcbench.ansatz.fast.fourier import FourierNetwork
+    from qmcbench.ansatz.fast.fourier_derivatives import FourierDerivatives
 
 COMPILED = (torch.float32, torch.float64)
+T = TypeVar("T")
+
+
+def compilable(weight: Tensor) -> bool:
+    """Whether there are compiled kernels for parameters like ``weight``."""
+    return weight.device.type == "cpu" and weight.dtype in COMPILED
 
 
 class FusedNetwork:
@@ -40,7 +46,7 @@ class FusedNetwork:
     def __init__(self, layers: list[Layer], head: Layer, *, compiled: bool = True) -> None:
         self.layers = layers
         self.head = head
-        self._may_compile = compiled and head.weight.device.type == "cpu" and head.weight.dtype in COMPILED
+        self._may_compile = compiled and compilable(head.weight)
         self._compiled: dict[int, FourierNetwork | None] = {}
 
     def outputs(self, spins: Tensor) -> Tensor:
@@ -61,12 +67,34 @@ class FusedNetwork:
 
 def fourier_network(layers: Sequence[Layer], head: Layer, L: int) -> FourierNetwork | None:
     """The compiled form, or None where it cannot be built, which one warning says."""
-    if _unavailable:
-        return None
-    try:
+
+    def build() -> FourierNetwork:
         from qmcbench.ansatz.fast.fourier import FourierNetwork  # only here: llvmlite may be broken
 
         return FourierNetwork(layers, head, L)
+
+    return built(build)
+
+
+def fourier_derivatives(
+    blocks: Sequence[Block], form: FusedNetwork, images: int, L: int
+) -> FourierDerivatives | None:
+    """The same for log-derivatives, summed over so many images of a sample; ``form`` is that of ``blocks``."""
+
+    def build() -> FourierDerivatives:
+        from qmcbench.ansatz.fast.fourier_derivatives import FourierDerivatives
+
+        return FourierDerivatives(blocks, (form.layers, form.head), images, L)
+
+    return built(build)
+
+
+def built(build: Callable[[], T]) -> T | None:
+    """What ``build`` compiles, or None where it cannot, which one warning says."""
+    if _unavailable:
+        return None
+    try:
+        return build()
     except UserError:
         raise
     # Whatever it is that LLVM, or another version of llvmlite, cannot do: PyTorch can.
@@ -77,7 +105,7 @@ def fourier_network(layers: Sequence[Layer], head: Layer, L: int) -> FourierNetw
             f"The compiled kernels cannot be built here ({reason}); PyTorch's are used, which are several times "
             'slower. Install llvmlite again, or ask for them with [run] kernels = "torch".',
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
         return None
 
@@ -107,17 +135,3 @@ def fuse(blocks: Sequence[Block], *, compiled: bool = True) -> FusedNetwork:
         layers.append(Layer(fused.contiguous(memory_format=torch.channels_last), constant))
         spread, offset = block.deconv.weight, block.deconv.bias
     return FusedNetwork(layers, Layer(spread.squeeze(1).T, offset), compiled=compiled)
-
-
-@cache
-def columns(kernel: int) -> Tensor:
-    """Selector (parity s, kernel column b, fused column m, column r in its pair): 1 where b falls on (m, r)."""
-    h, width = kernel // 2, (kernel + 1) // 2
-    selector = torch.zeros(2, kernel, width, 2)
-    for s in range(2):
-        for b in range(kernel):
-            pair, r = divmod(s + b - h, 2)
-            # In the gap form the odd column belongs to the gap after its pair.
-            m = pair + width // 2 - (s if h % 2 else 0)
-            selector[s, b, m, r] = 1
-    return selector

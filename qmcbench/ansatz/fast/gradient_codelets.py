@@ -121,10 +121,8 @@ def _summed_pairs(
         for output in range(outputs):
             dc, ds = code.load(code.offset(dz, 2 * output)), code.load(code.offset(dz, 2 * output + 1))
             others = (dc, ds) if real else (dc, code.sub(ds, dc), code.add(dc, ds))
-            new += [
-                code.multiply_add(*pair, total)
-                for *pair, total in zip(factors, others, sums[each * output :], strict=False)
-            ]
+            own = sums[each * output : each * (output + 1)]
+            new += [code.multiply_add(*three) for three in zip(factors, others, own, strict=True)]
         return [code.builder.add(x, following[0]), code.builder.add(dz, following[1]), *new]
 
     zeros = [code.constant(0.0)] * (each * outputs)

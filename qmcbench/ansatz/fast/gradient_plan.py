@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from qmcbench.ansatz.fast.codelets import frequencies
 from qmcbench.ansatz.fast.fourier import Plan, in_fourier_space
-from qmcbench.ansatz.fast.fused import columns, fuse
 from qmcbench.ansatz.fast.gradient_codelets import MASK_BYTES
-from qmcbench.ansatz.layers import Block, Layer
+from qmcbench.ansatz.fast.vector_code import Vectors, vectors
+from qmcbench.ansatz.layers import Block, Layer, columns
+from qmcbench.lattice import check_size
 
 Array = NDArray[Any]
 
 # Images of a tile's samples that are kept at once: about so many bytes of them, for they should stay in the cache.
-GROUP_BYTES = 1 << 20
+GROUP_BYTES = 1 << 22
 
 
 class GradientPlan(NamedTuple):
@@ -158,11 +159,24 @@ def _starts(sizes: Mapping[str, int], unit: int) -> dict[str, int]:
     return {name: unit * end for name, end in zip(sizes, ends, strict=False)}
 
 
-def constants(plan: GradientPlan, blocks: Sequence[Block]) -> Array:
-    """All constants, one behind the other, in the precision of the parameters."""
-    network = fuse(blocks, compiled=False)
+def gradient_plan(blocks: Sequence[Block], images: int, L: int, machine: Vectors | None = None) -> GradientPlan:
+    """What is compiled for these ``blocks`` and so many ``images`` of a sample.
+
+    As many of them at once as fit into the cache, but in groups that are equal as far as that goes.
+    """
+    dtype = blocks[0].conv.weight.detach().numpy().dtype
+    channels = tuple(len(block.conv.bias) for block in blocks)
+    network = Plan(check_size(L), channels, machine or vectors(dtype.itemsize))
+    kernels = tuple(block.conv.weight.shape[-1] for block in blocks)
+    plan = GradientPlan(network, kernels, tuple(len(block.deconv.bias) for block in blocks), 1)
+    groups = -(-images // max(1, GROUP_BYTES // plan.memory_of_image()))
+    return plan._replace(group=-(-images // groups))
+
+
+def constants(plan: GradientPlan, blocks: Sequence[Block], layers: Sequence[Layer], head: Layer) -> Array:
+    """All constants, one behind the other, in the parameters' precision; ``layers`` are the fused ``blocks``."""
     found: dict[str, Array] = {}
-    for n, layer in enumerate(network.layers):
+    for n, layer in enumerate(layers):
         weights = in_fourier_space(layer, plan.network.L, plan.network.block)
         spread = _spread(blocks, n)
         read = plan.read(n)
@@ -174,15 +188,15 @@ def constants(plan: GradientPlan, blocks: Sequence[Block]) -> Array:
         if n:
             found[f"back {n}"] = _back(plan, n, weights)
             found |= _pulled_back(plan, n, blocks)
-    found["head"], found["head bias"] = network.head.weight.numpy(), network.head.bias.numpy()
-    dtype = network.head.weight.numpy().dtype
+    found["head"], found["head bias"] = head.weight.numpy(), head.bias.numpy()
+    dtype = head.weight.numpy().dtype
     sizes = plan.sizes()
     assert {name: each.size for name, each in found.items()} == sizes
     return np.concatenate([np.ascontiguousarray(found[name]).astype(dtype).ravel() for name in sizes])
 
 
 def _spread(blocks: Sequence[Block], layer: int) -> Array:
-    """The transposed convolution before a layer, shape (pooled channels, channels, 2); a pair's spins are channels."""
+    """The transposed convolution before a layer, shape (pooled channels, channels, 2); at first a pair's spins."""
     return blocks[layer - 1].deconv.weight.detach().numpy() if layer else np.eye(2)[:, None]
 
 

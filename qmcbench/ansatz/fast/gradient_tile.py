@@ -19,9 +19,9 @@ from typing import Any
 
 from qmcbench.ansatz.fast import codelets, gradient_codelets
 from qmcbench.ansatz.fast.fourier import Tile
-from qmcbench.ansatz.fast.fused import columns
 from qmcbench.ansatz.fast.gradient_codelets import MASK_BYTES
 from qmcbench.ansatz.fast.gradient_plan import INPUTS, GradientPlan, part_of
+from qmcbench.ansatz.fast.gradient_pull import Pull
 from qmcbench.ansatz.fast.vector_code import Compiled, Routines, VectorCode
 
 
@@ -32,7 +32,7 @@ def compiled(plan: GradientPlan) -> Compiled:
     It writes the log-derivatives of tiles ``first`` to ``last`` of ``count`` samples of ``images`` configurations.
     """
     routines = Routines(plan.network.vectors)
-    writer = _Writer(plan, routines)
+    writer, pull = _Writer(plan, routines), Pull(plan, routines)
 
     def derivatives(code: VectorCode, *arguments: Any) -> None:
         spins, shares, count, images, out, first, last, constants, memory = arguments
@@ -56,7 +56,7 @@ def compiled(plan: GradientPlan) -> Compiled:
 
             code.loop(code.quotient(code.behind(images, plan.group - 1), plan.group), [code.integer(0)], group)
             for layer in range(plan.depth):
-                writer.pull_back(code, at, layer)
+                pull.back(code, at, layer)
             writer.results(code, at, out, start, count)
             return [code.behind(start, lanes)]
 
@@ -70,18 +70,11 @@ class _Writer:
     """Writes what happens to one tile; ``at`` says where everything stands."""
 
     def __init__(self, plan: GradientPlan, routines: Routines) -> None:
-        self.plan, self.tile, self._routines = plan, Tile(plan.network, routines), routines
-        self._known: dict[tuple[Any, ...], Any] = {}
-
-    def _routine(self, write: Callable[..., Any], *numbers: int, **options: bool) -> Any:
-        key = write, *numbers, *options.values()
-        if key not in self._known:
-            self._known[key] = write(self._routines, *numbers, **options)
-        return self._known[key]
+        self.plan, self.tile, self.routines = plan, Tile(plan.network, routines), routines
 
     def _torus(self, write: Callable[..., Any], *numbers: int, **options: bool) -> Any:
         """A routine that depends on the lattice too."""
-        return self._routine(write, self.plan.network.L, self.plan.network.P, *numbers, **options)
+        return self.routines.once(write, self.plan.network.L, self.plan.network.P, *numbers, **options)
 
     def clear(self, code: VectorCode, at: dict[str, Any]) -> None:
         """Zeros, to which everything is added."""
@@ -95,7 +88,9 @@ class _Writer:
             code.loop(plan.inputs(n) * plan.taps_step(n) // size, [at[f"taps {n}"]], vector)
         code.loop(plan.gradients()["end"] // size, [at["gradients"]], vector)
 
-    def group(self, code: VectorCode, at: dict[str, Any], spins: Any, shares: Any, own: list[Any], images: Any) -> None:
+    def group(
+        self, code: VectorCode, at: dict[str, Any], spins: Any, shares: Any, own: list[Any], images: Any
+    ) -> None:
         """Add the gradients of the next images of each sample, whose numbers are ``own`` and following."""
         plan = self.plan
         sites, itemsize, last = plan.network.L**2, plan.network.vectors.itemsize, plan.depth - 1
@@ -174,7 +169,7 @@ class _Writer:
 
     def _head(self, code: VectorCode, at: dict[str, Any], share: Any, image: Any, masks: Any) -> None:
         """From the maxima of the last layer to its slopes; gradients of the last map and its constant."""
-        plan, network, last = self.plan, self.plan.network, self.plan.depth - 1
+        network, last = self.plan.network, self.plan.depth - 1
         channels, places, itemsize = network.channels[-1], network.L * network.P, network.vectors.itemsize
 
         def place(carried: list[Any]) -> list[Any]:
@@ -238,7 +233,7 @@ class _Writer:
         """From a layer's slopes to those of the layer before it."""
         plan, network = self.plan, self.plan.network
         places, sums, inputs, part = network.L * network.P, plan.sums(layer), plan.inputs(layer), plan.part(layer)
-        products = self.tile.products if part == 2 * network.block else self._torus(codelets.products, part)
+        products = self._torus(codelets.products, part)
         parted = self._torus(gradient_codelets.rows_parted, back=True)
         own = self._slopes(code, at, layer, image)
 
@@ -258,7 +253,7 @@ class _Writer:
         code.loop(inputs // part, [at[f"back {layer}"], *before], channels)
 
     def _weights(self, code: VectorCode, at: dict[str, Any], layer: int, images: Any) -> None:
-        """Add a layer's gradients, from the inputs and slopes of a group of images, to those of its taps and biases."""
+        """Add gradients, from the inputs and slopes of a group of images, to those of a layer's taps and biases."""
         plan, vectors = self.plan, self.plan.network.vectors
         inputs, sums = plan.inputs(layer), plan.sums(layer)
         x, slopes = at[f"inputs {layer}"], at[f"slopes {layer % 2}"]
@@ -284,7 +279,7 @@ class _Writer:
         plan, vectors = self.plan, self.plan.network.vectors
         taps, frequencies, step = plan.taps(layer), plan.frequencies, plan.pairs_step(layer)
         most = part_of(taps, plan.most)
-        matrix = self._routine(gradient_codelets.matrix, most, 2)
+        matrix = self.routines.once(gradient_codelets.matrix, most, 2)
 
         def one_input(carried: list[Any]) -> list[Any]:
             pairs, own = carried
@@ -295,7 +290,9 @@ class _Writer:
                     column, number = divmod(part, taps // most)
                     constants = code.behind(at[f"taps of {layer}"], part * frequencies * 2 * most * vectors.itemsize)
                     target = code.offset(own, column * taps + number * most)
-                    code.call(matrix, code.offset(pairs, 2 * column), step, frequencies, constants, target, vectors.size)
+                    code.call(
+                        matrix, code.offset(pairs, 2 * column), step, frequencies, constants, target, vectors.size
+                    )
                 return [code.offset(pairs, 4), code.offset(own, 2 * taps)]
 
             pairs, _ = code.loop(plan.network.channels[layer], [pairs, own], channel)
@@ -319,92 +316,6 @@ class _Writer:
 
     def _add(self, code: VectorCode, vector: Any, target: Any) -> None:
         code.store(code.add(code.load(target), vector), target)
-
-    def pull_back(self, code: VectorCode, at: dict[str, Any], layer: int) -> None:
-        """From the taps' gradients to those of a block's convolution and of the transposed one before it."""
-        plan, vectors = self.plan, self.plan.network.vectors
-        inputs, sums, taps, read = (each(layer) for each in (plan.inputs, plan.sums, plan.taps, plan.read))
-        kernel, channels = plan.kernels[layer], plan.network.channels[layer]
-        width, step = (kernel + 1) // 2, plan.taps_step(layer)
-        narrow = part_of(read, plan.most)
-        matrix = self._routine(gradient_codelets.matrix, narrow)
-        blocks, block_bytes = read // narrow, inputs * narrow * vectors.itemsize
-        # For each column of the kernel the places in even and odd columns that it falls on.
-        places = [[(s, m, r) for s, _, m, r in columns(kernel)[:, b : b + 1].nonzero().tolist()] for b in range(kernel)]
-
-        def channel(carried: list[Any]) -> list[Any]:
-            own, gradient, bias = carried
-            if layer:
-                self._offsets(code, at, layer, bias, gradient)
-
-            def row(carried: list[Any]) -> list[Any]:
-                own, gradient = carried
-
-                def some(carried: list[Any]) -> list[Any]:
-                    constants, gradient = carried
-                    for column, reached in enumerate(places):
-                        for s, m, r in reached:
-                            x = code.offset(own, s * taps + m)
-                            weights = code.behind(constants, r * blocks * block_bytes)
-                            target = code.offset(gradient, column)
-                            code.call(matrix, x, step, inputs, weights, target, kernel**2 * vectors.size)
-                    return [code.behind(constants, block_bytes), code.offset(gradient, narrow * kernel**2)]
-
-                code.loop(blocks, [at[f"columns {layer}"], gradient], some)
-                return [code.offset(own, width), code.offset(gradient, kernel)]
-
-            code.loop(kernel, [own, gradient], row)
-            return [code.offset(own, 2 * taps), code.offset(gradient, read * kernel**2), code.offset(bias, 1)]
-
-        code.loop(channels, [at[f"taps {layer}"], at[f"conv {layer}"], at[f"conv bias {layer}"]], channel)
-        if layer:
-            self._transposed(code, at, layer, sums * taps)
-
-    def _offsets(self, code: VectorCode, at: dict[str, Any], layer: int, bias: Any, gradient: Any) -> None:
-        """The convolution's weights also multiply the constant of the transposed one before it."""
-        plan, kernel = self.plan, self.plan.kernels[layer]
-        slope = code.load(bias)
-
-        def channel(carried: list[Any]) -> list[Any]:
-            offset, gradient = carried
-            value = code.multiply(slope, code.broadcast(offset))
-
-            def place(carried: list[Any]) -> list[Any]:
-                self._add(code, value, carried[0])
-                return [code.offset(carried[0], 1)]
-
-            (gradient,) = code.loop(kernel**2, [gradient], place)
-            return [code.behind(offset, plan.network.vectors.itemsize), gradient]
-
-        code.loop(plan.read(layer), [at[f"offsets {layer}"], gradient], channel)
-
-    def _transposed(self, code: VectorCode, at: dict[str, Any], layer: int, count: int) -> None:
-        """Gradients of the weight and the constant of the transposed convolution before a layer."""
-        plan, vectors = self.plan, self.plan.network.vectors
-        read, channels = plan.read(layer), plan.network.channels[layer]
-        wide, narrow = part_of(2 * read, plan.most), part_of(read, plan.most)
-        size, itemsize = vectors.size, vectors.itemsize
-
-        def one_input(carried: list[Any]) -> list[Any]:
-            own, gradient = carried
-
-            def some(carried: list[Any]) -> list[Any]:
-                weights, gradient = carried
-                code.call(self._routine(gradient_codelets.matrix, wide), own, size, count, weights, gradient, size)
-                return [code.behind(weights, count * wide * itemsize), code.offset(gradient, wide)]
-
-            _, gradient = code.loop(2 * read // wide, [at[f"placed {layer}"], gradient], some)
-            return [code.behind(own, plan.taps_step(layer)), gradient]
-
-        code.loop(plan.inputs(layer), [at[f"taps {layer}"], at[f"deconv {layer - 1}"]], one_input)
-
-        def constant(carried: list[Any]) -> list[Any]:
-            weights, gradient = carried
-            matrix, own = self._routine(gradient_codelets.matrix, narrow), at[f"conv bias {layer}"]
-            code.call(matrix, own, size, channels, weights, gradient, size)
-            return [code.behind(weights, channels * narrow * itemsize), code.offset(gradient, narrow)]
-
-        code.loop(read // narrow, [at[f"whole {layer}"], at[f"deconv bias {layer - 1}"]], constant)
 
     def results(self, code: VectorCode, at: dict[str, Any], out: Any, start: Any, count: Any) -> None:
         """The gradients, to where each sample's stand."""

@@ -205,6 +205,7 @@ class Routines:
     def __init__(self, vectors: Vectors) -> None:
         self.vectors = vectors
         self.module = ir.Module()
+        self._written: dict[tuple[object, ...], Any] = {}
 
     def add(self, name: str, integers: int, body: Callable[..., None]) -> Any:
         """A function of so many integers, written by ``body(code, *integers)``, for :meth:`VectorCode.call`."""
@@ -213,6 +214,13 @@ class Routines:
         body(VectorCode(builder, self.vectors), *function.args)
         builder.ret_void()
         return function
+
+    def once(self, write: Callable[..., Any], *numbers: int, **options: bool) -> Any:
+        """What ``write(self, *numbers, **options)`` adds; it is added the first time only."""
+        key = (write, *numbers, *options.items())
+        if key not in self._written:
+            self._written[key] = write(self, *numbers, **options)
+        return self._written[key]
 
     def compiled(self) -> Compiled:
         """All of them, for this processor."""
