@@ -17,7 +17,7 @@ from qmcbench.ansatz.base import log_product
 from qmcbench.ansatz.fast import fused, layerwise
 from qmcbench.ansatz.layers import Block
 from qmcbench.errors import UserError
-from qmcbench.group import PAIRED_COLUMNS
+from qmcbench.group import IDENTITY, PAIRED_COLUMNS, Element
 from qmcbench.reference import ModelSpec, model_spec
 
 
@@ -78,7 +78,15 @@ class CNN(nn.Module):
 
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """(log|psi|, sign), each of shape (batch,), float64, for ``spins`` of shape (batch, L, L)."""
-        return log_product(self.network().outputs(spins))
+        found = self.image_amplitudes(spins, (IDENTITY,))
+        return log_product(self.network().outputs(spins)) if found is None else (found[0][0], found[1][0])
+
+    def image_amplitudes(self, spins: Tensor, images: tuple[Element, ...]) -> tuple[Tensor, Tensor] | None:
+        """(log|psi|, sign) of each configuration's images by these symmetries, each (images, batch), float64.
+
+        At less cost than one by one; None where nothing compiled is to be used.
+        """
+        return self.network().amplitudes(spins, images)
 
     @torch.no_grad()
     def log_derivatives(self, spins: Tensor) -> Tensor:

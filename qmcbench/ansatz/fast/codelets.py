@@ -28,6 +28,15 @@ class Frequency(NamedTuple):
         return self.cosine != self.sine
 
 
+class Variant(NamedTuple):
+    """How an image differs from another whose first convolution it shares."""
+
+    shifted: bool
+    """By one column, to the right."""
+    flipped: bool
+    """In the sign of all spins."""
+
+
 def frequencies(L: int, P: int) -> list[Frequency]:
     """Those of the L x P torus (L even), in the order in which :func:`columns` writes them."""
     half, found = L // 2, []
@@ -76,6 +85,51 @@ def rows_pooled(routines: Routines, L: int, P: int, *, forth: bool) -> Any:
         code.loop(L, [even, odd], row)
 
     return routines.add("rows_pooled_forth" if forth else "rows_pooled", 2, body)
+
+
+def rows_of_images(routines: Routines, L: int, P: int, variants: Sequence[Variant]) -> Any:
+    """``rows_of_images(even, odd, maxima)``: as :func:`rows_pooled`, and forth, for each of some ``variants``.
+
+    Their maxima go to grids that stand one behind the other from ``maxima`` on.
+    """
+
+    def body(code: VectorCode, even: Any, odd: Any, maxima: Any) -> None:
+        def row(starts: list[Any]) -> list[Any]:
+            both = [[code.load(code.offset(start, column)) for column in range(P)] for start in starts[:2]]
+            e, o = (transposed(code, each) for each in both)
+            for number, variant in enumerate(variants):
+                pairs = zip(o[-1:] + o[:-1], e, strict=True) if variant.shifted else zip(e, o, strict=True)
+                # The maximum of what has the other sign is minus the minimum.
+                pooled = [code.negative(code.minimum(*p)) if variant.flipped else code.maximum(*p) for p in pairs]
+                start = code.offset(starts[2], number * L * P)
+                store(code, transformed(code, pooled), [code.offset(start, column) for column in range(P)])
+            return [code.offset(start, P) for start in starts]
+
+        code.loop(L, [even, odd, maxima], row)
+
+    return routines.add("rows_of_images", 3, body)
+
+
+def product(routines: Routines, count: int) -> Any:
+    """``product(x, mantissa, exponent)``: of ``count`` vectors, in float64, as mantissa times a power of two.
+
+    ``count`` is a multiple of four: four factors in float32 can neither overflow nor underflow float64.
+    """
+
+    def body(code: VectorCode, x: Any, mantissa: Any, exponent: Any) -> None:
+        def four(carried: list[Any]) -> list[Any]:
+            x, total, power = carried
+            factors = [code.wide(code.load(code.offset(x, number))) for number in range(4)]
+            pairs = code.multiply(factors[0], factors[1]), code.multiply(factors[2], factors[3])
+            found, own = code.mantissas(code.multiply(*pairs))
+            return [code.offset(x, 4), code.multiply(total, found), code.add(power, own)]
+
+        start = [x, code.wide_constant(1.0), code.wide_constant(0.0)]
+        _, total, power = code.loop(count // 4, start, four)
+        code.store_wide(total, mantissa)
+        code.store_wide(power, exponent)
+
+    return routines.add("product", 3, body)
 
 
 def columns(routines: Routines, L: int, P: int, *, back: bool) -> Any:

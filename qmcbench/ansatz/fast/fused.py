@@ -23,10 +23,12 @@ from torch import Tensor
 
 from qmcbench.ansatz.layers import Block, Layer, columns, periodic_convolution
 from qmcbench.errors import UserError
+from qmcbench.group import Element
 
 if TYPE_CHECKING:
     from qmcbench.ansatz.fast.fourier import FourierNetwork
     from qmcbench.ansatz.fast.fourier_derivatives import FourierDerivatives
+    from qmcbench.ansatz.fast.fourier_images import FourierImages
 
 COMPILED = (torch.float32, torch.float64)
 T = TypeVar("T")
@@ -48,21 +50,36 @@ class FusedNetwork:
         self.head = head
         self._may_compile = compiled and compilable(head.weight)
         self._compiled: dict[int, FourierNetwork | None] = {}
+        self._images: dict[tuple[int, tuple[Element, ...]], FourierImages | None] = {}
 
     def outputs(self, spins: Tensor) -> Tensor:
         """All v_i of each configuration, shape (batch, L * L), in no particular order of sites."""
-        weight, L = self.head.weight, spins.shape[-1]
-        if self._may_compile and not torch.is_grad_enabled():
-            if L not in self._compiled:
-                self._compiled[L] = fourier_network(self.layers, self.head, L)
-            network = self._compiled[L]
-            if network is not None:
-                return network.outputs(spins)
+        weight, network = self.head.weight, self._fourier(spins.shape[-1])
+        if network is not None:
+            return network.outputs(spins)
         # The two spins of a pair are the channels of the first grid.
         x = spins.to(weight.dtype).unflatten(-1, (-1, 2))
         for layer in self.layers:
             x = torch.maximum(*_parities(periodic_convolution(x, layer.weight, None)[1])) + layer.bias
         return (F.linear(x, weight) + self.head.bias).flatten(1)
+
+    def amplitudes(self, spins: Tensor, images: tuple[Element, ...]) -> tuple[Tensor, Tensor] | None:
+        """(log|psi|, sign) of images of each configuration, each (images, batch); None if that is not compiled."""
+        L = spins.shape[-1]
+        network = self._fourier(L)
+        if network is None:
+            return None
+        if (L, images) not in self._images:
+            self._images[L, images] = fourier_images(network, images)
+        form = self._images[L, images]
+        return None if form is None else form.amplitudes(spins)
+
+    def _fourier(self, L: int) -> FourierNetwork | None:
+        if not self._may_compile or torch.is_grad_enabled():
+            return None
+        if L not in self._compiled:
+            self._compiled[L] = fourier_network(self.layers, self.head, L)
+        return self._compiled[L]
 
 
 def fourier_network(layers: Sequence[Layer], head: Layer, L: int) -> FourierNetwork | None:
@@ -72,6 +89,17 @@ def fourier_network(layers: Sequence[Layer], head: Layer, L: int) -> FourierNetw
         from qmcbench.ansatz.fast.fourier import FourierNetwork  # only here: llvmlite may be broken
 
         return FourierNetwork(layers, head, L)
+
+    return built(build)
+
+
+def fourier_images(network: FourierNetwork, images: tuple[Element, ...]) -> FourierImages | None:
+    """The same for psi of images of configurations."""
+
+    def build() -> FourierImages:
+        from qmcbench.ansatz.fast.fourier_images import FourierImages
+
+        return FourierImages(network, images)
 
     return built(build)
 

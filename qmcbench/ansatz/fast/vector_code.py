@@ -49,6 +49,7 @@ class VectorCode:
         self.vectors = vectors
         self._scalar = ir.FloatType() if vectors.itemsize == 4 else ir.DoubleType()
         self._vector = ir.VectorType(self._scalar, vectors.lanes)
+        self._wide = ir.VectorType(ir.DoubleType(), vectors.lanes)
         kind = ir.FunctionType(self._vector, [self._vector] * 3)
         name = f"llvm.fma.v{vectors.lanes}f{8 * vectors.itemsize}"
         self._fma = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
@@ -119,13 +120,46 @@ class VectorCode:
             bits = self.builder.trunc(bits, ir.IntType(self.vectors.lanes))
         return self.builder.bitcast(bits, ir.VectorType(ir.IntType(1), self.vectors.lanes))
 
+    def load_integer(self, address: Any) -> Any:
+        return self._load(address, INTEGER)
+
+    def wide(self, vector: Any) -> Any:
+        """The same numbers in float64."""
+        return vector if self.vectors.itemsize == 8 else self.builder.fpext(vector, self._wide)
+
+    def wide_constant(self, number: float) -> Any:
+        return ir.Constant(self._wide, [number] * self.vectors.lanes)
+
+    def mantissas(self, wide: Any) -> tuple[Any, Any]:
+        """Numbers in float64 without their powers of two, and these powers; 0, inf and nan are left as they are."""
+        builder, integers = self.builder, ir.VectorType(INTEGER, self.vectors.lanes)
+
+        def every(number: int) -> Any:
+            return ir.Constant(integers, [number] * self.vectors.lanes)
+
+        bits = builder.bitcast(wide, integers)
+        field = builder.and_(builder.lshr(bits, every(52)), every(0x7FF))
+        ordinary = builder.and_(
+            builder.icmp_unsigned("!=", field, every(0)), builder.icmp_unsigned("!=", field, every(0x7FF))
+        )
+        one = builder.or_(builder.and_(bits, every(~(0x7FF << 52))), every(0x3FF << 52))
+        power = builder.sitofp(builder.sub(field, every(0x3FF)), self._wide)
+        return (
+            builder.select(ordinary, builder.bitcast(one, self._wide), wide),
+            builder.select(ordinary, power, self.wide_constant(0.0)),
+        )
+
+    def store_wide(self, wide: Any, address: Any) -> None:
+        """To an address that is a multiple of 8."""
+        self.builder.store(wide, self.builder.inttoptr(address, POINTER), align=8)
+
     def copy_number(self, source: Any, target: Any) -> None:
         """One number from an address to another."""
         number = self._load(source, self._scalar)
         self.builder.store(number, self.builder.inttoptr(target, POINTER), align=self.vectors.itemsize)
 
     def _load(self, address: Any, kind: Any) -> Any:
-        align = {self._vector: self.vectors.size, self._scalar: self.vectors.itemsize}.get(kind, 1)
+        align = {self._vector: self.vectors.size, self._scalar: self.vectors.itemsize, INTEGER: 8}.get(kind, 1)
         return self.builder.load(self.builder.inttoptr(address, POINTER), align=align, typ=kind)
 
     def constant(self, number: float) -> Any:
@@ -157,6 +191,12 @@ class VectorCode:
 
     def maximum(self, a: Any, b: Any) -> Any:
         return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
+
+    def minimum(self, a: Any, b: Any) -> Any:
+        return self.builder.select(self.builder.fcmp_ordered("<", a, b), a, b)
+
+    def negative(self, a: Any) -> Any:
+        return self.builder.fneg(a)
 
     def sum(self, terms: Iterable[tuple[float, Any]]) -> Any:
         """The sum of (number, vector) products."""
