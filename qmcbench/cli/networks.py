@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from qmcbench.cli.common import Json, Quiet, number, print_json, typed
+from qmcbench.errors import UserError
+from qmcbench.ranks import launch
 
 TRAIN_EPILOG = (
     "Examples: `qmcbench train run.toml --out runs/a`; the same command again continues a stopped run. "
@@ -56,6 +58,7 @@ def _print_trained(path: Path, asked: int) -> None:
 EVALUATE_EPILOG = (
     "Example: `qmcbench evaluate a/checkpoint.safetensors --samples 4096 --j2 0.5 --j2 0.6 --out a-eval`; "
     "the same command again continues a stopped evaluation, more samples extend it. "
+    "`mpiexec -n 4 qmcbench evaluate ...` shares its chains among 4 ranks. "
     "`qmcbench evaluate a/checkpoint.safetensors --exact` sums over all configurations of 4x4 or 6x6."
 )
 
@@ -97,6 +100,8 @@ def evaluate(
     if exact:
         from qmcbench.cli.exact import print_exact
 
+        if launch.launched() > 1:
+            raise UserError("A full sum is for one process; leave mpiexec out, or --exact.")
         if len(j2 or ()) > 1:
             raise typer.BadParameter("--exact takes one --j2 at a time")
         print_exact(checkpoint, L, j2[0] if j2 else None, quiet=quiet, as_json=as_json)
@@ -107,9 +112,11 @@ def evaluate(
     assert out is not None
     assert samples is not None
     from qmcbench import evaluation
-    from qmcbench.config import Sampling
+    from qmcbench.config import Run, Sampling
+    from qmcbench.ranks import comm
     from qmcbench.report.zero_shot.terminal import describe
     from qmcbench.store import jsonl
+    from qmcbench.training import torch_threads
 
     wanted = evaluation.Request(
         checkpoint=checkpoint,
@@ -125,7 +132,11 @@ def evaluate(
         quiet=quiet,
         command=typed(),
     )
-    run = evaluation.evaluate(wanted)
+    ranks = comm.world()
+    with torch_threads(Run(device=device), ranks):
+        run = evaluation.evaluate(wanted, ranks)
+    if ranks.rank != 0:
+        return
     if observables != "none":
         from qmcbench.report.zero_shot.pages import draw_map
 
