@@ -129,19 +129,16 @@ def enliven(parameters: Mapping[str, Tensor], spec: ModelSpec, spins: Tensor, se
 
 
 @torch.no_grad()
-def stirred(psi: nn.Module, spins: Tensor, spread: float = 0.5) -> nn.Module:
-    """A copy whose parameters are scaled up until log|psi| spreads so far: a fresh network is almost flat.
+def stir(psi: nn.Module, spins: Tensor, spread: float = 0.5) -> None:
+    """Scale the parameters up until log|psi| spreads so far: a fresh network is almost flat.
 
     On a flat psi, whatever depends on its signs or on differences of its amplitudes goes unseen.
     """
-    made = copy.deepcopy(psi)
     for _ in range(12):
-        log_psi = made(spins)[0].double()
-        if not log_psi.std() < spread:
+        if not psi(spins)[0].double().std() < spread:
             break
-        for parameter in made.parameters():
-            parameter.data.mul_(1.25)
-    return made
+        for parameter in psi.parameters():
+            parameter.mul_(1.25)
 
 
 @torch.no_grad()
