@@ -95,11 +95,19 @@ def sr_step(
     M = Re <(O - <O>)^dagger (O - <O>)>, G = Re <(O - <O>)^dagger (E - <E>)>; half the gradient of the energy.
     """
     rows = rows.astype(np.result_type(rows.dtype, np.float64))
-    centred = np.sqrt(weights)[:, None] * (rows - weights @ rows)
-    right = np.sqrt(weights) * (energies - weights @ energies)
-    matrix = (centred.conj().T @ centred).real + shift * np.eye(rows.shape[1])
-    gradient = (centred.conj().T @ right).real
-    solution: Array = np.linalg.solve(matrix, gradient if carried is None else gradient + shift * carried)
+    root = np.sqrt(weights)
+    centred, right = root[:, None] * (rows - weights @ rows), root * (energies - weights @ energies)
+    # Real and imaginary parts as samples of their own: Re (X^dagger X) = (Re X)^T (Re X) + (Im X)^T (Im X).
+    x, e = np.concatenate([centred.real, centred.imag]), np.concatenate([right.real, right.imag])
+    gradient = x.T @ e
+    if carried is not None:
+        gradient = gradient + shift * carried
+    solution: Array
+    if x.shape[1] <= len(x):
+        solution = np.linalg.solve(x.T @ x + shift * np.eye(x.shape[1]), gradient)
+    else:  # Woodbury's identity, where there are many parameters
+        gram = x @ x.T + shift * np.eye(len(x))
+        solution = (gradient - x.T @ np.linalg.solve(gram, x @ gradient)) / shift
     return solution
 
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from qmcbench.errors import UserError
 from qmcbench.ranks.comm import Communicator, Serial, on_root, share
 
 SERIAL = Serial()
@@ -73,7 +74,14 @@ def centre(derivatives: Tensor, energies: Tensor, weights: Tensor, comm: Communi
         Local (total) energies, shape (samples,), real.
     weights
         Importance weights, shape (samples,), summing to 1 over all ranks.
+
+    Raises
+    ------
+    UserError
+        If anything is complex.
     """
+    if derivatives.is_complex() or energies.is_complex():
+        raise UserError("Log-derivatives and local energies that are complex cannot be used yet; give real ones.")
     root = weights.sqrt()
     for columns in derivatives.split(COLUMNS, dim=1):
         mean = comm.sum(weights @ columns.double())
