@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import scipy.sparse
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qmcbench import reference
@@ -18,6 +20,13 @@ from qmcbench.lattice import all_configurations
 PAIRS = ((0, 1), (1, 1), (0, 2), (1, 2), (2, 2))
 """Distances on 4x4, one of each kind."""
 SYMMETRIES = ("rotation", "reflection", "row shift", "column shift", "spin flip")
+
+
+@cache
+def quspin(J2: float) -> tuple[NDArray[np.int8], scipy.sparse.csr_array]:
+    """All configurations of 4x4 and QuSpin's matrix over them."""
+    configurations, matrix = reference.hamiltonian_matrix(4, J2)
+    return configurations, matrix
 
 
 class Jastrow(nn.Module):
@@ -39,9 +48,7 @@ class Jastrow(nn.Module):
         s = spins.double()
         known = [sum((s * s.roll(turn, (1, 2))).sum((1, 2)) for turn in _turns(pair)) / 16 for pair in PAIRS]
         features = torch.stack([*known, *[each**2 for each in known]], 1)
-        rows = torch.arange(4)
-        even = (rows[:, None] + rows[None, :]) % 2 == 0
-        sign = (1 - 2 * (((spins > 0) & even).sum((1, 2)) % 2)).double()
+        sign = marshall(spins)
         if self.angle is None:
             return features @ self.size, sign
         angle = features @ self.angle
@@ -54,14 +61,14 @@ class Jastrow(nn.Module):
         moved = start - rate * torch.from_numpy(np.asarray(direction, dtype=np.float64))
         with torch.no_grad():
             nn.utils.vector_to_parameters(moved, parameters)
-            log_psi, phase = self(torch.from_numpy(reference.hamiltonian_matrix(4, 0.0)[0]))
+            log_psi, phase = self(torch.from_numpy(quspin(0.0)[0]))
             nn.utils.vector_to_parameters(start, parameters)
         vector: Complex = (phase * log_psi.exp()).numpy().astype(complex)
         return vector
 
     def energy_along(self, direction: Array, rate: float, J2: float) -> float:
         """The total energy there."""
-        vector, matrix = self.vector_along(direction, rate), reference.hamiltonian_matrix(4, J2)[1]
+        vector, matrix = self.vector_along(direction, rate), quspin(J2)[1]
         return float((np.vdot(vector, matrix @ vector) / np.vdot(vector, vector)).real)
 
 
@@ -100,7 +107,7 @@ def full_sum(psi: Jastrow, J2: float, step: float = 1e-5) -> FullSum:
     count = sum(parameter.numel() for parameter in psi.parameters())
     vector = psi.vector_along(np.zeros(count), 0.0)
     norm = np.linalg.norm(vector)
-    matrix = reference.hamiltonian_matrix(4, J2)[1]
+    matrix = quspin(J2)[1]
     tangents = np.array(
         [(psi.vector_along(one, -step) - psi.vector_along(one, step)) / (2 * step) for one in np.eye(count)]
     )
@@ -119,3 +126,26 @@ def orbits_of_4x4() -> tuple[Tensor, Tensor]:
     own = codes(spins)
     order = own.argsort()
     return spins[order[torch.searchsorted(own[order], first)]], size.double()
+
+
+class Boltzmann(nn.Module):
+    """psi = prod_h cosh(b_h + w_h . S) times Marshall's signs: parameters of several shapes, of no symmetry."""
+
+    def __init__(self, seed: int, hidden: int = 5) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.weight = nn.Parameter(0.4 * torch.randn(hidden, 4, 4, generator=generator, dtype=torch.float64))
+        self.bias = nn.Parameter(0.4 * torch.randn(hidden, generator=generator, dtype=torch.float64))
+        self.scale = nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
+
+    def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
+        """(log|psi|, phase) of configurations (batch, 4, 4)."""
+        hidden = torch.einsum("bij,hij->bh", spins.double(), self.weight) + self.bias
+        return (self.scale * hidden).cosh().log().sum(1), marshall(spins)
+
+
+def marshall(spins: Tensor) -> Tensor:
+    """Marshall's sign of configurations (batch, L, L), float64."""
+    rows = torch.arange(spins.shape[-1])
+    even = (rows[:, None] + rows[None, :]) % 2 == 0
+    return (1 - 2 * (((spins > 0) & even).sum((1, 2)) % 2)).double()

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qmcbench import reference
 from qmcbench.ansatz.base import Ansatz
 from qmcbench.gates import plain
 from qmcbench.gates.check import Check
 from qmcbench.gates.levels.ansatz import exactly
 from qmcbench.gates.levels.hamiltonian import magnon
+from qmcbench.gates.models import quspin
 from qmcbench.gates.registry import Setting, gate
 from qmcbench.gates.tables import codes, hard, table
 from qmcbench.gates.targets.target import Target
@@ -73,7 +73,7 @@ def vanishing_psi(target: Target, setting: Setting) -> Iterator[Check]:
 
 def _exact(J2: float, spins: Tensor, amplitudes: Tensor) -> Tensor:
     """(H psi)(S) / psi(S) with QuSpin's matrix, for all configurations of 4x4."""
-    configurations, matrix = reference.hamiltonian_matrix(4, J2)
+    configurations, matrix = quspin(J2)
     order = codes(spins).argsort()
     place = order[codes(torch.from_numpy(configurations)).argsort().argsort()].numpy()
     product = np.empty_like(amplitudes.numpy())

@@ -9,15 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qmcbench.config import SCALAPACK, Config, parse
+from qmcbench.config import Scalapack as Options
 from qmcbench.errors import UserError
 from qmcbench.gates import plain
 from qmcbench.gates.check import Check
 from qmcbench.gates.levels.ansatz import exactly, not_run
+from qmcbench.gates.levels.derivatives import Point, differentiated
 from qmcbench.gates.levels.hamiltonian import magnon
-from qmcbench.gates.models import Jastrow, Tilted, full_sum, orbits_of_4x4
+from qmcbench.gates.models import Boltzmann, Jastrow, Tilted, full_sum, orbits_of_4x4, quspin
 from qmcbench.gates.registry import Setting, gate
 from qmcbench.gates.targets.target import Step, Target
 from qmcbench.lattice import random_configurations
+from qmcbench.ranks.comm import Serial
+from qmcbench.sr import SOLVERS, Centred, make_solver
+from qmcbench.vmc import Trainer
 
 CAUSE = (
     "log-derivatives that are not centred; weights left out; the shift added twice, or not; a factor 2 or a sign in the "
@@ -149,7 +155,7 @@ def imaginary_time(target: Target, setting: Setting) -> Iterator[Check]:
         )
 
 
-def _full_sum_step(target: Target, psi: Jastrow, shift: float) -> np.ndarray:
+def _full_sum_step(target: Target, psi: Jastrow, shift: float) -> plain.Array:
     """The target's step from all configurations of 4x4, one of each orbit of the symmetries of this psi."""
     assert target.step is not None
     assert target.log_derivatives is not None
@@ -161,16 +167,13 @@ def _full_sum_step(target: Target, psi: Jastrow, shift: float) -> np.ndarray:
         energies = energies.real
     with torch.no_grad():
         weights = size * (2 * psi(spins)[0]).exp()
-    found: np.ndarray = target.step(rows, energies, weights / weights.sum(), shift).double().numpy()
+    found: plain.Array = target.step(rows, energies, weights / weights.sum(), shift).double().numpy()
     return found
 
 
 @gate("exact", needs=("engine",), cause="a factor, the shift, or the triangle that is left out of a symmetric matrix; half precision")
 def solvers(target: Target, setting: Setting) -> Iterator[Check]:
     """Each serial solver of the engine gives the step of dense algebra, with the shift that it is asked for."""
-    from qmcbench.ranks.comm import Serial
-    from qmcbench.sr import SOLVERS
-
     made = system(300, 1500, setting.seed)
     made = replace(made, rows=made.rows * torch.logspace(0, -3, 1500, dtype=torch.float64))
     for name, solver in SOLVERS.items():
@@ -187,11 +190,6 @@ def solvers(target: Target, setting: Setting) -> Iterator[Check]:
 @gate("exact", needs=("engine",), cause="the shift added twice; a block size that is not handed on; a triangle left out")
 def scalapack(target: Target, setting: Setting) -> Iterator[Check]:
     """Each distributed solver, on one rank, gives the step of dense algebra, in blocks of the size asked for."""
-    from qmcbench.config import SCALAPACK
-    from qmcbench.config import Scalapack as Options
-    from qmcbench.ranks.comm import Serial
-    from qmcbench.sr import make_solver
-
     made = system(40, 90, setting.seed)
     for name in SCALAPACK:
         for block, redistribution, product in ((7, "pdgemr2d", "pdsyrk"), (64, "alltoall", "pdgemm")):
@@ -210,10 +208,110 @@ def scalapack(target: Target, setting: Setting) -> Iterator[Check]:
             yield exactly(label, made.off(solution.step, 1e-3) if right else None, 1e-9, statement)
 
 
-def _centred(made: System):  # type: ignore[no-untyped-def]
+def _centred(made: System) -> Centred:
     """The system as the engine's solvers take it, centred here."""
-    from qmcbench.sr import Centred
-
     root = made.weights.sqrt()
     rows = root[:, None] * (made.rows - made.weights @ made.rows)
     return Centred(rows, root * (made.energies - made.weights @ made.energies))
+
+
+UPDATES = {
+    "plain": {"learning_rate": [[0, 0.2], [2, 0.05]], "max_step_norm": 100.0},
+    "momentum 0.9": {"learning_rate": 0.1, "max_step_norm": 100.0, "momentum": 0.9},
+    "shortened, with momentum": {"learning_rate": 0.3, "max_step_norm": 0.01, "momentum": 0.5},
+}
+STEPS = 4
+
+
+@gate("exact", needs=("engine",), cause="the step's length or sign; momentum's sign, or the residual it leaves; weights or alpha")
+def update(target: Target, setting: Setting) -> Iterator[Check]:
+    """Training moves the parameters by -rate (M + shift)^-1 (G + shift momentum Delta'), recomputed from its samples.
+
+    Samples follow |psi|^alpha and weigh |psi|^(2 - alpha); a step that is too long is shortened; Delta' is the
+    solution before.
+    """
+    for label, optimizer in UPDATES.items():
+        trainer = Trainer(_training(target.J2, optimizer, setting.seed), Boltzmann(setting.seed))
+        trainer.warm_up()
+        solution, worst, steered = None, 0.0, True
+        for number in range(STEPS):
+            expected = Expected.of(trainer)
+            trainer.advance()
+            solution = expected.solution(trainer, number, solution)
+            change = torch.nn.utils.parameters_to_vector(trainer.psi.parameters()).detach() - expected.before
+            moved = expected.move(trainer, number, solution)
+            off = (change + moved).norm() / moved.norm()
+            worst = max(worst, float(off.nan_to_num(torch.inf)))
+            steered = steered and (trainer.alpha > expected.alpha) == (expected.effective(trainer) < 0.5)
+        yield exactly(
+            f"updates of training, {label}, 4x4, J2 = {target.J2:g}",
+            worst,
+            1e-7,
+            f"Largest distance of a change of the parameters from the recomputed one, relative to it; {STEPS} steps.",
+        )
+        yield exactly(
+            f"alpha of training, {label}",
+            float(not steered),
+            0.0,
+            "Whether alpha moved away from where half of the samples are effective.",
+        )
+
+
+def _training(J2: float, optimizer: dict[str, object], seed: int) -> Config:
+    """48 chains on 4x4, at an alpha that is steered."""
+    return parse(
+        {
+            "model": {"L": 4, "J2": J2},
+            "wavefunction": {"dtype": "float64", "sign": "none", "symmetry": "none"},
+            "sampling": {"chains": 48, "alpha": 0.7, "effective_fraction": 0.5, "warm_up": 4},
+            "optimizer": {"shift": 1e-2, "solver": "sample_space", **optimizer},
+            "run": {"seed": seed, "threads": 1},
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is to be known before a step."""
+
+    before: Tensor
+    psi: Boltzmann
+    alpha: float
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> Expected:
+        """The trainer's parameters and alpha, copied."""
+        psi = Boltzmann(0)
+        psi.load_state_dict(trainer.psi.state_dict())
+        return cls(torch.nn.utils.parameters_to_vector(psi.parameters()).detach(), psi, trainer.alpha)
+
+    def weights(self, trainer: Trainer) -> Tensor:
+        """|psi|^(2 - alpha) of the samples of the step that has just been made."""
+        with torch.no_grad():
+            return torch.softmax((2 - self.alpha) * self.psi(trainer.chains.spins)[0], 0)
+
+    def effective(self, trainer: Trainer) -> float:
+        """Kish's effective share of these samples."""
+        return float(1 / self.weights(trainer).square().sum() / len(trainer.chains.spins))
+
+    def solution(self, trainer: Trainer, number: int, before: plain.Array | None) -> plain.Array:
+        """Delta, from autograd's log-derivatives and QuSpin's H."""
+        spins, optimizer = trainer.chains.spins, trainer.config.optimizer
+        rows = differentiated(Point("", self.psi, spins, True))
+        assert rows is not None
+        configurations, matrix = quspin(trainer.hamiltonian.J2)
+        with torch.no_grad():
+            log_psi, sign = self.psi(torch.from_numpy(configurations))
+        vector = (sign * log_psi.exp()).numpy()
+        place = {one.tobytes(): number for number, one in enumerate(configurations)}
+        own = [place[one.tobytes()] for one in spins.numpy()]
+        energies = (matrix @ vector)[own] / vector[own]
+        carried = None if before is None else optimizer.momentum * before
+        weights = self.weights(trainer).numpy()
+        return plain.sr_step(rows.numpy(), energies, weights, optimizer.shift(number), carried)
+
+    def move(self, trainer: Trainer, number: int, solution: plain.Array) -> Tensor:
+        """What is to be subtracted from the parameters."""
+        optimizer = trainer.config.optimizer
+        step = optimizer.learning_rate(number) * torch.from_numpy(solution)
+        return step * min(1.0, optimizer.max_step_norm(number) / float(step.norm()))
