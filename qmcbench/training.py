@@ -12,7 +12,7 @@ from torch import nn
 
 from qmcbench import checkpoint, memory, provenance
 from qmcbench import config as configuration
-from qmcbench.ansatz.derivatives import trainable
+from qmcbench.ansatz.derivatives import count
 from qmcbench.checkpoint import Checkpoint, State
 from qmcbench.config import SCALAPACK, Config
 from qmcbench.cores import default_threads
@@ -242,7 +242,7 @@ def check_memory(config: Config, psi: nn.Module, comm: Communicator) -> None:
     chains = memory.sampling(config.model.L, own, config.sampling.gap)
     purpose = f"a sweep of {own} chains on {config.model.L}x{config.model.L}"
     memory.check(chains, purpose, "use fewer sampling.chains", comm.neighbours)
-    size = sum(p.numel() for p in trainable(psi).values())
+    size = count(psi)
     numbers = size * own
     if name in SCALAPACK:
         from qmcbench.ranks.mesh import memory as of_scalapack

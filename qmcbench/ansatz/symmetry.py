@@ -53,11 +53,11 @@ class Projected(nn.Module):
 
     @torch.no_grad()
     def log_derivatives(self, spins: Tensor) -> Tensor:
-        """O = Re sum_g (chi(g) psi_g / psi) O_g, shape (batch, parameters), if the base's phases are fixed."""
+        """O = sum_g (chi(g) psi_g / psi) O_g, shape (batch, parameters), complex if the base's phases are."""
         images = self.images(spins)
         log_psi, phase = self._terms(images)
         total, total_phase = log_sum(log_psi, phase, dim=0)
-        shares = (phase * total_phase.conj()).real * (log_psi - total).exp()
+        shares = phase * total_phase.conj() * (log_psi - total).exp()
         summed = getattr(self.base, "summed_log_derivatives", None)
         if callable(summed):
             result = summed(images, shares.T)
@@ -66,7 +66,8 @@ class Projected(nn.Module):
         out = torch.zeros((), device=spins.device)
         for share, image in zip(shares, images.unbind(1), strict=True):
             part = log_derivatives(self.base, image)
-            out = out + share[:, None].to(part.dtype) * part
+            precise = torch.promote_types(part.dtype, torch.complex32) if share.is_complex() else part.dtype
+            out = out + share[:, None].to(precise) * part
         return out
 
     def _terms(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -76,7 +76,7 @@ def explain(check: Check, session: GateSession, *, quick: bool = False) -> str:
         lines.append(f"  doubt:    {check.doubt}")
     elif check.verdict is Verdict.INCONCLUSIVE:
         lines.append(f"  doubt:    the error is too large to see {check.smallest_effect:.2g}; take more samples")
-    if check.false_alarm is not None:
+    if check.false_alarm is not None and check.verdict is Verdict.FAIL:
         lines.append(f"  how sure: correct code fails with a probability of {check.false_alarm**2:.1e} (both seeds)")
     if check.verdict is Verdict.FAIL and check.cause:
         lines.append(f"  likely:   {check.cause}")
