@@ -108,18 +108,18 @@ def marshall(spins: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def valleys(spins: Tensor) -> tuple[Tensor, Tensor]:
-    """Two valleys that a chain does not leave: up spins gather in the upper half or in the lower half of the lattice.
+    """Two valleys that a chain does not leave: more up spins in the upper half of the lattice, or in the lower half.
 
     One has Marshall's sign and one has none, so their energies differ; a chain from the Neel state falls into either.
     """
     half = spins.shape[-1] // 2
-    up = (spins[:, :half] > 0).sum((1, 2)).double() - spins.shape[-1] ** 2 / 4
-    sign = torch.where(up > 0, marshall(spins)[1], 1.0)
-    return DEPTH * up.abs(), sign
+    moved = (spins[:, :half] > 0).sum((1, 2)).double() - spins.shape[-1] ** 2 / 4
+    sign = torch.where(moved > 0, marshall(spins)[1], 1.0)
+    return DEPTH * moved.abs().clamp(max=2), sign
 
 
 DEPTH = 3.0
-"""log|psi| of :func:`valleys` for each up spin that has changed halves."""
+"""log|psi| of :func:`valleys` for each of the first two up spins that have changed halves."""
 
 
 def broken(spins: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,8 +26,8 @@ LAW = (
 MOVES = "moves that break S^z, or that conserve something else; a sampler that does not move; steps that are skipped"
 STREAMS = "one seed for all chains; the seed ignored; chain i seeded with seed + i, which a neighbouring seed repeats"
 UNIT = "chi-square distance of the law"
-RELAXED = 320
-"""Proposals from the Neel state after which, by the exact kernel, less than 1e-8 of chi-square distance is left at
+RELAXED = 192
+"""Proposals from the Neel state after which, by the exact kernel, less than 1e-6 of chi-square distance is left at
 alpha = 1 with the hard psi, the slowest case that is used."""
 
 
@@ -66,9 +66,9 @@ def _law_check(words: Words, spins: Tensor, law: Floats, order: Integers, settin
 
 @gate("unbiased", needs=("sample",), cause=MOVES, effect=Effect(size=0.01, unit=UNIT))
 def own_start(target: Target, setting: Setting) -> Check:
-    """Chains come from the sampler's own start to the exact |psi| of a hard psi within 20 sweeps."""
+    """Chains come from the sampler's own start to the exact |psi| of a hard psi within 12 sweeps."""
     asked = Draw(L=4, alpha=1.0, chains=size(setting, BINS - 1), proposals=RELAXED, seed=stream(setting.seed, 0))
-    words = Words(name="law from the own start, 4x4, |psi|", statement="320 proposals forget where chains began.")
+    words = Words(name="law from the own start, 4x4, |psi|", statement="192 proposals forget where chains began.")
     return _law_check(words, _sample(target, rough().psi, asked).spins, rough().law(1), _by_pairs(1.0), setting)
 
 
