@@ -69,6 +69,8 @@ class Evaluated:
     """How many went into the mean, all chains together."""
     variance: float | None = None
     """Of the energy per site under |psi|^2."""
+    v_score: float | None = None
+    """N Var E / E^2 with the total energy E."""
     tau: float | None = None
     r_hat: float | None = None
     acceptance: float | None = None
