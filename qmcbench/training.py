@@ -45,6 +45,7 @@ def train(
     quiet: bool = False,
     command: str = "qmcbench.training.train",
     comm: Communicator | None = None,
+    seconds: float | None = None,
 ) -> Trainer:
     """Train, or continue, the run in the folder ``out``.
 
@@ -69,6 +70,8 @@ def train(
     comm
         The ranks that share the chains, all of which must make this call; rank 0 alone reads and writes files. One
         process if absent.
+    seconds
+        End, with a checkpoint, after the step at which all steps together have taken so long.
 
     Returns
     -------
@@ -99,8 +102,10 @@ def train(
             trainer.warm_up()
             if config.optimizer.steps == 0:
                 run.save()
-        while trainer.step < config.optimizer.steps:
-            run.advance(bar, signals)
+        elif seconds is not None and comm.rank == 0:
+            run.spent = sum(step.seconds["step"] for step in read_log(out / LOG, trainer.step))
+        while trainer.step < config.optimizer.steps and not run.late(seconds):
+            run.advance(bar, signals, seconds)
     return trainer
 
 
@@ -112,22 +117,29 @@ class _Run:
     path: Path
     made_by: Provenance
     log: Log | None = None
+    spent: float = 0.0
+    """Seconds of all its steps, on rank 0."""
 
-    def advance(self, bar: Bar, signals: list[int]) -> None:
+    def advance(self, bar: Bar, signals: list[int], seconds: float | None) -> None:
         """One step, logged, and saved when it is due."""
         trainer, steps = self.trainer, self.trainer.config.optimizer.steps
         step = trainer.advance()
         if self.log is not None:
             self.log.append(step)
+        self.spent += step.seconds["step"] if self.trainer.comm.rank == 0 else 0.0
         bar.update(step.step, summary(step))
         # A signal reaches the ranks at different moments, but they must stop after the same step.
         stop = trainer.comm.any(bool(signals))
-        if stop or step.step == steps or step.step % trainer.config.run.checkpoint_every == 0:
+        if stop or self.late(seconds) or step.step == steps or step.step % trainer.config.run.checkpoint_every == 0:
             self.save()
         if stop and step.step < steps:
             raise Interrupted(
                 f"Stopped after step {step.step} of {steps}; run the same command, without --restart, to continue."
             )
+
+    def late(self, seconds: float | None) -> bool:
+        """Whether the time is over, the same on every rank."""
+        return seconds is not None and self.trainer.comm.any(self.spent >= seconds)
 
     def save(self) -> None:
         """Write the checkpoint; every rank must call it."""
