@@ -54,6 +54,9 @@ def test_mistakes_are_one_sentence_each(network: Path, tmp_path: Path) -> None:
     good = ["evaluate", network, "--samples", 8, "--chains", 4, "--out", tmp_path / "out"]
     mistakes: list[tuple[list[object], tuple[str, ...]]] = [
         ([*good, "--samples", 0], ("samples = 0", "1")),
+        ([*good, "--samples", 10**400], ("samples = 1000", "2^63")),
+        ([*good, "--chains", 10**400], ("chains", "too large")),
+        ([*good, "--j2", 1e300], ("model.J2", "[-1000, 1000]")),
         ([*good, "--L", 5], ("L = 5 is odd", "6")),
         ([*good, "--L", 40], ("L = 40", "36")),
         ([*good, "--j2", "nan"], ("J2 = nan", "finite")),
