@@ -90,19 +90,8 @@ class ExactResult:
 def diagonalize(L: int, J2: float) -> ExactResult:
     """Ground state of the L x L lattice in the fully symmetric sector, and its observables.
 
-    The sector's lowest energy is compared with the lowest one of the whole S^z = 0 space before it is returned.
-
-    Parameters
-    ----------
-    L
-        Side of the lattice; 4 is the only one served.
-    J2
-        Next-nearest-neighbour coupling, at most 1000 in size.
-
-    Returns
-    -------
-    ExactResult
-        Energies in S.S units.
+    The sector's lowest energy is compared with the lowest one of the whole S^z = 0 space before it is returned. L = 4
+    is the only lattice served, and J2 is at most 1000 in size.
 
     Raises
     ------
@@ -155,12 +144,7 @@ def diagonalize(L: int, J2: float) -> ExactResult:
 
 
 def hamiltonian_matrix(L: int, J2: float) -> tuple[npt.NDArray[np.int8], csr_array[Any, tuple[int, int]]]:
-    """Hamiltonian over all S^z = 0 configurations, without symmetries.
-
-    Parameters
-    ----------
-    L, J2
-        As in `diagonalize`.
+    """Hamiltonian over all S^z = 0 configurations, without symmetries; L and J2 as in `diagonalize`.
 
     Returns
     -------
@@ -185,12 +169,7 @@ def hamiltonian_matrix(L: int, J2: float) -> tuple[npt.NDArray[np.int8], csr_arr
 
 
 def ground_state(L: int, J2: float) -> tuple[float, npt.NDArray[np.float64]]:
-    """Lowest state of the whole S^z = 0 space.
-
-    Parameters
-    ----------
-    L, J2
-        As in `diagonalize`.
+    """Lowest state of the whole S^z = 0 space; L and J2 as in `diagonalize`.
 
     Returns
     -------

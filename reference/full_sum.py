@@ -135,15 +135,7 @@ def orbits_and_ground(
 ) -> tuple[Orbits, LowestState]:
     """What a full sum needs: the orbits, and the ground state to hold others against.
 
-    Parameters
-    ----------
-    L, J2, folder, progress
-        As in `qmcbench.reference.diagonalize_sparse`.
-
-    Raises
-    ------
-    ReferenceLayerError
-        As there.
+    ``folder`` and ``progress``, and what is raised, are as in `qmcbench.reference.diagonalize_sparse`.
     """
     check_coupling(J2)
     problems = _ground_problems(L, J2)

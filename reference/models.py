@@ -67,17 +67,7 @@ def model_names() -> tuple[str, ...]:
 
 
 def model_spec(name: str) -> ModelSpec:
-    """Layout of one of the paper's networks.
-
-    Parameters
-    ----------
-    name
-        One of `model_names`.
-
-    Returns
-    -------
-    ModelSpec
-        Published parameter count and block layout.
+    """Layout of one of the paper's networks, by one of `model_names`.
 
     Raises
     ------

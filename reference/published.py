@@ -117,17 +117,9 @@ def every_row() -> tuple[PublishedEnergy, ...]:
 
 
 def published(L: int | None = None, J2: float | None = None, kind: str | None = None) -> tuple[PublishedEnergy, ...]:
-    """All published energies that match, without the suspect ones.
+    """All published energies that match, without the suspect ones, by L, J2, kind (exact first) and energy.
 
-    Parameters
-    ----------
-    L, J2, kind
-        What to keep; None keeps everything. J2 is matched within 1e-12.
-
-    Returns
-    -------
-    tuple of PublishedEnergy
-        Ordered by L, J2, kind (exact first) and energy; empty if nothing matches.
+    J2 is matched within 1e-12; None matches everything.
 
     Raises
     ------
@@ -152,19 +144,7 @@ def energy(L: int, J2: float, kind: str | None = None) -> PublishedEnergy:
     Of several the best is the lowest for ``variational``, and for the other kinds the one with the smallest
     uncertainty (the standard error, or one unit of the last digit), the lower of two equals, as a diagonalization
     that has not converged lies above. Rows with a ``conflict`` come after the others, and rows that nobody has seen
-    (``verified_level == "memory"``) last.
-
-    Parameters
-    ----------
-    L, J2
-        As in `published`.
-    kind
-        One of `KINDS`; None is the same as `best`.
-
-    Returns
-    -------
-    PublishedEnergy
-        Per site, S.S units, J1 = 1.
+    (``verified_level == "memory"``) last. L and J2 are matched as by `published`; without a kind it is the `best`.
 
     Raises
     ------
@@ -182,17 +162,8 @@ def best(L: int, J2: float) -> PublishedEnergy:
     The true ground-state energy where it is known: by diagonalization, else by quantum Monte Carlo at J2 = 0. Else
     the lowest variational energy, which lies above the ground state: a computed energy may well lie below it.
     Projected and extrapolated energies bound nothing and never count. An energy that was only remembered is taken if
-    no seen one of these three kinds exists; its ``verified_level`` then says ``memory``.
-
-    Parameters
-    ----------
-    L, J2
-        As in `published`.
-
-    Returns
-    -------
-    PublishedEnergy
-        Per site, S.S units, J1 = 1; ``kind`` says which of the three it is.
+    no seen one of these three kinds exists; its ``verified_level`` then says ``memory``. L and J2 are matched as by
+    `published`.
 
     Raises
     ------

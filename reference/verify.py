@@ -41,7 +41,7 @@ def verify(
     diagonalize: Callable[[int, float], ExactResult] = diagonalize,
     progress: Callable[[str], None] = lambda text: None,
 ) -> list[Verification]:
-    """Run every check of the reference data.
+    """Run every check of the reference data; all of them, failed or not.
 
     Parameters
     ----------
@@ -51,11 +51,6 @@ def verify(
         Ground state of ``(L, J2)``: called for every 4x4 coupling that is published or stored, seconds each.
     progress
         Called with one line before each diagonalization and after each check.
-
-    Returns
-    -------
-    list of Verification
-        All checks, failed or not.
 
     Raises
     ------
