@@ -38,53 +38,38 @@ _Bond = tuple[float, int, int]
 
 @dataclass(frozen=True)
 class ExactResult:
-    """Ground state of one lattice and coupling, with the diagnostics that say how far to trust it.
-
-    Attributes
-    ----------
-    L, J2
-        Side of the lattice and next-nearest-neighbour coupling.
-    energy
-        Ground-state energy per site.
-    total_energy
-        Ground-state energy of the whole lattice.
-    residual
-        Norm of ``H v - E v`` for the normalised ground state ``v``, in units of the total energy.
-    sector
-        Symmetries and quantum numbers of the state.
-    ground_state
-        How this is known to be the ground state of the whole S^z = 0 space; begins with "not known" if it is not.
-    other_sectors
-        Lowest total energies in the other sectors that were computed, by the names of `qmcbench.reference.irrep`.
-    states
-        Number of orbits of configurations, which is the dimension of the fully symmetric sector.
-    gap
-        From the ground state to the next state of the same sector, total energy.
-    spin_correlation
-        ``<S_0 . S_d>``, averaged over sites and over the displacements that the point group makes equivalent.
-        Keys are ``"dx,dy"`` with ``0 <= dx <= dy <= L/2``; ``"0,0"`` is 3/4.
-    structure_factor_pi_pi, structure_factor_pi_0
-        ``S(q) = sum_d exp(i q.d) <S_0 . S_d>`` over the L*L displacements, not divided by the number of sites:
-        it is extensive where there is order, and its mean over all q is 3/4. ``pi_0`` is the mean of
-        ``S(pi, 0)`` and ``S(0, pi)``.
-    provenance
-        Command, method, library versions, machine, seconds and date of the computation.
-    """
+    """Ground state of one lattice and coupling, with the diagnostics that say how far to trust it."""
 
     L: int
+    """Side of the lattice."""
     J2: float
+    """Next-nearest-neighbour coupling, J1 = 1."""
     energy: float
+    """Ground-state energy per site."""
     total_energy: float
+    """Ground-state energy of the whole lattice."""
     residual: float
+    """Norm of ``H v - E v`` for the normalised ground state ``v``, in units of the total energy."""
     sector: str
+    """Symmetries and quantum numbers of the state."""
     ground_state: str
+    """How this is known to be the ground state of the whole S^z = 0 space; begins with "not known" if it is not."""
     other_sectors: dict[str, float]
+    """Lowest total energies in the other sectors that were computed, by the names of `qmcbench.reference.irrep`."""
     states: int
+    """Number of orbits of configurations, which is the dimension of the fully symmetric sector."""
     gap: float
+    """From the ground state to the next state of the same sector, total energy."""
     spin_correlation: dict[str, float]
+    """``<S_0 . S_d>``, averaged over sites and over the displacements that the point group makes equivalent. Keys
+    are ``"dx,dy"`` with ``0 <= dx <= dy <= L/2``; ``"0,0"`` is 3/4."""
     structure_factor_pi_pi: float
     structure_factor_pi_0: float
+    """``S(q) = sum_d exp(i q.d) <S_0 . S_d>`` over the L*L displacements, not divided by the number of sites: it
+    is extensive where there is order, and its mean over all q is 3/4. ``pi_0`` is the mean of ``S(pi, 0)`` and
+    ``S(0, pi)``."""
     provenance: dict[str, Any]
+    """Command, method, library versions, machine, seconds and date of the computation."""
 
 
 def diagonalize(L: int, J2: float) -> ExactResult:

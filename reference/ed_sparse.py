@@ -28,19 +28,13 @@ CANDIDATES = (Irrep(), Irrep(transposition=-1))
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a diagonalization takes.
-
-    Attributes
-    ----------
-    memory, disk
-        Peak memory, and size of the kept pieces if a folder is given, in bytes.
-    seconds
-        On 2 cores.
-    """
+    """What a diagonalization takes."""
 
     memory: int
     disk: int
+    """Peak memory, and size of the kept pieces if a folder is given, in bytes."""
     seconds: float
+    """On 2 cores."""
 
 
 # Orbits and exchanges, counted by `build`; seconds that the build takes one core.

@@ -25,55 +25,38 @@ _TOLERANCE = 1e-12
 
 @dataclass(frozen=True)
 class PublishedEnergy:
-    """One published energy and where it comes from.
-
-    Attributes
-    ----------
-    L, J2
-        Side of the periodic lattice and next-nearest-neighbour coupling, J1 = 1.
-    energy
-        Energy per site in S.S units.
-    quoted
-        The digits as printed; below -1 they are the total energy in Pauli units, ``4 * L**2 * energy``.
-    method
-        How it was computed.
-    kind
-        ``exact`` (diagonalization), ``qmc`` (free of the sign problem, hence J2 = 0), ``variational`` (an upper bound
-        up to its statistical error), ``projected`` (fixed-node) or ``extrapolated``; the last two are no bounds.
-    year, cite, id
-        Year, authors and journal, and DOI or arXiv number of the source.
-    verified
-        The document in which the number was seen; False if it was only remembered.
-    verified_level
-        ``primary`` (the source itself), ``secondary`` (another document quotes it) or ``memory`` (not seen).
-    error
-        Standard error of ``energy``; None if none is printed.
-    variance
-        Variance of the Hamiltonian per site, ``sigma**2 / L**2`` in S.S units; None if unknown.
-    note
-        What else a reader must know.
-    conflict
-        Why the row disagrees beyond its digits with a better one of the same cell and kind; None if it does not.
-    suspect
-        True for a row that must not be used; ``note`` says why.
-    """
+    """One published energy and where it comes from."""
 
     L: int
     J2: float
+    """Side of the periodic lattice and next-nearest-neighbour coupling, J1 = 1."""
     energy: float
+    """Energy per site in S.S units."""
     quoted: str
+    """The digits as printed; below -1 they are the total energy in Pauli units, ``4 * L**2 * energy``."""
     method: str
+    """How it was computed."""
     kind: str
+    """``exact`` (diagonalization), ``qmc`` (free of the sign problem, hence J2 = 0), ``variational`` (an upper
+    bound up to its statistical error), ``projected`` (fixed-node) or ``extrapolated``; the last two are no bounds."""
     year: int
     cite: str
     id: str
+    """Year, authors and journal, and DOI or arXiv number of the source."""
     verified: str | Literal[False]
+    """The document in which the number was seen; False if it was only remembered."""
     verified_level: str
+    """``primary`` (the source itself), ``secondary`` (another document quotes it) or ``memory`` (not seen)."""
     error: float | None = None
+    """Standard error of ``energy``; None if none is printed."""
     variance: float | None = None
+    """Variance of the Hamiltonian per site, ``sigma**2 / L**2`` in S.S units; None if unknown."""
     note: str | None = None
+    """What else a reader must know."""
     conflict: str | None = None
+    """Why the row disagrees beyond its digits with a better one of the same cell and kind; None if it does not."""
     suspect: bool = False
+    """True for a row that must not be used; ``note`` says why."""
 
     @property
     def scale(self) -> int:

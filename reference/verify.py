@@ -19,20 +19,14 @@ _LIVE = 4
 
 @dataclass(frozen=True)
 class ReferenceData:
-    """What is verified: by default, what is installed.
-
-    Attributes
-    ----------
-    documents
-        The TOML documents by name, as `schemas.document` returns them.
-    stored
-        Stored results of exact diagonalization.
-    """
+    """What is verified: by default, what is installed."""
 
     documents: Mapping[str, Any] = field(
         default_factory=lambda: {name: schemas.document(name) for name in schemas.DOCUMENTS}
     )
+    """The TOML documents by name, as `schemas.document` returns them."""
     stored: Sequence[ExactResult] = field(default_factory=store.stored)
+    """Stored results of exact diagonalization."""
 
 
 def verify(
