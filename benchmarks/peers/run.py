@@ -70,6 +70,8 @@ CONFIGURATIONS: dict[str, list[dict[str, Scalar]]] = {
 LEARNING_RATE, SHIFT = 0.02, 1e-3
 SLOW = 4.0
 """How many times the best iteration so far, compilation included, ends a trial."""
+PATIENCE = 3.0
+"""Seconds within which no iteration ends a trial: the machine may be busy for a moment."""
 WARM_UP = 2
 """Uncounted iterations of a trial; NetKet still compiles in its second."""
 
@@ -143,7 +145,7 @@ def try_all(job: Job, plan: Plan, command: str) -> list[PeerTrial]:
             found = next(iter(kept.of(PeerTrial)), None) if kept else None
             if found is None:
                 fastest = best(trials, program)
-                most = SLOW * fastest.value if fastest and fastest.value is not None else math.inf
+                most = max(PATIENCE, SLOW * fastest.value) if fastest and fastest.value is not None else math.inf
                 found = trial(program, one, plan, most)
                 if found.value is not None or found.slow:
                     run = Run(job=NAME, provenance=provenance.collect(command), records=(found,), quick=plan.quick)
