@@ -50,7 +50,7 @@ def planned(folder: Path, text: str = PLAN) -> Profile:
 def parameters(folder: Path, stage: str) -> torch.Tensor:
     """Of a stage, one behind another."""
     stored = checkpoint.read(folder / "runs" / stage / CHECKPOINT)
-    return torch.cat([tensor.flatten().double() for tensor in stored.parameters.values()])
+    return torch.cat([stored.parameters[name].flatten() for name in sorted(stored.parameters)])
 
 
 def test_stages_start_from_each_other(tmp_path: Path) -> None:
