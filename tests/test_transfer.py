@@ -54,7 +54,7 @@ def parameters(folder: Path, stage: str) -> torch.Tensor:
 
 
 def test_stages_start_from_each_other(tmp_path: Path) -> None:
-    """A second stage of no steps has the first one's parameters; both have an evaluated energy and a place in Fig. 11."""
+    """A second stage of no steps has the first one's parameters; both are evaluated, and drawn as Fig. 11."""
     run = transfer(
         Request(profile=planned(tmp_path, PLAN.replace("steps = 3", "steps = 0")), out=tmp_path, quiet=True)
     )
