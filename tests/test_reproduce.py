@@ -239,12 +239,3 @@ def test_other_names_are_refused() -> None:
         load_profile("slow")
     with pytest.raises(UserError, match=r"no.toml"):
         load_profile("no.toml")
-
-
-def test_threads_are_put_back() -> None:
-    """The job's threads are those that were asked for, and afterwards those of before."""
-    seen = []
-    before = job.torch.get_num_threads()
-    with job.threads(before + 1):
-        seen.append(job.torch.get_num_threads())
-    assert [*seen, job.torch.get_num_threads()] == [before + 1, before]

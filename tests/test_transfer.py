@@ -50,11 +50,11 @@ def planned(folder: Path, text: str = PLAN) -> Profile:
 def parameters(folder: Path, stage: str) -> torch.Tensor:
     """Of a stage, one behind another."""
     stored = checkpoint.read(folder / "runs" / stage / CHECKPOINT)
-    return torch.cat([tensor.flatten().double() for tensor in stored.parameters.values()])
+    return torch.cat([stored.parameters[name].flatten() for name in sorted(stored.parameters)])
 
 
 def test_stages_start_from_each_other(tmp_path: Path) -> None:
-    """A second stage of no steps has the first one's parameters; both have an evaluated energy and a place in Fig. 11."""
+    """A second stage of no steps has the first one's parameters; both are evaluated, and drawn as Fig. 11."""
     run = transfer(
         Request(profile=planned(tmp_path, PLAN.replace("steps = 3", "steps = 0")), out=tmp_path, quiet=True)
     )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from importlib import resources
@@ -16,6 +15,7 @@ import torch
 
 from qmcbench import provenance, reference
 from qmcbench.bench import timing
+from qmcbench.bench.operations import threads
 from qmcbench.config import Wavefunction
 from qmcbench.files import make_folder
 from qmcbench.gates import checks
@@ -75,17 +75,6 @@ def reproduce(request: Request) -> Run:
         jsonl.save(out, RECORDS, run)
         book.report([jsonl.path_of(out, RECORDS)], out)
     return run
-
-
-@contextmanager
-def threads(count: int | None) -> Iterator[None]:
-    """Torch with so many threads, if a number is given, and then with as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def work(request: Request) -> list[tuple[str, Callable[[], Sequence[Record]]]]:

@@ -12,21 +12,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from qmcbench.bench.roofline import of_sgemm, rates
-from qmcbench.report.figure import (
-    BLUE,
-    COLOURS,
-    GREY,
-    PHASES,
-    SKY,
-    VERMILION,
-    WIDTH,
-    Plot,
-    name_rows,
-    origin,
-    render,
-    stacked_bars,
-    whiskers,
-)
+from qmcbench.report.colours import BLUE, COLOURS, GREY, PHASES, SKY, VERMILION
+from qmcbench.report.figure import WIDTH, Plot, name_rows, origin, render, stacked_bars, whiskers
 from qmcbench.report.numbers import count, duration, format_value_error, number
 from qmcbench.store.bench import WorkTime
 from qmcbench.store.energies import Column, Energy, Exact, Training
