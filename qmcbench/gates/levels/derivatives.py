@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from qmcbench.ansatz.base import amplitudes
+from qmcbench.ansatz.symmetry import Projected
 from qmcbench.errors import UserError
 from qmcbench.gates import plain
 from qmcbench.gates.check import Check
 from qmcbench.gates.levels.ansatz import exactly, not_run, values
+from qmcbench.gates.models import Boltzmann, Jastrow
 from qmcbench.gates.registry import Setting, gate
 from qmcbench.gates.targets.target import LogDerivatives, Target
 from qmcbench.lattice import random_configurations
@@ -113,7 +115,7 @@ def batches(target: Target, setting: Setting) -> Iterator[Check]:
 
 
 def points(target: Target, setting: Setting, count: int) -> Iterator[Point]:
-    """psi as it is and less flat, in float64 if it runs so, each with random configurations.
+    """psi as it is and less flat, in float64 if it runs so, each with random configurations; of the engine others too.
 
     Raises
     ------
@@ -134,6 +136,14 @@ def points(target: Target, setting: Setting, count: int) -> Iterator[Point]:
             if label == "less flat":
                 plain.stir(made, spins)
             yield Point(f"{L}x{L}, {label}", made, spins, double)
+    if target.engine:
+        spins = random_configurations(4, count, setting.seed)
+        for label, made in (
+            ("complex psi", Jastrow(setting.seed, turning=True)),
+            ("complex parameters", Boltzmann(setting.seed, dtype=torch.complex128)),
+            ("a sum of complex images", Projected(Boltzmann(setting.seed, dtype=torch.complex128), "C4")),
+        ):
+            yield Point(f"4x4, {label}", made, spins, True)
 
 
 def _runs_in_double(psi: nn.Module, spins: Tensor) -> bool:

@@ -15,7 +15,7 @@ from qmcbench.errors import UserError
 from qmcbench.gates import plain
 from qmcbench.gates.check import Check
 from qmcbench.gates.levels.ansatz import exactly, not_run
-from qmcbench.gates.levels.derivatives import Point, differentiated
+from qmcbench.gates.levels.derivatives import Point, degrees, differentiated
 from qmcbench.gates.levels.hamiltonian import magnon
 from qmcbench.gates.models import Boltzmann, Jastrow, Tilted, full_sum, orbits_of_4x4, quspin
 from qmcbench.gates.registry import Setting, gate
@@ -218,6 +218,7 @@ def _centred(made: System) -> Centred:
 UPDATES = {
     "plain": {"learning_rate": [[0, 0.2], [2, 0.05]], "max_step_norm": 100.0},
     "momentum 0.9": {"learning_rate": 0.1, "max_step_norm": 100.0, "momentum": 0.9},
+    "complex psi, momentum 0.9": {"learning_rate": 0.1, "max_step_norm": 100.0, "momentum": 0.9},
     "shortened, with momentum": {"learning_rate": 0.3, "max_step_norm": 0.01, "momentum": 0.5},
 }
 STEPS = 4
@@ -231,14 +232,15 @@ def update(target: Target, setting: Setting) -> Iterator[Check]:
     solution before.
     """
     for label, optimizer in UPDATES.items():
-        trainer = Trainer(_training(target.J2, optimizer, setting.seed), Boltzmann(setting.seed))
+        dtype = torch.complex128 if label.startswith("complex") else torch.float64
+        trainer = Trainer(_training(target.J2, optimizer, setting.seed), Boltzmann(setting.seed, dtype=dtype))
         trainer.warm_up()
         solution, worst, steered = None, 0.0, True
         for number in range(STEPS):
             expected = Expected.of(trainer)
             trainer.advance()
             solution = expected.solution(trainer, number, solution)
-            change = torch.nn.utils.parameters_to_vector(trainer.psi.parameters()).detach() - expected.before
+            change = torch.cat([each.flatten() for each in degrees(trainer.psi)]) - expected.before
             moved = expected.move(trainer, number, solution)
             off = (change + moved).norm() / moved.norm()
             worst = max(worst, float(off.nan_to_num(torch.inf)))
@@ -281,9 +283,9 @@ class Expected:
     @classmethod
     def of(cls, trainer: Trainer) -> Expected:
         """The trainer's parameters and alpha, copied."""
-        psi = Boltzmann(0)
+        psi = Boltzmann(0, dtype=trainer.psi.bias.dtype)
         psi.load_state_dict(trainer.psi.state_dict())
-        return cls(torch.nn.utils.parameters_to_vector(psi.parameters()).detach(), psi, trainer.alpha)
+        return cls(torch.cat([each.flatten() for each in degrees(psi)]), psi, trainer.alpha)
 
     def weights(self, trainer: Trainer) -> Tensor:
         """|psi|^(2 - alpha) of the samples of the step that has just been made."""
