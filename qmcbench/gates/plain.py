@@ -88,7 +88,11 @@ def _values(psi: Ansatz, spins: Tensor) -> Complex:
 
 
 def sr_step(
-    rows: NDArray[np.inexact], energies: NDArray[np.inexact], weights: Array, shift: float, carried: Array | None = None
+    rows: NDArray[np.inexact],
+    energies: NDArray[np.inexact],
+    weights: Array,
+    shift: float,
+    carried: Array | None = None,
 ) -> Array:
     """(M + shift)^-1 (G + shift carried), M and G from weighted samples, by dense algebra.
 

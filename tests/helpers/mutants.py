@@ -163,7 +163,8 @@ ANSATZ = {
         ),
     ),
     "float16 parameters": Mutant(
-        "ansatz/precision", psi(lambda base, spins: base.to(torch.bfloat16)(spins))
+        "ansatz/precision",
+        changed(builtin, "build_ansatz", lambda right, *given, **named: right(*given, **named).to(torch.bfloat16)),
     ),
     "a C4 sum without signs": Mutant(
         "ansatz/papers-network",
@@ -174,8 +175,8 @@ ANSATZ = {
         "ansatz/papers-network",
         changed(sign, "sublattice_a", lambda right, L: (torch.arange(L) % 2 == 0)[:, None].expand(L, L)),
     ),
-    "zeros for the periodic padding": Mutant(
-        "ansatz/papers-network",
+    "another column first where gradients are asked for": Mutant(
+        "ansatz/precision",
         edited(fused.FusedNetwork.outputs, ("x = spins.to(weight.dtype)", "x = spins.roll(1, 2).to(weight.dtype)")),
     ),
 }  # fmt: skip
@@ -209,7 +210,9 @@ DERIVATIVES = {
     ),
     "later chunks differentiate the first samples": Mutant(
         "derivatives/batches",
-        edited(derivatives.log_derivatives, ("per_sample(parameters, few)", "per_sample(parameters, spins[: len(few)])")),
+        edited(
+            derivatives.log_derivatives, ("per_sample(parameters, few)", "per_sample(parameters, spins[: len(few)])")
+        ),
     ),
     "derivatives centred over the batch": Mutant("derivatives/autograd", rows(lambda found: found - found.mean(0))),
 }
@@ -285,7 +288,11 @@ LOCAL_ENERGY = {
 
 
 def _clipped(energies: Tensor, bound: float) -> Tensor:
-    return energies.clamp(-bound, bound) if not energies.is_complex() else torch.complex(energies.real.clamp(-bound, bound), energies.imag)
+    return (
+        energies.clamp(-bound, bound)
+        if not energies.is_complex()
+        else torch.complex(energies.real.clamp(-bound, bound), energies.imag)
+    )
 
 
 def _uniform(right: Callable[..., Any], derivatives: Tensor, energies: Tensor, weights: Tensor, *rest: Any) -> Any:
@@ -369,16 +376,16 @@ OPTIMISER = {
     ),
     "no shortening": Mutant("optimiser/update", edited(Trainer._update, ("if norm > longest:", "if norm < 0:"))),
     "weights of training left out": Mutant(
-        "optimiser/update", edited(sampler.importance_weights, ("(2 - alpha)", "0"))
+        "optimiser/update", edited(sampler.importance_weights, ("exponent = ((2 - alpha)", "exponent = (0"))
     ),
     "weights of training with the wrong exponent": Mutant(
-        "optimiser/update", edited(sampler.importance_weights, ("(2 - alpha)", "(1 - alpha)"))
+        "optimiser/update", edited(sampler.importance_weights, ("exponent = ((2 - alpha)", "exponent = ((1 - alpha)"))
     ),
     "alpha steered the wrong way": Mutant(
         "optimiser/update", edited(Trainer.advance, ("self.alpha + change", "self.alpha - change"))
     ),
     "parameters of the update in another order": Mutant(
-        "optimiser/update", edited(Trainer._update, ("list(trainable(self.psi).values())", "list(trainable(self.psi).values())[::-1]"))
+        "optimiser/update", edited(Trainer._update, ("in trainable(self.psi).values()]", "in list(trainable(self.psi).values())[::-1]]"))
     ),
 }  # fmt: skip
 """Bugs of the step and of the update by name."""

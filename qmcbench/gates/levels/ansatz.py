@@ -21,6 +21,8 @@ from qmcbench.vmc import build_ansatz
 HALVES = (torch.float16, torch.bfloat16)
 SINGLE = 2.0**-24
 """Relative rounding of float32."""
+JITTER = 2.0**-10
+"""Relative change of parameters that shows how well conditioned an amplitude is."""
 
 
 def exactly(name: str, value: float | None, bound: float, statement: str, cause: str | None = None) -> Check:
@@ -55,7 +57,9 @@ def distance(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Tensor
     return torch.maximum(size, (one[1] - other[1]).abs()).nan_to_num(torch.inf)
 
 
-@gate("exact", needs=("psi",), cause="a logarithm of zero, an overflow of exp or of a product, a configuration left out")
+@gate(
+    "exact", needs=("psi",), cause="a logarithm of zero, an overflow of exp or of a product, a configuration left out"
+)
 def finite(target: Target, setting: Setting) -> Iterator[Check]:
     """psi is a number on every configuration (all 12 870 of 4x4, else random ones), and not zero on all of them."""
     assert target.psi is not None
@@ -84,7 +88,11 @@ def configurations(L: int, count: int, seed: int) -> Tensor:
     return all_configurations(4) if L == 4 else torch.cat([neel(L)[None], random_configurations(L, count, seed)])
 
 
-@gate("exact", needs=("psi",), cause="dropout or another random layer left on, state kept between calls, threads that race")
+@gate(
+    "exact",
+    needs=("psi",),
+    cause="dropout or another random layer left on, state kept between calls, threads that race",
+)
 def deterministic(target: Target, setting: Setting) -> Iterator[Check]:
     """The same configurations give the same bits twice, and are left as they were."""
     assert target.psi is not None
@@ -102,7 +110,11 @@ def deterministic(target: Target, setting: Setting) -> Iterator[Check]:
     )
 
 
-@gate("exact", needs=("psi",), cause="batch normalisation, a softmax or a sum over the wrong axis, or a buffer of fixed size")
+@gate(
+    "exact",
+    needs=("psi",),
+    cause="batch normalisation, a softmax or a sum over the wrong axis, or a buffer of fixed size",
+)
 def batches(target: Target, setting: Setting) -> Check:
     """psi of a configuration depends neither on the batch that it comes in nor on its place there."""
     assert target.psi is not None
@@ -141,7 +153,9 @@ def phase(target: Target, setting: Setting) -> Check:
         angle = "an angle a, which has to be given as torch.exp(1j * a)"
         if example == 0:
             angle += "; or psi = 0, whose logarithm is -inf"
-        cause = f"the second value is {example:.4g}: not psi/|psi| (+1, -1 or a complex number of modulus 1) but {angle}"
+        cause = (
+            f"the second value is {example:.4g}: not psi/|psi| (+1, -1 or a complex number of modulus 1) but {angle}"
+        )
     return exactly(
         "phases have modulus 1",
         worst,
@@ -151,7 +165,9 @@ def phase(target: Target, setting: Setting) -> Check:
     )
 
 
-@gate("exact", needs=("psi", "invariance"), cause="a symmetry that is claimed and not there; images without their signs")
+@gate(
+    "exact", needs=("psi", "invariance"), cause="a symmetry that is claimed and not there; images without their signs"
+)
 def symmetries(target: Target, setting: Setting) -> Iterator[Check]:
     """psi is what it was after each symmetry that it claims: the character is real, and +1."""
     assert target.psi is not None
@@ -194,7 +210,9 @@ def precision(target: Target, setting: Setting) -> Check:
     doubt = SINGLE * (1 + expected[0].abs())
     generator = torch.Generator().manual_seed(setting.seed)
     for _ in range(8):
-        doubt = torch.maximum(doubt, distance(values(_jittered(double, generator), spins), expected))
+        # Of a change that is larger than any rounding within psi, scaled down.
+        moved = distance(_differentiable(_jittered(double, generator), spins), expected)
+        doubt = torch.maximum(doubt, moved * SINGLE / JITTER)
     # The double one without gradients too: compiled code may be a code of its own.
     worst = max(float((distance(values(each, spins), expected) / doubt).amax()) for each in (single, double))
     worst = max(worst, rounding(psi, spins) / (2 * SINGLE) if coarse or rounding(psi, spins) > 1e-4 else 0.0)
@@ -210,14 +228,18 @@ def _differentiable(psi: nn.Module, spins: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def _jittered(psi: nn.Module, generator: torch.Generator) -> nn.Module:
-    """A copy whose parameters are changed by up to the rounding of float32."""
+    """A copy whose parameters are changed by up to :data:`JITTER`."""
     made = plain.cast(psi, torch.float64)
     for parameter in made.parameters():
-        parameter.mul_(1 + SINGLE * (2 * torch.rand(parameter.shape, generator=generator, dtype=torch.float64) - 1))
+        parameter.mul_(1 + JITTER * (2 * torch.rand(parameter.shape, generator=generator, dtype=torch.float64) - 1))
     return made
 
 
-@gate("exact", needs=("engine",), cause="a convolution's padding, pooling or Fourier weights; images or their signs in a sum")
+@gate(
+    "exact",
+    needs=("engine",),
+    cause="a convolution's padding, pooling or Fourier weights; images or their signs in a sum",
+)
 def papers_network(target: Target, setting: Setting) -> Iterator[Check]:
     """The engine's wave function is the paper's formula, layer by layer, with its sign rule and sums over symmetries."""
     for L, symmetry, dtype in (

@@ -22,7 +22,11 @@ VANISHING = 0.2
 """Share of the amplitudes that are zero where psi vanishes."""
 
 
-@gate("exact", needs=("local_energies",), cause="local energies clipped, or cut off; the phase or its conjugate left out")
+@gate(
+    "exact",
+    needs=("local_energies",),
+    cause="local energies clipped, or cut off; the phase or its conjugate left out",
+)
 def hard_psi(target: Target, setting: Setting) -> Iterator[Check]:
     """Local energies of a wild psi on 4x4, real or complex, one by one and in their full sum; none of them is clipped."""
     assert target.local_energies is not None
@@ -50,7 +54,11 @@ def hard_psi(target: Target, setting: Setting) -> Iterator[Check]:
         )
 
 
-@gate("exact", needs=("local_energies",), cause="0 / 0, or the logarithm of zero, where psi vanishes on a connected configuration")
+@gate(
+    "exact",
+    needs=("local_energies",),
+    cause="0 / 0, or the logarithm of zero, where psi vanishes on a connected configuration",
+)
 def vanishing_psi(target: Target, setting: Setting) -> Iterator[Check]:
     """Where psi vanishes on a fifth of the configurations of 4x4, the local energies of all the others are right."""
     assert target.local_energies is not None
@@ -101,7 +109,11 @@ def generic(L: int, seed: int) -> Ansatz:
     return psi
 
 
-@gate("exact", needs=("local_energies",), cause="a bond wrapped wrongly at the edge; the phase or its conjugate; a buffer's end")
+@gate(
+    "exact",
+    needs=("local_energies",),
+    cause="a bond wrapped wrongly at the edge; the phase or its conjugate; a buffer's end",
+)
 def bond_by_bond(target: Target, setting: Setting) -> Iterator[Check]:
     """Local energies of a generic complex psi are plain sums over bonds, on lattices larger than any table."""
     assert target.local_energies is not None
@@ -119,7 +131,11 @@ def bond_by_bond(target: Target, setting: Setting) -> Iterator[Check]:
             )
 
 
-@gate("exact", needs=("local_energies",), cause="a bond left out or too many; next-nearest ones at J2 = 0; moves that leave S^z = 0")
+@gate(
+    "exact",
+    needs=("local_energies",),
+    cause="a bond left out or too many; next-nearest ones at J2 = 0; moves that leave S^z = 0",
+)
 def connected(target: Target, setting: Setting) -> Iterator[Check]:
     """The configurations that psi is asked for are those that H connects to the given ones, every one of them."""
     assert target.local_energies is not None
@@ -130,9 +146,7 @@ def connected(target: Target, setting: Setting) -> Iterator[Check]:
                 asked: set[bytes] = set()
                 target.local_energies(_recorder(generic(L, setting.seed), asked), L, J2, spins)
                 given = {one.tobytes() for one in spins.numpy()}
-                wanted = {
-                    other.tobytes() for one in spins.numpy() for other in plain.row_of_hamiltonian(one, J2)[1]
-                }
+                wanted = {other.tobytes() for one in spins.numpy() for other in plain.row_of_hamiltonian(one, J2)[1]}
                 wrong += len((wanted - asked) | (asked - wanted - given))
             yield exactly(
                 f"connected configurations, {L}x{L}, J2 = {J2:g}",
