@@ -1,6 +1,6 @@
 """What gates compare with, written as plainly as it can be: it shares no code with what is tested.
 
-Loops over bonds instead of tables, dense algebra in NumPy, and the paper's network as in its Sec. 3.1. Slow, readable.
+Loops over bonds instead of tables, dense algebra in NumPy, the paper's network as in its Sec. 3.1: slow, readable.
 """
 
 from __future__ import annotations

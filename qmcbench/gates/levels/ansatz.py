@@ -51,7 +51,7 @@ def rounding(psi: Ansatz, spins: Tensor) -> float:
 
 
 def distance(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Tensor:
-    """Relative difference of amplitudes, in log|psi| or in the phase, (batch,); infinite where one is not a number."""
+    """Relative difference of amplitudes, in log|psi| or in the phase, (batch,); infinite where there is no number."""
     equal = one[0] == other[0]  # two zeros of psi, whose difference is none
     size = torch.where(equal, 0.0, (one[0] - other[0]).abs())
     return torch.maximum(size, (one[1] - other[1]).abs()).nan_to_num(torch.inf)
@@ -70,7 +70,7 @@ def finite(target: Target, setting: Setting) -> Iterator[Check]:
         "psi is finite",
         float(wrong.sum()),
         0.0,
-        f"Of {len(spins)} configurations, so many where log|psi| is neither finite nor -inf, or the phase is not finite.",
+        f"Of {len(spins)} configurations, how many have a log|psi| neither finite nor -inf, or no finite phase.",
     )
     yield Check(
         name="psi does not vanish",
@@ -134,8 +134,8 @@ def batches(target: Target, setting: Setting) -> Check:
         "independent of the batch",
         float(worst.amax()),
         max(eps, SINGLE**2) ** 0.5,
-        f"Largest relative difference of an amplitude between orders and sizes (1, 2, 13, 64, {count}) of a batch; the "
-        f"bound is the root of the relative rounding of what psi computes with, {eps:.1e}.",
+        f"Largest relative difference of an amplitude between orders and sizes (1, 2, 13, 64, {count}) of a batch; "
+        f"the bound is the root of the relative rounding of what psi computes with, {eps:.1e}.",
     )
 
 
@@ -241,7 +241,7 @@ def _jittered(psi: nn.Module, generator: torch.Generator) -> nn.Module:
     cause="a convolution's padding, pooling or Fourier weights; images or their signs in a sum",
 )
 def papers_network(target: Target, setting: Setting) -> Iterator[Check]:
-    """The engine's wave function is the paper's formula, layer by layer, with its sign rule and sums over symmetries."""
+    """The engine's psi is the paper's formula, layer by layer, with its sign rule and sums over symmetries."""
     for L, symmetry, dtype in (
         (4, "full", "float64"),
         (8, "C4", "float32"),
@@ -259,7 +259,7 @@ def papers_network(target: Target, setting: Setting) -> Iterator[Check]:
             f"paper's network, {L}x{L}, {symmetry}, {dtype}",
             _off_formula(psi, doubled, spins, symmetry) / eps,
             500.0,
-            "Largest difference of psi from the plain formula in float64, in units of the rounding of its type, after "
+            "Largest difference of psi from the plain formula in float64, in units of the rounding of its type, with "
             "allowance for how much larger rounding is near the zeros of its factors.",
         )
 

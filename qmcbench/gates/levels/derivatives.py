@@ -55,7 +55,10 @@ def finite_differences(target: Target, setting: Setting) -> Iterator[Check]:
     assert target.log_derivatives is not None
     for at in points(target, setting, 8):
         name, steps = f"log-derivatives against differences, {at.label}", STEPS if at.double else SINGLE_STEPS
-        statement = f"Largest difference along random directions d, relative to |O| |d|, each of {len(at.spins)} samples at the best of steps from {steps[0]:g} to {steps[-1]:g}.{'' if at.double else ALONE}"
+        statement = (
+            f"Largest difference along random directions d, relative to |O| |d|, each of {len(at.spins)} samples at "
+            f"the best of steps from {steps[0]:g} to {steps[-1]:g}.{'' if at.double else ALONE}"
+        )
         found = derivatives(name, statement, target.log_derivatives, at)
         if isinstance(found, Check):
             yield found
@@ -115,7 +118,7 @@ def batches(target: Target, setting: Setting) -> Iterator[Check]:
 
 
 def points(target: Target, setting: Setting, count: int) -> Iterator[Point]:
-    """psi as it is and less flat, in float64 if it runs so, each with random configurations; of the engine others too.
+    """psi as it is and less flat, in float64 if it runs so, with random configurations; of the engine others too.
 
     Raises
     ------
@@ -175,13 +178,13 @@ def derivatives(name: str, statement: str, log_derivatives: LogDerivatives, at: 
 
 
 def degrees(psi: nn.Module) -> list[Tensor]:
-    """The parameters that are trained, in order, as views of real numbers; complex ones as real and imaginary parts."""
+    """Views of the parameters that are trained, in order; complex ones as their real and imaginary parts."""
     parameters = [parameter.detach() for parameter in psi.parameters() if parameter.requires_grad]
     return [torch.view_as_real(each) if each.is_complex() else each for each in parameters]
 
 
 def real_columns(psi: nn.Module, found: Tensor) -> Tensor:
-    """Log-derivatives in double precision; one of a complex parameter gives two columns, O and i O (psi is analytic)."""
+    """Log-derivatives in double precision; one column for a complex parameter gives two, O and i O (analytic psi)."""
     found = found.to(torch.complex128 if found.is_complex() else torch.float64)
     parameters = [parameter for parameter in psi.parameters() if parameter.requires_grad]
     if found.shape[1] == sum(part.numel() for part in degrees(psi)):

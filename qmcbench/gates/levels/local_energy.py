@@ -28,7 +28,7 @@ VANISHING = 0.2
     cause="local energies clipped, or cut off; the phase or its conjugate left out",
 )
 def hard_psi(target: Target, setting: Setting) -> Iterator[Check]:
-    """Local energies of a wild psi on 4x4, real or complex, one by one and in their full sum; none of them is clipped."""
+    """Local energies of a wild psi on 4x4, real or complex, one by one and in their full sum; none is clipped."""
     assert target.local_energies is not None
     _, spins, vector = hard(setting.seed)
     for label, amplitudes in (("real", vector), ("complex", _turned(vector, setting.seed))):
@@ -41,8 +41,8 @@ def hard_psi(target: Target, setting: Setting) -> Iterator[Check]:
             f"local energies of a hard psi, {label}, 4x4, J2 = {target.J2:g}",
             float(off.amax()),
             1e-10,
-            f"Largest relative difference from (H psi)(S) / psi(S) with QuSpin's H, on all {len(spins)} configurations; "
-            f"the largest of them is {largest:.0f} per site.",
+            f"Largest relative difference from (H psi)(S) / psi(S) with QuSpin's H, on all {len(spins)} "
+            f"configurations; the largest of them is {largest:.0f} per site.",
         )
         weights = amplitudes.abs().square() / amplitudes.abs().square().sum()
         energy = complex((weights * expected).sum()).real
@@ -74,7 +74,7 @@ def vanishing_psi(target: Target, setting: Setting) -> Iterator[Check]:
             f"local energies beside zeros of psi, {label}, 4x4",
             float(off.amax()),
             1e-10,
-            f"Largest relative difference from QuSpin's, where {int(zero.sum())} of {len(spins)} amplitudes are (-inf, 0).",
+            f"Largest relative difference from QuSpin's; {int(zero.sum())} of {len(spins)} amplitudes are (-inf, 0).",
         )
 
 
@@ -176,7 +176,7 @@ def many(target: Target, setting: Setting) -> Check:
     L, J2, count = 16, 0.5, 2200
     spins = random_configurations(L, count, setting.seed)
     found = target.local_energies(lambda asked: (asked[:, 0, 0] * 0.0, marshall(asked)), L, J2, spins)
-    unlike = sum((spins != spins.roll(1, axis)).sum((1, 2)) for axis in (1, 2))
+    unlike = (spins != spins.roll(1, 1)).sum((1, 2)) + (spins != spins.roll(1, 2)).sum((1, 2))
     expected = L * L / 2 * (1 + J2) - unlike
     off = (found - expected).abs().nan_to_num(torch.inf) if found.shape == expected.shape else None
     return exactly(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,8 +26,8 @@ from qmcbench.sr import SOLVERS, Centred, make_solver
 from qmcbench.vmc import Trainer
 
 CAUSE = (
-    "log-derivatives that are not centred; weights left out; the shift added twice, or not; a factor 2 or a sign in the "
-    "gradient; for a complex psi the conjugate of O, or the real part taken too early"
+    "log-derivatives that are not centred; weights left out; the shift added twice, or not; a factor 2 or a sign in "
+    "the gradient; for a complex psi the conjugate of O, or the real part taken too early"
 )
 REFUSALS = (UserError, NotImplementedError, TypeError, RuntimeError)
 
@@ -94,7 +94,7 @@ def single_precision(target: Target, setting: Setting) -> Check:
 
 @gate("exact", needs=("step",), cause=CAUSE)
 def complex_rows(target: Target, setting: Setting) -> Check:
-    """Complex log-derivatives and energies: M = Re <O^dagger O>, G = Re <O^dagger E>, both centred; or they are refused."""
+    """The step from complex O and E: M = Re <O^dagger O>, G = Re <O^dagger E>, both centred; or they are refused."""
     assert target.step is not None
     made, name = system(160, 30, setting.seed, torch.complex128), "step from complex rows"
     statement = "Distance from the solution of dense algebra for real parameters, relative to it."
@@ -155,7 +155,7 @@ def imaginary_time(target: Target, setting: Setting) -> Iterator[Check]:
             f"fall of the energy along the step, {kind} psi, 4x4, J2 = {target.J2:g}",
             abs(float(fall / predicted - 1)),
             1e-5,
-            "Relative difference of -dE/d(rate), by differences of the full-sum energy, from 2 Delta (M + shift) Delta.",
+            "Relative difference of -dE/d(rate), by differences of full sums, from 2 Delta (M + shift) Delta.",
         )
 
 
@@ -225,7 +225,7 @@ def _centred(made: System) -> Centred:
     return Centred(rows, root * (made.energies - made.weights @ made.energies))
 
 
-UPDATES = {
+UPDATES: Mapping[str, Mapping[str, object]] = {
     "momentum 0.9": {"learning_rate": [[0, 0.2], [2, 0.05]], "max_step_norm": 100.0, "momentum": 0.9},
     "complex psi, momentum 0.9": {"learning_rate": 0.1, "max_step_norm": 100.0, "momentum": 0.9},
     "shortened, with momentum": {"learning_rate": 0.3, "max_step_norm": 0.01, "momentum": 0.5},
@@ -252,7 +252,7 @@ def update(target: Target, setting: Setting) -> Iterator[Check]:
         trainer.warm_up()
         solution, worst, steered = None, 0.0, True
         for number in range(STEPS):
-            expected = Expected.of(trainer)
+            expected = Expected.of(trainer, dtype)
             trainer.advance()
             solution = expected.solution(trainer, number, solution)
             change = torch.cat([each.flatten() for each in degrees(trainer.psi)]) - expected.before
@@ -274,7 +274,7 @@ def update(target: Target, setting: Setting) -> Iterator[Check]:
         )
 
 
-def _training(J2: float, optimizer: dict[str, object], seed: int) -> Config:
+def _training(J2: float, optimizer: Mapping[str, object], seed: int) -> Config:
     """48 chains on 4x4, at an alpha that is steered."""
     return parse(
         {
@@ -296,9 +296,9 @@ class Expected:
     alpha: float
 
     @classmethod
-    def of(cls, trainer: Trainer) -> Expected:
+    def of(cls, trainer: Trainer, dtype: torch.dtype) -> Expected:
         """The trainer's parameters and alpha, copied."""
-        psi = Boltzmann(0, dtype=trainer.psi.bias.dtype)
+        psi = Boltzmann(0, dtype=dtype)
         psi.load_state_dict(trainer.psi.state_dict())
         return cls(torch.cat([each.flatten() for each in degrees(psi)]), psi, trainer.alpha)
 
