@@ -46,7 +46,8 @@ class Jastrow(nn.Module):
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """(log|psi|, phase) of configurations (batch, 4, 4)."""
         s = spins.double()
-        known = [sum((s * s.roll(turn, (1, 2))).sum((1, 2)) for turn in _turns(pair)) / 16 for pair in PAIRS]
+        around = [torch.stack([s * s.roll(turn, (1, 2)) for turn in _turns(pair)]) for pair in PAIRS]
+        known = [each.sum((0, 2, 3)) / 16 for each in around]
         features = torch.stack([*known, *[each**2 for each in known]], 1)
         sign = marshall(spins)
         if self.angle is None:
@@ -69,7 +70,7 @@ class Jastrow(nn.Module):
     def energy_along(self, direction: Array, rate: float, J2: float) -> float:
         """The total energy there."""
         vector, matrix = self.vector_along(direction, rate), quspin(J2)[1]
-        return float((np.vdot(vector, matrix @ vector) / np.vdot(vector, vector)).real)
+        return float((vector.conj() @ (matrix @ vector)).real / (vector.conj() @ vector).real)
 
 
 def _turns(pair: tuple[int, int]) -> set[tuple[int, int]]:
@@ -85,7 +86,7 @@ class Tilted(nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.base = base
-        self.register_buffer("field", torch.randn(L * L, 12, generator=generator, dtype=torch.float64))
+        self.field = torch.randn(L * L, 12, generator=generator, dtype=torch.float64)
         self.tilt = nn.Parameter(torch.zeros(12, dtype=torch.float64))
 
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
