@@ -14,7 +14,7 @@ from qmcbench import checkpoint, memory, provenance
 from qmcbench import config as configuration
 from qmcbench.ansatz.derivatives import count
 from qmcbench.checkpoint import Checkpoint, State
-from qmcbench.config import SCALAPACK, Config
+from qmcbench.config import SCALAPACK, Config, Run
 from qmcbench.cores import default_threads
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted, catch_signals, writing
@@ -45,6 +45,7 @@ def train(
     quiet: bool = False,
     command: str = "qmcbench.training.train",
     comm: Communicator | None = None,
+    seconds: float | None = None,
 ) -> Trainer:
     """Train, or continue, the run in the folder ``out``.
 
@@ -69,6 +70,8 @@ def train(
     comm
         The ranks that share the chains, all of which must make this call; rank 0 alone reads and writes files. One
         process if absent.
+    seconds
+        End, with a checkpoint, after the step at which all steps together have taken so long.
 
     Returns
     -------
@@ -84,7 +87,7 @@ def train(
         After SIGINT, SIGTERM or SIGHUP, with the last completed step saved.
     """
     comm = comm or Serial()
-    with torch_threads(config, comm), ExitStack() as files:
+    with torch_threads(config.run, comm), ExitStack() as files:
         on_root(comm, lambda: _open(files, out))
         stored = on_root(comm, lambda: None if restart else read_run(out))
         trainer = begin(config, comm) if stored is None else resume(stored, config, out / CHECKPOINT, comm)
@@ -99,8 +102,10 @@ def train(
             trainer.warm_up()
             if config.optimizer.steps == 0:
                 run.save()
-        while trainer.step < config.optimizer.steps:
-            run.advance(bar, signals)
+        elif seconds is not None and comm.rank == 0:
+            run.spent = sum(step.seconds["step"] for step in read_log(out / LOG, trainer.step))
+        while trainer.step < config.optimizer.steps and not run.late(seconds):
+            run.advance(bar, signals, seconds)
     return trainer
 
 
@@ -112,22 +117,29 @@ class _Run:
     path: Path
     made_by: Provenance
     log: Log | None = None
+    spent: float = 0.0
+    """Seconds of all its steps, on rank 0."""
 
-    def advance(self, bar: Bar, signals: list[int]) -> None:
+    def advance(self, bar: Bar, signals: list[int], seconds: float | None) -> None:
         """One step, logged, and saved when it is due."""
         trainer, steps = self.trainer, self.trainer.config.optimizer.steps
         step = trainer.advance()
         if self.log is not None:
             self.log.append(step)
+        self.spent += step.seconds["step"] if self.trainer.comm.rank == 0 else 0.0
         bar.update(step.step, summary(step))
         # A signal reaches the ranks at different moments, but they must stop after the same step.
         stop = trainer.comm.any(bool(signals))
-        if stop or step.step == steps or step.step % trainer.config.run.checkpoint_every == 0:
+        if stop or self.late(seconds) or step.step == steps or step.step % trainer.config.run.checkpoint_every == 0:
             self.save()
         if stop and step.step < steps:
             raise Interrupted(
                 f"Stopped after step {step.step} of {steps}; run the same command, without --restart, to continue."
             )
+
+    def late(self, seconds: float | None) -> bool:
+        """Whether the time is over, the same on every rank."""
+        return seconds is not None and self.trainer.comm.any(self.spent >= seconds)
 
     def save(self) -> None:
         """Write the checkpoint; every rank must call it."""
@@ -201,7 +213,7 @@ def read_run(out: Path) -> Checkpoint | None:
 
 
 @contextmanager
-def torch_threads(config: Config, comm: Communicator) -> Iterator[None]:
+def torch_threads(run: Run, comm: Communicator) -> Iterator[None]:
     """The run's threads, by default all cores that this rank shares with no other, and those of before afterwards.
 
     Raises
@@ -209,14 +221,14 @@ def torch_threads(config: Config, comm: Communicator) -> Iterator[None]:
     UserError
         If CUDA is asked for and not there, or more threads than cores without ``run.oversubscribe``.
     """
-    device, cores = config.run.device, provenance.available_cores()
+    device, cores = run.device, provenance.available_cores()
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"run.device = {device!r}, but torch {torch.__version__} finds no CUDA device; use 'cpu'.")
     if device == "cuda":
         # One GPU per rank, also where the launcher shows every rank all GPUs of the node.
         torch.cuda.set_device(comm.local_rank % torch.cuda.device_count())
-    threads = config.run.threads or default_threads(comm.sharing)
-    if config.run.threads and threads > cores and not config.run.oversubscribe:
+    threads = run.threads or default_threads(comm.sharing)
+    if run.threads and threads > cores and not run.oversubscribe:
         raise UserError(
             f"run.threads = {threads}, but this process may use {cores} cores, and more threads than cores are many "
             "times slower; take fewer, or set run.oversubscribe = true as well."

@@ -54,11 +54,6 @@ class Part:
 def measure(request: Request, command: str) -> Iterator[tuple[str, Run]]:
     """Measure the parts and keep each, ``records/PART.jsonl``, before the next: that may take hours.
 
-    Parameters
-    ----------
-    command
-        As it was typed, for the provenance.
-
     Yields
     ------
     tuple of str and Run
@@ -101,9 +96,12 @@ def _with_bar(name: str, request: Request, **more: Any) -> tuple[Record, ...]:
     from qmcbench.progress import Bar
 
     part = import_module(f"qmcbench.bench.{name}")
+    records: list[Record] = []
     with Bar(name, part.total(request.quick), quiet=request.quiet) as bar:
-        records: tuple[Record, ...] = part.measure(quick=request.quick, done=bar.update, **more)
-    return records
+        for done, found in enumerate(part.measure(request.quick, **more), start=1):
+            records += found
+            bar.update(done)
+    return tuple(records)
 
 
 def _check_hotpath(request: Request) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse
-import scipy.stats
+import scipy.special
 import torch
 from torch import Tensor, nn
 
@@ -188,7 +188,7 @@ def sampled_distribution(psi: Ansatz, alpha: float, seed: int, *, hastings: bool
     expected = chains * torch.zeros(64, dtype=torch.float64).index_add_(0, bins, probability.double())
     used = expected > 0
     chi_square = float(((observed - expected)[used] ** 2 / expected[used]).sum())
-    bound = float(scipy.stats.chi2.isf(FALSE_ALARM, int(used.sum()) - 1))
+    bound = float(scipy.special.chdtri(int(used.sum()) - 1, FALSE_ALARM))
     return Check(
         name=f"sampled distribution, 4x4, |psi|^{alpha:g}",
         check="unbiased",

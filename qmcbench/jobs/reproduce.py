@@ -5,50 +5,35 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from importlib import resources
 from importlib.resources.abc import Traversable
-from pathlib import Path
 
 import torch
 
-from qmcbench import evaluation, provenance, reference
+from qmcbench import provenance, reference
 from qmcbench.bench import timing
+from qmcbench.bench.operations import threads
 from qmcbench.config import Wavefunction
-from qmcbench.estimates import best_known
 from qmcbench.files import make_folder
 from qmcbench.gates import checks
 from qmcbench.gates.check import Check
-from qmcbench.jobs.plan import PlannedRun, Profile
+from qmcbench.jobs.plan import Profile
+from qmcbench.jobs.stages import Request, finish
 from qmcbench.progress import Whole
 from qmcbench.report import book
 from qmcbench.store import jsonl
-from qmcbench.store.energies import Column, Curve, Energy, Exact, LeftOut, Operation, Stage, Training, finite
+from qmcbench.store.bench import Rate
+from qmcbench.store.energies import Exact, LeftOut
 from qmcbench.store.records import Record, Run
-from qmcbench.training import CHECKPOINT, LOG, load_ansatz, read_log, train
-from qmcbench.vmc import Step, build_ansatz
+from qmcbench.vmc import build_ansatz
 
 RECORDS = "reproduce"
-PHASES = ("sampling", "local_energy", "derivatives", "solve")
+EXACT = ("L", "J2", "residual", "sector", "states", "gap", "structure_factor_pi_pi", "structure_factor_pi_0")
+"""What is kept of an exact diagonalization, beside the energy."""
 CHECKS = "checks"
-PAPERS_STAGE = (6, 0.5)
-"""Lattice and coupling of the seed paper's first stage of transfer learning."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What to reproduce, and where to."""
-
-    profile: Profile
-    out: Path
-    restart: bool = False
-    """Discard finished runs, evaluations and checks that are there."""
-    quiet: bool = False
-    command: str = "qmcbench.jobs.reproduce.reproduce"
-    """For the provenance."""
 
 
 def reproduce(request: Request) -> Run:
@@ -92,17 +77,6 @@ def reproduce(request: Request) -> Run:
     return run
 
 
-@contextmanager
-def threads(count: int | None) -> Iterator[None]:
-    """Torch with so many threads, if a number is given, and then with as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def work(request: Request) -> list[tuple[str, Callable[[], Sequence[Record]]]]:
     """Every part of the job by name, in order; each gives its records."""
     profile = request.profile
@@ -122,20 +96,9 @@ def work(request: Request) -> list[tuple[str, Callable[[], Sequence[Record]]]]:
 def exact(J2: float) -> list[Exact]:
     """Exact diagonalization of 4x4, done now with QuSpin."""
     ground = reference.diagonalize(4, J2)
-    return [
-        Exact(
-            value=ground.energy,
-            L=ground.L,
-            J2=ground.J2,
-            residual=ground.residual,
-            sector=ground.sector,
-            states=ground.states,
-            gap=ground.gap,
-            structure_factor_pi_pi=ground.structure_factor_pi_pi,
-            structure_factor_pi_0=ground.structure_factor_pi_0,
-            source=f"QuSpin {ground.provenance['versions']['quspin']}, this run",
-        )
-    ]
+    numbers = {name: getattr(ground, name) for name in EXACT}
+    source = f"QuSpin {ground.provenance['versions']['quspin']}, this run"
+    return [Exact(value=ground.energy, source=source, **numbers)]
 
 
 def engine_checks(couplings: tuple[float, ...]) -> list[Callable[[], Check]]:
@@ -186,117 +149,13 @@ def fingerprint() -> str:
     return digest.hexdigest()
 
 
-def finish(run: PlannedRun, request: Request) -> list[Record]:
-    """Train (or continue, or keep) one run and evaluate it with fresh samples."""
-    folder, config = request.out / "runs" / run.folder, run.config
-    if run.start is not None:
-        (start,) = (each.folder for each in request.profile.runs if each.name == run.start)
-        path = str(request.out / "runs" / start / CHECKPOINT)
-        config = replace(config, wavefunction=replace(config.wavefunction, start=path))
-    train(config, folder, restart=request.restart, quiet=request.quiet, command=request.command)
-    evaluated = evaluate(run, folder, request)
-    full_sum = None
-    if run.config.model.L == 4:
-        psi, _ = load_ansatz(folder / CHECKPOINT)
-        full_sum = checks.full_sum_energy(psi, run.config.model.J2)
-    judged = replace(evaluated, full_sum=full_sum, tolerance=run.tolerance)
-    return [training(run, folder, evaluated.network.parameters), judged]
-
-
-def training(run: PlannedRun, folder: Path, parameters: int) -> Training:
-    """What the log of a run says."""
-    log, config = read_log(folder / LOG), run.config
-    return Training(
-        value=finite(log[-1].energy) if log else None,
-        sigma=finite(log[-1].error) if log else None,
-        samples=len(log) * config.sampling.chains,
-        seed=config.run.seed,
-        threads=config.run.threads,
-        seconds=sum(step.seconds["step"] for step in log),
-        reference=best_known(config.model.L, config.model.J2),
-        not_run=None if log else "no step was made",
-        name=run.name,
-        network=config.wavefunction.network,
-        parameters=parameters,
-        symmetry=config.wavefunction.symmetry,
-        sign=config.wavefunction.sign,
-        L=config.model.L,
-        J2=config.model.J2,
-        start=run.start,
-        steps=len(log),
-        chains=config.sampling.chains,
-        curve=curve(log),
-        phases={name: sum(step.seconds[name] for step in log) for name in PHASES},
-        paper=papers_stage() if (config.model.L, config.model.J2) == PAPERS_STAGE else None,
-    )
-
-
-def curve(log: Sequence[Step]) -> Curve:
-    """The columns of a log that a report shows."""
-
-    def column(name: str) -> Column:
-        return tuple(finite(getattr(step, name)) for step in log)
-
-    return Curve(
-        step=tuple(step.step for step in log),
-        energy=column("energy"),
-        error=column("error"),
-        variance=column("variance"),
-        acceptance=column("acceptance"),
-        r_hat=column("r_hat"),
-        alpha=column("alpha"),
-        effective_fraction=column("effective_fraction"),
-        restarted=tuple(step.restarted for step in log),
-    )
-
-
-def papers_stage() -> Stage:
-    """The seed paper's first transfer stage (its Fig. 11)."""
-    stage = reference.paper.figure11["stages"][0]
-    return Stage(what="6x6 stage 1 (Fig. 11)", start=stage["start"], end=stage["end"], steps=stage["steps"])
-
-
-def evaluate(run: PlannedRun, folder: Path, request: Request) -> Energy:
-    """Energy of the trained network from fresh chains; kept beside the checkpoint as long as that is the same."""
-    wanted = evaluation.Request(
-        checkpoint=folder / CHECKPOINT,
-        out=folder,
-        samples=run.evaluation.chains * run.evaluation.samples,
-        sampling=run.evaluation.sampling,
-        seed=run.config.run.seed,
-        name=run.name,
-        restart=request.restart,
-        quiet=request.quiet,
-        command=request.command,
-    )
-    try:
-        found = evaluation.evaluate(wanted)
-    except evaluation.OtherEvaluationError:
-        found = evaluation.evaluate(replace(wanted, restart=True))
-    return found.of(Energy)[0]
-
-
-def measure(profile: Profile) -> list[Operation]:
-    """Forward throughput against this machine's sgemm, and the phases of an iteration of the profile's last run."""
-    last, sgemm = profile.runs[-1].config, timing.gemm_rate()
-    rows = [timing.forward(each.network, each.L, each.batch, sgemm) for each in profile.timings]
-    rows += timing.iteration(last.wavefunction.network, last.model.L, last.model.J2, last.sampling.chains)
+def measure(profile: Profile) -> list[Record]:
+    """Forward throughput beside this machine's sgemm, and the phases of an iteration of the profile's last run."""
+    last = profile.runs[-1].config
     return [
-        Operation(
-            value=row.median_s,
-            low=row.min_s,
-            high=row.max_s,
-            repeats=row.repeats,
-            threads=torch.get_num_threads(),
-            operation=row.name,
-            network=row.network,
-            L=row.L,
-            batch=row.batch,
-            dtype=row.dtype,
-            rate=row.GFs,
-            sgemm=sgemm,
-        )
-        for row in rows
+        Rate(value=timing.gemm_rate(), operation="sgemm", threads=torch.get_num_threads()),
+        *(timing.forward(each.network, each.L, each.batch) for each in profile.timings),
+        *timing.iteration(last.wavefunction.network, last.model.L, last.model.J2, last.sampling.chains),
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
+from qmcbench.report.colours import BLUE
 from qmcbench.report.numbers import count
 from qmcbench.store.records import Run
 
@@ -24,13 +25,6 @@ Draw = Callable[[Figure], None]
 WIDTH = 5.2
 """Width of a figure in inches: small, so that its text is still readable on a phone."""
 Numbers = Sequence[float] | NDArray[np.float64]
-# Okabe and Ito's colours, told apart by colour-blind readers too.
-BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, GREY = (
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#767676",
-)  # fmt: skip
-COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
-# Light enough for black text.
-PHASES = {"sampling": SKY, "local_energy": ORANGE, "derivatives": "#7fcfb4", "solve": PURPLE}
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",
     "font.size": 9.0,
@@ -100,11 +94,14 @@ def plain_numbers(axes: Axes, which: str = "y") -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def whiskers(middle: Numbers, low: Numbers, high: Numbers) -> NDArray[np.float64]:
+def whiskers(middle: Numbers, low: Numbers, high: Numbers) -> tuple[list[float], list[float]]:
     """Lengths of error bars from the least to the largest; a value outside them has none on that side."""
     values = np.array(middle)
-    lengths: NDArray[np.float64] = np.clip([values - np.array(low), np.array(high) - values], 0, None)
-    return lengths
+    # Lists: of arrays of one value matplotlib 3.10.0 asks whether each is finite, and NumPy warns.
+    below, above = (
+        np.clip(lengths, 0, None).tolist() for lengths in (values - np.array(low), np.array(high) - values)
+    )
+    return below, above
 
 
 def printable(text: str) -> str:
@@ -133,8 +130,26 @@ def log_axis(axes: Axes, ticks: Sequence[int], label: str, base: int = 10) -> No
 def seconds_axis(axes: Axes) -> None:
     """A logarithmic vertical axis of seconds in plain numbers."""
     axes.set(yscale="log", ylabel="seconds")
-    low, high = axes.get_ylim()
-    # Over many decades only the tens have room.
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    plain_numbers(axes)
+
+
+def stacked_bars(
+    axes: Axes,
+    parts: Mapping[str, tuple[str, Numbers]],
+    written: Callable[[float], str],
+    size: float = 7,
+) -> None:
+    """A horizontal bar for each row, of parts beside each other: by label the colour, and the part of every row.
+
+    ``written`` is the text inside a part; of one that is too small for it, nothing.
+    """
+    left: NDArray[np.float64] | None = None
+    for label, (colour, widths) in parts.items():
+        left = np.zeros(len(widths)) if left is None else left
+        axes.barh(range(len(widths)), widths, 0.6, left, color=colour, label=printable(label))
+        ink = "white" if colour == BLUE else "black"
+        for row, width in enumerate(widths):
+            if text := written(width):
+                middle = left[row] + width / 2
+                axes.text(middle, row, text, ha="center", va="center", fontsize=size, color=ink)
+        left = left + np.array(widths)

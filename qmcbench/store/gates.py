@@ -30,3 +30,21 @@ class GateRun(Record, kind="gate"):
     about: str
     expected_failure: str | None = None
     """Why it was expected to fail, if it was."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration(Record, kind="gate calibration"):
+    """How often one statistical check raised an alarm on correct code; the value is the share of replicas that did."""
+
+    unit: str = ""
+    gate: str
+    check: str
+    replicas: int
+    """Each with a seed of its own: ``seed``, ``seed + 1``, ..."""
+    alarms: tuple[int, ...] = ()
+    """Seeds of the replicas that failed."""
+    inconclusive: int = 0
+    rate: float
+    """The stated false-alarm rate, of one stage."""
+    enlarged: float
+    """By how much the smallest effect was enlarged, so that a replica takes fewer samples."""

@@ -56,9 +56,9 @@ def settings(seed: int, **optimizer: Any) -> Config:
     )
 
 
-def trained(config: Config, comm: Communicator) -> vmc.Trainer:
-    """After all steps of a configuration."""
-    psi = vmc.build_ansatz(config.wavefunction, config.run.seed)
+def trained(config: Config, comm: Communicator, parameters: int | None = None) -> vmc.Trainer:
+    """After all steps of a configuration; ``parameters`` is another seed for the fresh ones."""
+    psi = vmc.build_ansatz(config.wavefunction, config.run.seed if parameters is None else parameters)
     trainer = vmc.Trainer(config, psi, comm)
     trainer.warm_up()
     for _ in range(config.optimizer.steps):

@@ -67,6 +67,7 @@ def evaluate(psi: Ansatz, asked: Evaluation) -> Evaluated:
         sigma=estimate.error,
         samples=drawn.energies.size - drawn.abnormal,
         variance=estimate.variance,
+        v_score=drawn.v_score(),
         tau=estimate.tau,
         r_hat=estimate.r_hat,
         acceptance=drawn.acceptance,

@@ -11,22 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from qmcbench.report.figure import (
-    BLUE,
-    COLOURS,
-    GREY,
-    PHASES,
-    SKY,
-    VERMILION,
-    WIDTH,
-    Plot,
-    name_rows,
-    origin,
-    render,
-    whiskers,
-)
+from qmcbench.bench.roofline import of_sgemm, rates
+from qmcbench.report.colours import BLUE, COLOURS, GREY, PHASES, SKY, VERMILION
+from qmcbench.report.figure import WIDTH, Plot, name_rows, origin, render, stacked_bars, whiskers
 from qmcbench.report.numbers import count, duration, format_value_error, number
-from qmcbench.store.energies import Column, Energy, Exact, Operation, Training
+from qmcbench.store.bench import WorkTime
+from qmcbench.store.energies import Column, Energy, Exact, Training
 from qmcbench.store.records import Run
 
 WINDOW = 10
@@ -41,15 +31,18 @@ def figures(run: Run) -> list[Plot]:
     evaluated = {energy.name: energy for energy in run.of(Energy)}
     made = origin(run)
     plots = [_training(i, each, evaluated.get(each.name), made) for i, each in enumerate(trained, 1)]
+    if run.job == "transfer" and trained:
+        plots.insert(0, _stages(trained, evaluated, made))
     known = [energy for energy in run.of(Energy) if energy.exact is not None]
-    if known:
+    if known and run.job == "reproduce":
         plots.append(_against_j2(known, run.of(Exact), made))
     timed = [training for training in run.of(Training) if sum(training.phases.values()) > 0]
     if timed:
         plots.append(_phases(timed, made))
-    forwards = [each for each in run.of(Operation) if each.fraction]
+    machine = rates(run)
+    forwards = [each for each in run.of(WorkTime) if of_sgemm(each, machine)]
     if forwards:
-        plots.append(_throughput(forwards, made))
+        plots.append(_throughput(forwards, machine["sgemm"].value, made))
     return plots + [_health(i, each, made) for i, each in enumerate(trained, 1) if each.L == 6]
 
 
@@ -119,6 +112,34 @@ def _training(index: int, training: Training, evaluated: Energy | None, made: st
     return Plot(name, f"Training of {training.name}", caption, render(name, (WIDTH, 4.6), draw))
 
 
+def _stages(trained: list[Training], evaluated: dict[str, Energy], made: str) -> Plot:
+    """The paper's Fig. 11: every stage's energy, one stage behind another."""
+
+    def draw(figure: Figure) -> None:
+        axes, first = figure.subplots(), 0
+        for colour, training in zip(cycle(COLOURS), trained, strict=False):
+            steps = np.arange(first, first + training.steps)
+            mean = running_mean(_array(training.curve.energy))
+            axes.plot(steps, mean, color=colour, linewidth=1, label=f"{training.name}, {training.symmetry}")
+            energy = evaluated.get(training.name)
+            if energy is not None and energy.value is not None:
+                axes.errorbar(steps[-1:], [energy.value], [energy.sigma or 0.0], fmt="o", color=colour, markersize=4)
+            if training.paper is not None:
+                axes.hlines(training.paper.end, first, first + training.steps, color=colour, linestyle=":")
+            first += training.steps
+        ends = [energy.value for energy in evaluated.values() if energy.value is not None]
+        if ends:  # a fresh network starts so high that nothing else would be seen
+            axes.set_ylim(min(ends) - 0.005, max(ends) + 0.02)
+        axes.set(xlabel="step, all stages together", ylabel="E/N")
+        figure.legend(loc="outside upper center", ncols=3)
+
+    caption = (
+        f"Energies per site of each stage during training (mean of the last {WINDOW} steps), evaluated afresh at its "
+        f"end (points, one standard error), and the end of the paper's stage of that lattice (dotted). {made}"
+    )
+    return Plot("stages", "Stages of transfer learning", caption, render("stages", (WIDTH, 4.0), draw))
+
+
 def _relative_errors(axes: Axes, x: NDArray[np.float64], energies: list[Energy], colour: str, label: str) -> None:
     """Relative errors of energies with an exact one, with their errors, on a logarithmic axis.
 
@@ -178,16 +199,15 @@ def _phases(runs: list[Training], made: str) -> Plot:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        left = np.zeros(len(runs))
         totals = np.array([sum(run.phases.values()) for run in runs])
-        for name in names:
-            shares = np.array([run.phases.get(name, 0.0) for run in runs]) / totals
-            label = name.replace("_", " ")
-            axes.barh(range(len(runs)), shares, 0.6, left, color=PHASES.get(name, GREY), label=label)
-            for row, share in enumerate(shares):
-                if share >= 0.06:
-                    axes.text(left[row] + share / 2, row, f"{share:.0%}", ha="center", va="center", fontsize=8)
-            left += shares
+        parts = {
+            name.replace("_", " "): (
+                PHASES.get(name, GREY),
+                np.array([run.phases.get(name, 0.0) for run in runs]) / totals,
+            )
+            for name in names
+        }
+        stacked_bars(axes, parts, lambda share: f"{share:.0%}" if share >= 0.06 else "", size=8)
         name_rows(axes, [run.name for run in runs])
         axes.set(xlim=(0, 1), xlabel="share of the timed phases")
         figure.legend(loc="outside upper center", ncols=len(names))
@@ -203,10 +223,10 @@ def _phases(runs: list[Training], made: str) -> Plot:
     return Plot("phases", "Share of an iteration by phase", caption, render("phases", size, draw))
 
 
-def _throughput(timed: list[Operation], made: str) -> Plot:
+def _throughput(timed: list[WorkTime], sgemm: float, made: str) -> Plot:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        fraction = _array(tuple(each.fraction for each in timed))
+        fraction = _array(tuple(each.GFs for each in timed)) / sgemm
         median, fastest, slowest = (_array(tuple(getattr(t, key) for t in timed)) for key in ("value", "low", "high"))
         bars = whiskers(fraction, fraction * median / slowest, fraction * median / fastest)
         style = {"capsize": 3, "ecolor": "black"}
@@ -217,16 +237,16 @@ def _throughput(timed: list[Operation], made: str) -> Plot:
     repeats = sorted({each.repeats for each in timed if each.repeats is not None})
     caption = (
         f"Arithmetic rate of the forward pass, {COUNTED}, over that of a single-precision matrix product (sgemm), "
-        f"measured in the same session at {number(timed[0].sgemm)} GF/s. Bars: medians of "
+        f"measured in the same session at {number(sgemm)} GF/s. Bars: medians of "
         f"{' or '.join(map(str, repeats))} repeats; whiskers: fastest and slowest repeat. {made}"
     )
     size = (WIDTH, 0.9 + 0.36 * len(timed))
     return Plot("throughput", "Forward throughput against sgemm", caption, render("throughput", size, draw))
 
 
-def _timed(timing: Operation) -> str:
+def _timed(timing: WorkTime) -> str:
     """Short name of what was timed."""
-    what = timing.operation.removeprefix("forward").strip()
+    what = timing.work.removeprefix("forward").strip()
     return f"{timing.network} {what}".strip() + f", {timing.L}x{timing.L}, batch {timing.batch}"
 
 

@@ -1,0 +1,226 @@
+"""Deliberate bugs of sampling and of estimates: each function plants one in the engine with monkeypatch.
+
+Where a bug is a line inside a function, the function is compiled again from its source with that line changed; a line
+that is no longer there is an error, so no mutant can become void unnoticed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from qmcbench import evaluation, evaluator, rng, sampler, statistics
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def rewritten(function: Callable[..., Any], *changes: tuple[str, str]) -> Callable[..., Any]:
+    """The function with pieces of its source replaced; each must occur exactly once."""
+    source = textwrap.dedent(inspect.getsource(function))
+    for old, new in changes:
+        if source.count(old) != 1:
+            raise ValueError(f"{function.__qualname__} holds {old!r} {source.count(old)} times")
+        source = source.replace(old, new)
+    space: dict[str, Any] = {}
+    exec(compile(source, f"<mutant of {function.__qualname__}>", "exec"), sys.modules[function.__module__].__dict__, space)
+    made: Callable[..., Any] = space[function.__name__]
+    return made
+
+
+def _moves(*changes: tuple[str, str]) -> Plant:
+    """A bug in :meth:`qmcbench.sampler.Sampler.advance`."""
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(sampler.Sampler, "advance", rewritten(sampler.Sampler.advance, *changes))
+
+    return plant
+
+
+def _uniforms(change: Callable[..., torch.Tensor]) -> Plant:
+    """Other random numbers: ``change`` is given those of the engine and what it was asked for."""
+    right = rng.chain_uniforms
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(sampler, "chain_uniforms", lambda *asked: change(right, *asked))
+
+    return plant
+
+
+def _estimates(change: Callable[[statistics.Estimate, evaluator.Samples], statistics.Estimate]) -> Plant:
+    """A bug in :meth:`qmcbench.evaluator.Samples.estimate`."""
+    right = evaluator.Samples.estimate
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(evaluator.Samples, "estimate", lambda self: change(right(self), self))
+
+    return plant
+
+
+def _blocking(change: Callable[[statistics.BlockingResult], float]) -> Plant:
+    """Another error of the mean."""
+    right = statistics.blocking_error
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        def wrong(series: Any) -> statistics.BlockingResult:
+            found = right(series)
+            return replace(found, error=change(found))
+
+        patch.setattr(statistics, "blocking_error", wrong)
+
+    return plant
+
+
+def _mean_of(keep: Callable[[np.ndarray], np.ndarray], change: Callable[[np.ndarray], np.ndarray]) -> Plant:
+    """The mean of local energies that are changed, or left out."""
+
+    def wrong(self: evaluator.Samples) -> statistics.Estimate:
+        energies = np.nan_to_num(self.energies)
+        return statistics.estimate(change(energies), self.weights * keep(energies))
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(evaluator.Samples, "estimate", wrong)
+
+    return plant
+
+
+def _weights(old: str, new: str) -> Plant:
+    """A bug in :meth:`qmcbench.evaluator.Evaluator.samples`."""
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(evaluator.Evaluator, "samples", rewritten(evaluator.Evaluator.samples, (old, new)))
+
+    return plant
+
+
+def _r_hat_of_whole_chains(patch: pytest.MonkeyPatch) -> None:
+    def whole(series: Any) -> float:
+        values = np.asarray(series)
+        chains, samples = values.shape
+        if chains < 2 or samples < 4:
+            return math.nan
+        within = values.var(axis=1, ddof=1).mean()
+        between = values.mean(axis=1).var(ddof=1)
+        return math.sqrt((samples - 1) / samples + between / within)
+
+    patch.setattr(statistics, "r_hat", whole)
+
+
+def _no_warm_up(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(evaluator.Evaluator, "sweeps_left", property(lambda self: 0))
+
+
+def _abnormal_is_zero(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(evaluator.Samples, "abnormal", property(lambda self: 0))
+
+
+def _half_of_the_samples(patch: pytest.MonkeyPatch) -> None:
+    right = evaluator.Evaluator.samples
+    patch.setattr(
+        evaluator.Evaluator,
+        "samples",
+        lambda self, J2=1.0, count=None: right(self, J2, max(1, self.taken // 2)),
+    )
+
+
+def _training_streams(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(evaluation, "EVALUATION_SEED", 0)
+
+
+def _v_score(change: Callable[[float, int], float]) -> Plant:
+    right = statistics.v_score
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(
+            statistics, "v_score", lambda energy, variance, sites: change(right(energy, variance, sites), sites)
+        )
+
+    return plant
+
+
+def _horizontal_only(patch: pytest.MonkeyPatch) -> None:
+    right = sampler.nearest_bonds
+    patch.setattr(sampler, "nearest_bonds", lambda L: right(L)[: L * L])
+
+
+HASTINGS = "log_ratio = log_ratio + (count / new_count).log()"
+ACCEPT = "accept = (threshold.log() < log_ratio)"
+
+SAMPLER: dict[str, Plant] = {
+    "no Hastings factor": _moves((HASTINGS, "pass")),
+    "Hastings factor upside down": _moves((HASTINGS, HASTINGS.replace("count / new_count", "new_count / count"))),
+    "alpha ignored": _moves(("alpha * (new_log_psi", "2 * (new_log_psi")),
+    "alpha halved": _moves(("alpha * (new_log_psi", "alpha / 2 * (new_log_psi")),
+    "threshold equal to the choice's random number": _uniforms(
+        lambda right, *asked: right(*asked)[:, :1].expand(-1, 2, -1)
+    ),
+    "pairs not chosen uniformly": _moves(("k = (choice * count)", "k = (choice**1.2 * count)")),
+    "last pair never chosen": _moves(("k = (choice * count)", "k = (choice * (count - 1))")),
+    "acceptance 5 % too high": _moves(("threshold.log() < log_ratio", "(threshold / 1.05).log() < log_ratio")),
+    "log|psi| not updated": _moves(
+        ("log_psi = torch.where(accept, new_log_psi, log_psi)", "log_psi = torch.where(accept & (threshold < 0.5), new_log_psi, log_psi)")
+    ),
+    "number of pairs not updated": _moves(("count = torch.where(accept, new_count, count)", "count = movable.sum(1) * 0 + count")),
+    "every proposal accepted": _moves(("threshold.log() < log_ratio", "threshold.log() < 1e9")),
+    "no proposal accepted": _moves(("threshold.log() < log_ratio", "threshold.log() < -1e9 + 0 * log_ratio")),
+    "only horizontal pairs": _horizontal_only,
+    "one spin flipped": _moves(("torch.where(accept[:, None], -before, before)", "torch.where(accept[:, None] & torch.tensor([True, False]), -before, before)")),
+    "spins in float": _moves(("chains.spins = spins.view(shape)", "chains.spins = spins.view(shape).float()")),
+    "acceptance overstated in reverse": _moves(("accepted += accept.sum()", "accepted += accept.sum() // 2")),
+    "equal streams of all chains": _uniforms(lambda right, seed, chains, *rest: right(seed, chains * 0, *rest)),
+    "every second chain repeats its neighbour": _uniforms(
+        lambda right, seed, chains, *rest: right(seed, chains // 2, *rest)
+    ),
+    "chain i of seed s is chain 0 of seed s + i": _uniforms(
+        lambda right, seed, chains, *rest: right(0, chains + seed, *rest)
+    ),
+    "seed ignored": _uniforms(lambda right, seed, *rest: right(0, *rest)),
+    "random numbers of the clock": _uniforms(
+        lambda right, seed, *rest: right(torch.seed() % 2**32, *rest)
+    ),
+}  # fmt: skip
+"""Bugs of the sampler by name."""
+
+ESTIMATOR: dict[str, Plant] = {
+    "weights ignored": _weights("(2 - self.sampling.alpha) * log_psi", "0 * log_psi"),
+    "weights with the exponent alpha": _weights("(2 - self.sampling.alpha) * log_psi", "self.sampling.alpha * log_psi"),
+    "weights with the exponent 1 - alpha": _weights("(2 - self.sampling.alpha)", "(1 - self.sampling.alpha)"),
+    "clipped at 2 a site": _mean_of(np.ones_like, lambda energies: energies.clip(-2, 2)),
+    "windowed mean": _mean_of(lambda energies: (energies > -0.6) & (energies < -0.45), lambda energies: energies),
+    "outliers beyond 5 deviations left out": _mean_of(
+        lambda energies: np.abs(energies - energies.mean()) < 5 * energies.std(), lambda energies: energies
+    ),
+    "no warm-up": _no_warm_up,
+    "errors without autocorrelation": _blocking(lambda found: found.errors[0] if found.errors else math.nan),
+    "errors times 10": _blocking(lambda found: found.error * 10),
+    "errors too small by 2": _blocking(lambda found: found.error / 2),
+    "error of one sample instead of the mean": _estimates(
+        lambda found, samples: replace(found, error=math.sqrt(found.variance))
+    ),
+    "error without the weights": _estimates(
+        lambda found, samples: replace(found, error=statistics.blocking_error(samples.energies).error)
+    ),
+    "variance of the total energy": _estimates(
+        lambda found, samples: replace(found, variance=found.variance * samples.sites)
+    ),
+    "variance without weights": _estimates(
+        lambda found, samples: replace(found, variance=float(np.nanvar(samples.energies)))
+    ),
+    "V-score without N": _v_score(lambda score, sites: score / sites),
+    "R-hat of whole chains": _r_hat_of_whole_chains,
+    "R-hat always 1": _estimates(lambda found, samples: replace(found, r_hat=1.0)),
+    "abnormal count always 0": _abnormal_is_zero,
+    "half of the samples dropped": _half_of_the_samples,
+    "evaluation on the training's streams": _training_streams,
+}
+"""Bugs of estimates by name."""
+
+MUTANTS = {**SAMPLER, **ESTIMATOR}
