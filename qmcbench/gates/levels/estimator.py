@@ -135,7 +135,7 @@ def honest_errors(target: Target, setting: Setting) -> Iterator[Check]:
     """Over 50 seeds and more, means of strongly correlated samples scatter about the full sum as their errors say."""
     replicas = math.ceil((POWER / setting.effect) ** 2 / 2)
     for number, case in enumerate(cases()[2:]):
-        asked = replace(case.asked(CHAINS, samples=16, gap=4, seed=0), warm_up=8)
+        asked = replace(case.asked(CHAINS, samples=16, gap=2, seed=0), warm_up=8)
         seeds = [stream(setting.seed, 10_000 * (number + 1) + each) for each in range(replicas)]
         found = [_evaluate(target, case.known.psi, replace(asked, seed=seed)) for seed in seeds]
         off = np.array([each.mean - case.known.mean for each in found])
