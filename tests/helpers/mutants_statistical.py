@@ -151,11 +151,11 @@ def _horizontal_only(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sampler, "nearest_bonds", lambda L: right(L)[: L * L])
 
 
-HASTINGS = "log_ratio = log_ratio + (count / new_count).log()"
+HASTINGS = " + (count / new_count).log()"
 ACCEPT = "accept = (threshold.log() < log_ratio)"
 
 SAMPLER: dict[str, Plant] = {
-    "no Hastings factor": _moves((HASTINGS, "pass")),
+    "no Hastings factor": _moves((HASTINGS, "")),
     "Hastings factor upside down": _moves((HASTINGS, HASTINGS.replace("count / new_count", "new_count / count"))),
     "alpha ignored": _moves(("alpha * (new_log_psi", "2 * (new_log_psi")),
     "alpha halved": _moves(("alpha * (new_log_psi", "alpha / 2 * (new_log_psi")),
