@@ -18,6 +18,9 @@ from qmcbench.structure import CONVERTER, number, read_toml, structure, unstruct
 SCALAPACK = {"scalapack": "parameters", "scalapack_samples": "samples"}
 """Distributed solvers, and the space of the matrix that each factorises."""
 
+# As in exact diagonalization (J1 = 1 is lost beside a larger J2); squares of energies at the bound are still numbers.
+LARGEST_J2, LARGEST_BOUND = 1e3, 1e100
+
 Knots = tuple[tuple[int, float], ...]
 
 
@@ -208,14 +211,14 @@ def _check(config: Config, source: str) -> None:
         if value not in allowed:
             raise UserError(f"{source}: {key} = {value!r} is not one of {', '.join(allowed)}.")
     limits: list[tuple[str, float | None, float, float]] = [
-        ("model.J2", config.model.J2, -math.inf, math.inf),
+        ("model.J2", config.model.J2, -LARGEST_J2, LARGEST_J2),
         ("sampling.chains", s.chains, 2, 10**7),
         ("sampling.gap", s.gap, 1, 10**7),
         ("sampling.warm_up", s.warm_up, 0, 10**6),
         ("sampling.warm_up_lattices", s.warm_up_lattices, 1, s.chains),
         ("sampling.alpha", s.alpha, 0, 2),
         ("sampling.effective_fraction", s.effective_fraction, 1e-3, 0.999),
-        ("sampling.bound", s.bound, 1, math.inf),
+        ("sampling.bound", s.bound, 1, LARGEST_BOUND),
         ("optimizer.steps", o.steps, 0, 10**9),
         ("optimizer.momentum", o.momentum, 0, 0.999),
         ("scalapack.block", p.block, 1, 4096),

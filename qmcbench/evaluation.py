@@ -4,34 +4,33 @@ Fresh chains give unbiased energies. E_loc = E1 + J2 E2 is linear in J2, so one 
 errors are then correlated). Memory: forward passes take at most as many configurations at once as there are chains or
 fit the buffer of :mod:`qmcbench.local_energy` (`large` with C4 on 24x24, 64 chains, float32: 1.3 GiB in all); what is
 kept of a sample is 24 bytes, and what the
-observables add (8 bytes for each of the L*L displacements, 24 with dimers).
+observables add (8 bytes for each of the L*L displacements, 24 with dimers). Several ranks share the chains, and rank
+0 keeps the samples; each chain has its own random numbers, so that nothing depends on how many ranks there are.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 
 import torch
 from torch import Tensor, nn
 
-from qmcbench import checkpoint, provenance
+from qmcbench import checkpoint, memory, provenance
 from qmcbench.config import Model, Sampling, parse
 from qmcbench.errors import UserError
 from qmcbench.estimates import Request, correlations, energy, network_of
+from qmcbench.evaluation_state import Identity, OtherEvaluationError, resume, write_state
 from qmcbench.evaluator import Evaluator, Observe
-from qmcbench.files import Interrupted, catch_signals, dumps, make_folder, write_atomically
+from qmcbench.files import Interrupted, catch_signals, make_folder
 from qmcbench.hamiltonian import J1J2
 from qmcbench.observables import LocalObservables, Observables, local_estimators, random_origins, summarise
 from qmcbench.progress import Bar
-from qmcbench.sampler import Chains
+from qmcbench.ranks.comm import Communicator, Serial, on_root, share
 from qmcbench.store import jsonl
+from qmcbench.store.energies import Network
 from qmcbench.store.records import Record, Run
-from qmcbench.structure import Scalar, parse_json, structure
-from qmcbench.tensors import pack, read_whole, texts_of, unpack
 from qmcbench.training import ansatz_of
 
 __all__ = ["OtherEvaluationError", "Request", "evaluate"]
@@ -39,8 +38,6 @@ __all__ = ["OtherEvaluationError", "Request", "evaluate"]
 OBSERVABLES = ("none", "spins", "dimers")
 """What can be estimated beside the energy."""
 
-FORMAT = "qmcbench-evaluation-2"
-HINT = "start it again with --restart"
 STATE = "evaluation.safetensors"
 RECORDS = "evaluate"
 """The name of the records in the store of the folder."""
@@ -49,75 +46,87 @@ EVALUATION_SEED = 1 << 32
 # Seconds between saves, and between computations of the running energy that the progress shows.
 SAVE_EVERY = 30.0
 SHOW_EVERY = 1.0
+# Bytes that are kept of a sample, and of each displacement of an observable; how often while it is written.
+PER_SAMPLE, PER_DISPLACEMENT, COPIES = 24, {"none": 0, "spins": 8, "dimers": 24}, 4
 # What of a Sampling matters here; alpha is not steered.
 SETTINGS = ("chains", "gap", "warm_up", "alpha", "bound")
 
-Identity = Mapping[str, Scalar]
-"""What two evaluations must have in common for one to continue the other."""
 
-
-@dataclass(frozen=True)
-class Progress:
-    """How far an evaluation has come, beside its tensors."""
-
-    identity: dict[str, Scalar]
-    proposals: int
-    seconds: float
-
-
-class OtherEvaluationError(UserError):
-    """The folder holds an evaluation of something else."""
-
-
-def evaluate(request: Request) -> Run:
+def evaluate(request: Request, comm: Communicator | None = None) -> Run:
     """Evaluate, or continue evaluating, a checkpoint.
 
     The folder gets ``evaluation.safetensors`` (the state, replaced atomically every half minute) and
     ``records/evaluate.jsonl`` (the result). An evaluation that was stopped at any point, even by SIGKILL, continues
     from the last save and ends with the same numbers, bit for bit, as one that was not (same machine, threads and
-    versions). More samples extend it; fewer use the first of those that are there; another J2 costs nothing.
+    versions), whatever the number of ranks. More samples extend it; fewer use the first of those that are there;
+    another J2 costs nothing.
+
+    Parameters
+    ----------
+    request
+        What to evaluate, and where to.
+    comm
+        The ranks that share the chains, all of which must make this call; rank 0 alone reads and writes files. One
+        process if absent.
 
     Returns
     -------
     Run
-        An :class:`Energy` for each J2, and :class:`Correlations` where they were asked for.
+        On every rank: an :class:`Energy` for each J2, and :class:`Correlations` where they were asked for.
 
     Raises
     ------
     OtherEvaluationError
         If the folder's state is of another checkpoint or other settings, naming both values.
     UserError
-        If a setting is out of range, the checkpoint or the state cannot be read, or the folder not written to.
+        If a setting is out of range, the checkpoint or the state cannot be read, the folder not written to, or the
+        machine has too little memory.
     Interrupted
-        After SIGINT or SIGTERM, with the last completed round saved.
+        After SIGINT, SIGTERM or SIGHUP, with the last completed round saved.
     """
+    comm = comm or Serial()
     _check_counts(request)
-    stored = checkpoint.read(request.checkpoint)
+    stored = on_root(comm, lambda: checkpoint.read(request.checkpoint))
     psi, config = ansatz_of(stored, request.checkpoint)
     request = settled(request, config.model)
-    make_folder(request.out)
-    digest = hashlib.sha256(request.checkpoint.read_bytes()).hexdigest()
-    evaluator = evaluator_of(request, psi)
-    # A shorter evaluation than the one that is there has its share of the time.
-    rounds = -(-request.samples // request.sampling.chains)
-    seconds = draw(evaluator, request, identity_of(request, digest)) * rounds / evaluator.taken
+    check_memory(request, comm)
+    on_root(comm, lambda: make_folder(request.out))
+    digest = on_root(comm, lambda: hashlib.sha256(request.checkpoint.read_bytes()).hexdigest())
+    evaluator = evaluator_of(request, psi, comm)
+    seconds = draw(evaluator, request, identity_of(request, digest))
     network = network_of(stored, config, digest)
+    return on_root(comm, lambda: _result(evaluator, request, network, seconds))
+
+
+def _result(evaluator: Evaluator, request: Request, network: Network, seconds: float) -> Run:
+    """The records of what was sampled in ``seconds``, and in the folder."""
+    rounds = rounds_of(request)
+    # A shorter evaluation than the one that is there has its share of the time.
+    seconds *= rounds / evaluator.taken
     records: list[Record] = [
         energy(evaluator.samples(J2, rounds), request, J2, network, seconds) for J2 in request.J2
     ]
     if request.observables != "none":
         records += correlations(summary(evaluator, rounds), request, rounds * request.sampling.chains)
+    records = [replace(each, ranks=evaluator.comm.size) for each in records]
     made = provenance.collect(request.command)
     run = Run(job="evaluate", provenance=made, records=tuple(records), seed=request.seed, seconds=seconds)
     jsonl.save(request.out, RECORDS, run)
     return run
 
 
+def rounds_of(request: Request) -> int:
+    """Samples of each chain that are asked for."""
+    return -(-request.samples // request.sampling.chains)
+
+
 def _check_counts(request: Request) -> None:
     if request.observables not in OBSERVABLES:
         raise UserError(f"observables = {request.observables!r} is not one of {', '.join(OBSERVABLES)}.")
-    if request.samples < 1:
-        raise UserError(f"samples = {request.samples} is less than 1; ask for a few thousand (all chains together).")
+    if not 1 <= request.samples < 2**63:
+        raise UserError(
+            f"samples = {str(request.samples)[:30]} is outside [1, 2^63); ask for a few thousand, of all chains."
+        )
 
 
 def settled(request: Request, trained: Model) -> Request:
@@ -138,12 +147,32 @@ def check_settings(L: int, J2: float, sampling: Sampling, seed: int, device: str
     parse({"model": {"L": L, "J2": J2}, "sampling": asdict(sampling), "run": run}, source="settings")
 
 
-def evaluator_of(request: Request, psi: nn.Module) -> Evaluator:
+def check_memory(request: Request, comm: Communicator) -> None:
+    """See that the chains of a settled request, and the samples that rank 0 keeps, fit.
+
+    Raises
+    ------
+    UserError
+        If they do not, with both numbers.
+    """
+    assert request.L is not None
+    chains = request.sampling.chains
+    own = len(share(chains, 0, comm.size))
+    sweep = f"a sweep of {own} chains on {request.L}x{request.L}"
+    need = memory.sampling(request.L, own, request.sampling.gap)
+    memory.check(need, sweep, "use fewer chains", comm.neighbours)
+    samples = rounds_of(request) * chains
+    kept = samples * (PER_SAMPLE + PER_DISPLACEMENT[request.observables] * request.L**2)
+    memory.check(COPIES * kept, f"{samples} samples", "use fewer samples")
+
+
+def evaluator_of(request: Request, psi: nn.Module, comm: Communicator) -> Evaluator:
     """Fresh chains for a settled request."""
     assert request.L is not None
     # At J2 = 1 the two parts of a local energy are those of the couplings themselves.
     hamiltonian = J1J2(request.L, 1.0, request.device)
-    evaluator = Evaluator(psi.to(request.device), hamiltonian, request.sampling, request.seed + EVALUATION_SEED)
+    seed = request.seed + EVALUATION_SEED
+    evaluator = Evaluator(psi.to(request.device), hamiltonian, request.sampling, seed, comm=comm)
     if request.observables != "none":
         evaluator.observe = observer(evaluator, request.observables, request.seed)
     return evaluator
@@ -175,34 +204,41 @@ def identity_of(request: Request, digest: str) -> Identity:
 
 def draw(evaluator: Evaluator, request: Request, identity: Identity) -> float:
     """Continue from the folder's state and sample until there are enough rounds; the seconds spent in all."""
-    state, seconds = request.out / STATE, 0.0
-    if request.restart:
-        for path in (state, jsonl.path_of(request.out, RECORDS)):
-            path.unlink(missing_ok=True)
-    if state.exists():
+    comm, state, seconds = evaluator.comm, request.out / STATE, 0.0
+    if on_root(comm, lambda: _is_there(request)):
         seconds = resume(evaluator, identity, state)
-    chains = request.sampling.chains
-    rounds = -(-request.samples // chains)
+    chains, rounds = request.sampling.chains, rounds_of(request)
     began = time.monotonic() - seconds
-    label = f"{request.L}x{request.L} evaluation"
-    with Bar(label, rounds * chains, quiet=request.quiet) as bar, catch_signals() as signals:
+    label = f"{request.L}x{request.L} evaluation" + (f" ({comm.size} ranks)" if comm.size > 1 else "")
+    quiet = request.quiet or comm.rank != 0
+    with Bar(label, rounds * chains, quiet=quiet) as bar, catch_signals() as signals:
         saved, shown = time.monotonic(), 0.0
         while evaluator.taken < rounds:
             evaluator.advance()
             now, finished = time.monotonic(), evaluator.taken >= rounds
-            if finished or signals or now - saved > SAVE_EVERY:
+            # Signals and clocks differ from rank to rank, but all must save, and stop, after the same round.
+            stop = comm.any(bool(signals))
+            if comm.any(finished or stop or now - saved > SAVE_EVERY):
                 seconds = now - began
                 write_state(evaluator, identity, seconds, state)
                 saved = now
-            if not request.quiet and (finished or now - shown > SHOW_EVERY):
+            if not quiet and (finished or now - shown > SHOW_EVERY):
                 bar.update(evaluator.taken * chains, status(evaluator, request.J2[0]))
                 shown = now
-            if signals and not finished:
+            if stop and not finished:
                 raise Interrupted(
                     f"Stopped after {evaluator.taken} of {rounds} samples a chain; "
                     "run the same command, without --restart, to continue."
                 )
     return seconds
+
+
+def _is_there(request: Request) -> bool:
+    """Whether the folder has a state to go on from, which a request to begin anew discards."""
+    if request.restart:
+        for path in (request.out / STATE, jsonl.path_of(request.out, RECORDS)):
+            path.unlink(missing_ok=True)
+    return (request.out / STATE).exists()
 
 
 def status(evaluator: Evaluator, J2: float) -> str:
@@ -219,47 +255,3 @@ def status(evaluator: Evaluator, J2: float) -> str:
 def summary(evaluator: Evaluator, rounds: int) -> Observables:
     """Expectation values from the first ``rounds`` samples of each chain."""
     return summarise(LocalObservables(**evaluator.observed(rounds)), evaluator.samples(count=rounds).weights)
-
-
-def write_state(evaluator: Evaluator, identity: Identity, seconds: float, path: Path) -> None:
-    """Write everything that continues ``evaluator`` exactly, atomically."""
-    chains = evaluator.chains
-    tensors = {f"rounds/{name}": torch.stack(values) for name, values in evaluator.rounds.items()}
-    tensors |= {"spins": chains.spins.cpu(), "numbers": chains.numbers.cpu()}
-    state = dumps(asdict(Progress(dict(identity), chains.proposals, seconds)))
-    write_atomically(path, pack(tensors, {"format": FORMAT, "state": state}))
-
-
-def resume(evaluator: Evaluator, identity: Identity, path: Path) -> float:
-    """Put ``evaluator`` where the state at ``path`` was written; the seconds spent until then.
-
-    Raises
-    ------
-    OtherEvaluationError
-        If it belongs to another evaluation, naming the first difference.
-    UserError
-        If it is damaged or of another format.
-    """
-    content, source = read_whole(path, "evaluation"), f"The evaluation {path}"
-    texts = texts_of(content, source, HINT)
-    if texts.get("format") != FORMAT:
-        raise UserError(
-            f"{path} holds the format {str(texts.get('format'))[:60]!r}, but this version reads {FORMAT!r}; "
-            "use another --out folder, or --restart to discard it."
-        )
-    tensors = unpack(content, source, HINT)
-    state = structure(
-        parse_json(texts.get("state", ""), f"{source}: state", HINT), Progress, f"{source}: state", HINT
-    )
-    for name, value in identity.items():
-        if (other := state.identity.get(name)) != value:
-            raise OtherEvaluationError(
-                f"{path} belongs to an evaluation with {name} = {other!r}, but this one has {value!r}; "
-                "use another --out folder, or --restart to discard it."
-            )
-    if not {"spins", "numbers"} <= tensors.keys() or state.proposals < 0:
-        raise UserError(f"{source} lacks its chains; {HINT}.")
-    chains = Chains(tensors.pop("spins"), tensors.pop("numbers"), state.proposals)
-    evaluator.chains = chains.to(evaluator.hamiltonian.bonds.device)
-    evaluator.rounds = {name.removeprefix("rounds/"): list(tensor) for name, tensor in tensors.items()}
-    return state.seconds

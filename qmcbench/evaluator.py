@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from qmcbench.config import Sampling
 from qmcbench.errors import UserError
 from qmcbench.hamiltonian import J1J2
 from qmcbench.local_energy import local_energy_parts
+from qmcbench.ranks.comm import Communicator, Serial, share
 from qmcbench.sampler import Chains, Sampler, restart
 
 Observe = Callable[[Tensor, Tensor, Tensor, int], dict[str, Tensor]]
@@ -54,8 +56,10 @@ class Samples:
         return statistics.estimate(np.nan_to_num(self.energies), self.weights)
 
     def v_score(self) -> float:
-        """V-score of the wave function (see :func:`qmcbench.statistics.v_score`)."""
+        """V-score of the wave function (see :func:`qmcbench.statistics.v_score`); nan at energy 0."""
         found = self.estimate()
+        if found.mean == 0.0:
+            return math.nan
         return statistics.v_score(found.mean * self.sites, found.variance * self.sites**2, self.sites)
 
     def window(self, low: float, high: float) -> tuple[float, statistics.Estimate | None]:
@@ -82,23 +86,32 @@ class Evaluator:
         Of the chains' random streams; use another one than in training.
     observe
         Further quantities to keep of every sample.
+    comm
+        The ranks that share the chains, all of which must make the same calls; rank 0 keeps the samples. One process
+        if absent.
     """
 
     def __init__(
-        self, psi: Ansatz, hamiltonian: J1J2, sampling: Sampling, seed: int, observe: Observe | None = None
+        self,
+        psi: Ansatz,
+        hamiltonian: J1J2,
+        sampling: Sampling,
+        seed: int,
+        observe: Observe | None = None,
+        comm: Communicator | None = None,
     ) -> None:
         device = hamiltonian.bonds.device
+        self.comm = comm or Serial()
+        self.own = share(sampling.chains, self.comm.rank, self.comm.size)
+        """Numbers of this rank's chains."""
         self.psi, self.hamiltonian, self.sampling, self.observe = psi, hamiltonian, sampling, observe
         self.sampler = Sampler(hamiltonian.L, seed, device=device)
-        self.chains = Chains.neel(hamiltonian.L, sampling.chains, device=device)
-        self.rounds: dict[str, list[Tensor]] = {}
-        """Named tensors of each round so far, on the CPU: parts (chains, 2) and log_psi (chains,) in float64, nan
-        where abnormal, acceptance (), and what ``observe`` gives under ``observed/``."""
-
-    @property
-    def taken(self) -> int:
+        self.chains = Chains.neel(hamiltonian.L, len(self.own), first=self.own.start, device=device)
+        self.taken = 0
         """Samples that each chain has given."""
-        return len(self.rounds.get("parts", ()))
+        self.rounds: dict[str, list[Tensor]] = {}
+        """On rank 0, tensors of each round so far by name, float64, on the CPU: parts (chains, 2), log_psi (chains,),
+        both nan where abnormal, acceptance (), and what ``observe`` gives under ``observed/``."""
 
     @property
     def sweeps_left(self) -> int:
@@ -119,16 +132,21 @@ class Evaluator:
         found = {
             "parts": (real_part(parts) / sites).masked_fill(~healthy[:, None], torch.nan),
             "log_psi": sweep.log_psi.double().masked_fill(~healthy, torch.nan),
-            "acceptance": torch.tensor(sweep.acceptance, dtype=torch.float64),
         }
         if self.observe is not None:
             found |= {f"observed/{name}": value for name, value in self.observe(*state, self.taken).items()}
-        restart(self.chains, healthy)
-        for name, value in found.items():
-            self.rounds.setdefault(name, []).append(value.cpu())
+        restart(self.chains, self.comm.gather(healthy), self.comm)
+        self.taken += 1
+        # Of every chain, whoever computed it.
+        whole = {name: self.comm.gather(value.cpu()) for name, value in found.items()}
+        accepted, proposals = self.comm.sum(torch.tensor([sweep.accepted, sweep.proposals], dtype=torch.float64))
+        whole["acceptance"] = accepted / proposals
+        if self.comm.rank == 0:
+            for name, value in whole.items():
+                self.rounds.setdefault(name, []).append(value)
 
     def samples(self, J2: float = 1.0, count: int | None = None) -> Samples:
-        """The first ``count`` samples of each chain (all by default).
+        """The first ``count`` samples of each chain (all by default), on rank 0.
 
         Parameters
         ----------

@@ -50,8 +50,14 @@ class Sweep:
     """log|psi| of the chains' configurations, shape (chains,), float64."""
     phase: Tensor
     """Their phases, shape (chains,)."""
-    acceptance: float
-    """Accepted fraction of the proposals."""
+    accepted: int
+    proposals: int
+    """Of all these chains together."""
+
+    @property
+    def acceptance(self) -> float:
+        """Accepted fraction of the proposals."""
+        return self.accepted / max(1, self.proposals)
 
 
 class Sampler:
@@ -113,7 +119,7 @@ class Sampler:
             accepted += accept.sum()
         chains.spins = spins.view(shape)
         chains.proposals += proposals
-        return Sweep(log_psi, phase, accepted.item() / max(1, proposals * len(spins)))
+        return Sweep(log_psi, phase, int(accepted.item()), proposals * len(spins))
 
 
 def importance_weights(log_psi: Tensor, alpha: float) -> Tensor:

@@ -140,10 +140,10 @@ def number(value: Any, kind: type) -> Any:
     accepted = (int, float) if kind is float else (kind,)
     if isinstance(value, bool) or not isinstance(value, accepted):
         raise ValueError(f"{value!r} is not {'a number' if kind is float else 'an integer'}")
-    try:
-        return kind(value)
-    except OverflowError as error:
-        raise ValueError(f"{str(value)[:20]}... is too large for a number") from error
+    # No counter and no array's axis is longer than 64 bits, and no float.
+    if isinstance(value, int) and abs(value) >= 2 ** (63 if kind is int else 1023):
+        raise ValueError(f"{value if abs(value) < 10**40 else 'an integer of that many digits'} is too large")
+    return kind(value)
 
 
 def _exactly(value: Any, kind: type) -> Any:

@@ -12,9 +12,9 @@ from torch import nn
 
 from qmcbench import checkpoint, memory, provenance
 from qmcbench import config as configuration
-from qmcbench.ansatz.derivatives import trainable
+from qmcbench.ansatz.derivatives import count
 from qmcbench.checkpoint import Checkpoint, State
-from qmcbench.config import SCALAPACK, Config
+from qmcbench.config import SCALAPACK, Config, Run
 from qmcbench.cores import default_threads
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted, catch_signals, writing
@@ -84,7 +84,7 @@ def train(
         After SIGINT, SIGTERM or SIGHUP, with the last completed step saved.
     """
     comm = comm or Serial()
-    with torch_threads(config, comm), ExitStack() as files:
+    with torch_threads(config.run, comm), ExitStack() as files:
         on_root(comm, lambda: _open(files, out))
         stored = on_root(comm, lambda: None if restart else read_run(out))
         trainer = begin(config, comm) if stored is None else resume(stored, config, out / CHECKPOINT, comm)
@@ -201,7 +201,7 @@ def read_run(out: Path) -> Checkpoint | None:
 
 
 @contextmanager
-def torch_threads(config: Config, comm: Communicator) -> Iterator[None]:
+def torch_threads(run: Run, comm: Communicator) -> Iterator[None]:
     """The run's threads, by default all cores that this rank shares with no other, and those of before afterwards.
 
     Raises
@@ -209,14 +209,14 @@ def torch_threads(config: Config, comm: Communicator) -> Iterator[None]:
     UserError
         If CUDA is asked for and not there, or more threads than cores without ``run.oversubscribe``.
     """
-    device, cores = config.run.device, provenance.available_cores()
+    device, cores = run.device, provenance.available_cores()
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"run.device = {device!r}, but torch {torch.__version__} finds no CUDA device; use 'cpu'.")
     if device == "cuda":
         # One GPU per rank, also where the launcher shows every rank all GPUs of the node.
         torch.cuda.set_device(comm.local_rank % torch.cuda.device_count())
-    threads = config.run.threads or default_threads(comm.sharing)
-    if config.run.threads and threads > cores and not config.run.oversubscribe:
+    threads = run.threads or default_threads(comm.sharing)
+    if run.threads and threads > cores and not run.oversubscribe:
         raise UserError(
             f"run.threads = {threads}, but this process may use {cores} cores, and more threads than cores are many "
             "times slower; take fewer, or set run.oversubscribe = true as well."
@@ -242,7 +242,7 @@ def check_memory(config: Config, psi: nn.Module, comm: Communicator) -> None:
     chains = memory.sampling(config.model.L, own, config.sampling.gap)
     purpose = f"a sweep of {own} chains on {config.model.L}x{config.model.L}"
     memory.check(chains, purpose, "use fewer sampling.chains", comm.neighbours)
-    size = sum(p.numel() for p in trainable(psi).values())
+    size = count(psi)
     numbers = size * own
     if name in SCALAPACK:
         from qmcbench.ranks.mesh import memory as of_scalapack

@@ -8,9 +8,6 @@ loaded by its ``fire.py``).
 from __future__ import annotations
 
 import hashlib
-import io
-import math
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,24 +17,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qmcbench import checkpoint, provenance
+from qmcbench import checkpoint, npz, provenance
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.checkpoint import Checkpoint, Imported
 from qmcbench.config import parse
 from qmcbench.errors import UserError
 from qmcbench.files import make_parents, write_atomically
-from qmcbench.pickles import one_line, unpickle
+from qmcbench.npz import Allowed
+from qmcbench.pickles import unpickle
 from qmcbench.reference import model_names
 from qmcbench.reference.schemas import document
 
 Arrays = dict[str, NDArray[np.float64]]
 
-# Bytes of a file, and of what a compressed one unpacks to; the paper's largest network has 0.9 MB.
-LIMIT = 16 * 2**20
-# The methods of numpy.savez; zipfile inflates the others in one piece, whatever that takes.
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-MOST_DIMENSIONS = 8
-DTYPES = ("<f4", ">f4", "<f8", ">f8")
+ALLOWED = Allowed(
+    what="weights",
+    size=16 * 2**20,
+    dtypes=("<f4", ">f4", "<f8", ">f8"),
+    expected="float32 or float64",
+    too_large="the paper's largest network has 1; is it another file?",
+)
 
 
 def import_weights(
@@ -79,7 +78,7 @@ def import_weights(
     known = authors_network()
     if checkpoint.exists(out):
         raise UserError(f"{out} exists already; give another --out, or remove it first.")
-    content = _read(source)
+    content = npz.content(source, ALLOWED)
     arrays = read_arrays(source, content)
     wavefunction = {"network": recognise(source, arrays), "symmetry": known["symmetry"], "dtype": dtype}
     model = {"L": known["L"] if L is None else L, "J2": known["J2"] if J2 is None else J2}
@@ -119,11 +118,14 @@ def read_arrays(source: Path, content: bytes) -> Arrays:
         If they hold anything else; nothing in a pickle is ever run.
     """
     if content.startswith(b"PK"):
-        return _read_npz(source, content)
+        return {name: array.astype(np.float64) for name, array in npz.arrays(source, content, ALLOWED).items()}
     found = unpickle(source, content)
     names = [*_layouts()[0][1]]
     names += [f"number {number}" for number in range(len(names) + 1, len(found) + 1)]
-    return {name: _values(source, name, *array.parts()) for name, array in zip(names, found, strict=False)}
+    return {
+        name: npz.array(source, name, each.parts(), ALLOWED).astype(np.float64)
+        for name, each in zip(names, found, strict=False)
+    }
 
 
 def recognise(source: Path, arrays: Arrays) -> str:
@@ -163,23 +165,6 @@ def _layouts() -> list[tuple[str, dict[str, tuple[int, ...]]]]:
     return [(m, {name: tuple(p.shape) for name, p in CNN(m).named_parameters()}) for m in model_names()]
 
 
-def _read(source: Path) -> bytes:
-    try:
-        with source.open("rb") as file:
-            content = file.read(LIMIT + 1)
-    except OSError as error:
-        raise UserError(f"Cannot read the weights {source}: {error.strerror}.") from error
-    if len(content) > LIMIT:
-        raise UserError(_too_large(source))
-    return content
-
-
-def _too_large(source: Path) -> str:
-    return (
-        f"{source} holds more than {LIMIT // 2**20} MiB, but the paper's largest network has 1; is it another file?"
-    )
-
-
 def _tensor(source: Path, name: str, array: NDArray[np.float64], dtype: str) -> Tensor:
     tensor = torch.tensor(array, dtype=getattr(torch, dtype))
     bad = int((~torch.isfinite(tensor)).sum())
@@ -189,47 +174,3 @@ def _tensor(source: Path, name: str, array: NDArray[np.float64], dtype: str) -> 
             "the file is damaged or its training had failed."
         )
     return tensor
-
-
-def _values(
-    source: Path, name: str, shape: tuple[int, ...], dtype: str, fortran: bool, data: object
-) -> NDArray[np.float64]:
-    """The array of that shape in the bytes ``data``, in float64."""
-    if dtype not in DTYPES:
-        raise UserError(
-            f"{source}: the array {name[:60]} has the dtype {dtype[:20]!r}, but float32 or float64 is expected."
-        )
-    kind = np.dtype(dtype)
-    # No network has an array of more dimensions or longer ones; numpy itself fails on such shapes, even empty ones.
-    possible = len(shape) <= MOST_DIMENSIONS and all(0 <= n <= LIMIT for n in shape)
-    if not possible or not isinstance(data, bytes) or len(data) != math.prod(shape) * kind.itemsize:
-        raise UserError(f"{source}: the array {name[:60]} is damaged: its data do not fill the shape it states.")
-    array = np.frombuffer(data, kind) if data else np.empty(0, kind)
-    return array.reshape(shape, order="F" if fortran else "C").astype(np.float64)
-
-
-def _read_npz(source: Path, content: bytes) -> Arrays:
-    arrays: Arrays = {}
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            left = LIMIT
-            for member in archive.infolist():
-                if member.compress_type not in METHODS:
-                    raise ValueError("a member is neither stored nor deflated")
-                with archive.open(member) as stream:
-                    # Not numpy.load: it makes room for the shape that a header states before it looks for the data.
-                    if np.lib.format.read_magic(stream) != (1, 0):
-                        raise ValueError("an array has another format version than 1.0")
-                    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-                    # Inflated to so many bytes and no further, whatever the directory says.
-                    data = stream.read(left + 1)
-                    left -= len(data)
-                    if left < 0:
-                        raise UserError(_too_large(source))
-                    name = member.filename.removesuffix(".npy")
-                    arrays[name] = _values(source, name, shape, dtype.str, fortran, data)
-    except UserError:
-        raise
-    except Exception as error:  # a broken archive may raise almost anything
-        raise UserError(f"{source} is damaged or no .npz of plain arrays ({one_line(error)}).") from error
-    return arrays

@@ -312,7 +312,7 @@ def test_peers_are_reported(peers_python: Path, tmp_path: Path, capfd: pytest.Ca
     assert "6.25 (5.00..7.81)" in result.stdout
     assert "7 checks passed" in result.stdout
     assert stored(out) == ["peers"]
-    assert capfd.readouterr().out.startswith(str(["--peers-python", str(peers_python), "--out", str(out), "--quiet"]))
+    assert capfd.readouterr().err.startswith(str(["--peers-python", str(peers_python), "--out", str(out), "--quiet"]))
 
 
 def test_peers_that_are_there_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

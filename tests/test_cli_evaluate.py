@@ -1,4 +1,4 @@
-"""The commands `import-weights` and `evaluate` in processes of their own."""
+"""The commands `import-weights` and `evaluate`."""
 
 import json
 import os
@@ -13,8 +13,9 @@ import plain
 import pytest
 import safetensors
 import torch
+from helpers.command import called
 from helpers.energies import timeless
-from test_cli import qmcbench, refused
+from test_cli import refused
 from typer.testing import CliRunner
 
 from qmcbench import checkpoint, provenance
@@ -34,39 +35,14 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("network")
     np.savez(folder / "w.npz", **{n: p.detach().numpy() for n, p in plain.lively("small").named_parameters()})
     out = folder / "network.safetensors"
-    result = qmcbench("import-weights", folder / "w.npz", "--out", out, "--L", 4, "--j2", 0.4, "--dtype", "float64")
+    result = called("import-weights", folder / "w.npz", "--out", out, "--L", 4, "--j2", 0.4, "--dtype", "float64")
     assert result.returncode == 0, result.stderr
     assert "network small: 3531 parameters, float64, for L = 4, J2 = 0.4" in result.stdout
     return out
 
 
-# Several command lines in one process: each is (exit status, standard output, standard error).
-BATCH = """
-import contextlib, io, json, sys
-from qmcbench.cli.main import main
-found = []
-for arguments in json.loads(sys.argv[1]):
-    sys.argv = ["qmcbench", *arguments]
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as stop:
-            found.append((stop.code, out.getvalue(), err.getvalue()))
-print(json.dumps(found))
-"""
-
-
 # Threads that wait for each other make these small networks slow where other processes run too.
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-def batch(*lines: list[object]) -> list[subprocess.CompletedProcess[str]]:
-    """Run the command lines one after the other in one process."""
-    plain_lines = [[*map(str, arguments)] for arguments in lines]
-    command = [sys.executable, "-P", "-c", BATCH, json.dumps(plain_lines)]
-    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=ALONE).stdout)
-    return [subprocess.CompletedProcess(*parts) for parts in zip(plain_lines, *zip(*found, strict=True), strict=True)]
 
 
 def test_mistakes_are_one_sentence_each(network: Path, tmp_path: Path) -> None:
@@ -78,6 +54,9 @@ def test_mistakes_are_one_sentence_each(network: Path, tmp_path: Path) -> None:
     good = ["evaluate", network, "--samples", 8, "--chains", 4, "--out", tmp_path / "out"]
     mistakes: list[tuple[list[object], tuple[str, ...]]] = [
         ([*good, "--samples", 0], ("samples = 0", "1")),
+        ([*good, "--samples", 10**400], ("samples = 1000", "2^63")),
+        ([*good, "--chains", 10**400], ("chains", "too large")),
+        ([*good, "--j2", 1e300], ("model.J2", "[-1000, 1000]")),
         ([*good, "--L", 5], ("L = 5 is odd", "6")),
         ([*good, "--L", 40], ("L = 40", "36")),
         ([*good, "--j2", "nan"], ("J2 = nan", "finite")),
@@ -101,8 +80,8 @@ def test_mistakes_are_one_sentence_each(network: Path, tmp_path: Path) -> None:
             ("'int8'", "float32"),
         ),
     ]
-    for result, (_, words) in zip(batch(*[line for line, _ in mistakes]), mistakes, strict=True):
-        refused(result, *words)
+    for line, words in mistakes:
+        refused(called(*line), *words)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "foreign"]
 
 
@@ -110,7 +89,7 @@ def test_text_and_json(network: Path, tmp_path: Path) -> None:
     """People get energies with errors, labels and the reference; --json prints what is in the file."""
     command = ["evaluate", network, "--samples", 250, "--chains", 8, "--gap", 40, "--j2", 0.5, "--j2", 0]
     command += ["--warm-up", 60, "--out", tmp_path]
-    people, printed = batch(command, [*command, "--json", "--quiet"])
+    people, printed = called(*command), called(*command, "--json", "--quiet")
     assert people.returncode == 0, people.stderr
     for words in ("4x4", "256 samples: 8 chains x 32", "rounded up", "correlated", "J2 = 0.5", "-0.528620"):
         assert words in people.stdout
@@ -137,10 +116,9 @@ def test_frozen_chains_are_not_called_unbiased(tmp_path: Path) -> None:
         "[model]\nL = 4\nJ2 = 0.5\n[sampling]\nchains = 64\n[run]\nseed = 2\nthreads = 1\n[optimizer]\nsteps = 10\n"
     )
     (tmp_path / "bad.toml").write_text(config + "learning_rate = 5.0\nmax_step_norm = 1e3\n")
-    trained, found = batch(
-        ["train", tmp_path / "bad.toml", "--out", tmp_path / "run", "--quiet"],
-        ["evaluate", tmp_path / "run" / CHECKPOINT, "--samples", 2048, "--quiet", "--out", tmp_path / "run"],
-    )
+    trained = called("train", tmp_path / "bad.toml", "--out", tmp_path / "run", "--quiet")
+    network = tmp_path / "run" / CHECKPOINT
+    found = called("evaluate", network, "--samples", 2048, "--quiet", "--out", tmp_path / "run")
     assert trained.returncode == found.returncode == 0
     (energy,) = jsonl.load(tmp_path / "run", RECORDS).of(Energy)
     assert energy.r_hat > 1.05
@@ -177,7 +155,7 @@ def test_killed_evaluation_continues_to_the_same_bits(network: Path, tmp_path: P
     assert 0 < rounds(tmp_path / "killed") < 80, "the signal came too late to test anything"
     contents = []
     names = "killed", "whole"
-    assert [result.returncode for result in batch(*[[*command, tmp_path / name] for name in names])] == [0, 0]
+    assert [called(*command, tmp_path / name).returncode for name in names] == [0, 0]
     for name in names:
         with safetensors.safe_open(tmp_path / name / STATE, framework="np") as file:
             contents.append({key: file.get_tensor(key).tobytes() for key in file.keys()})  # noqa: SIM118
@@ -189,7 +167,7 @@ def test_killed_evaluation_continues_to_the_same_bits(network: Path, tmp_path: P
 def test_observables_are_printed_and_drawn(network: Path, tmp_path: Path) -> None:
     """`--observables spins` adds the structure factor to the text, the JSON and a plot; nonsense is refused."""
     command = ["evaluate", network, "--samples", 16, "--chains", 4, "--quiet", "--out", tmp_path / "out"]
-    found, nonsense = batch([*command, "--observables", "spins"], [*command, "--observables", "charge"])
+    found, nonsense = (called(*command, "--observables", name) for name in ("spins", "charge"))
     assert found.returncode == 0
     assert "S(pi,pi) = " in found.stdout
     measured = {each.quantity: each for each in jsonl.load(tmp_path / "out", RECORDS).of(Correlations)}

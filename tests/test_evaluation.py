@@ -353,3 +353,26 @@ def test_no_bit_flip_of_a_state_goes_unnoticed(network: Path, tmp_path: Path) ->
         (tmp_path / STATE).write_bytes(damaged)
         with pytest.raises(UserError, match="--restart"):
             run(network, tmp_path, 8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"L": 36, "sampling": Sampling(chains=10**7)}, "for a sweep of 10000000 chains on 36x36"),
+        ({"L": 36, "sampling": Sampling(chains=8), "samples": 10**12}, "for 1000000000000 samples"),
+    ],
+    ids=["chains", "samples"],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_made(
+    settings: dict[str, Any], words: str, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the memory needed and there is; no chain is made, and no folder."""
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("allocated")
+
+    monkeypatch.setattr(evaluation, "Evaluator", never)
+    with pytest.raises(UserError, match=words) as error:
+        run(network, tmp_path / "out", **settings)
+    assert "GiB are free; use fewer" in str(error.value)
+    assert not (tmp_path / "out").exists()

@@ -19,7 +19,8 @@ from qmcbench.jobs import reproduce as job
 from qmcbench.jobs.plan import Evaluation, Forward, NotCovered, PlannedRun, Profile, load_profile, plan, profile_names
 from qmcbench.jobs.reproduce import RECORDS, Request, reproduce
 from qmcbench.store import jsonl
-from qmcbench.store.energies import Energy, Exact, LeftOut, Operation, Training
+from qmcbench.store.bench import WorkTime
+from qmcbench.store.energies import Energy, Exact, LeftOut, Training
 
 TINY = {"sampling": {"chains": 32, "warm_up": 1}, "optimizer": {"steps": 2}, "run": {"threads": 1}}
 
@@ -70,7 +71,7 @@ def test_everything_is_in_the_records(finished: Path) -> None:
     assert {check.check for check in run.of(Check)} == {"exact", "unbiased"}
     assert all(check.passed for check in run.of(Check))
     assert {check.check for check in claims([four, six])} == {"unbiased", "variational", "convergence"}
-    assert {row.operation for row in run.of(Operation)} >= {"forward", "sampling (L*L proposals)", "local energy"}
+    assert {row.work for row in run.of(WorkTime)} >= {"forward", "sampling (L*L proposals)", "local energy"}
     assert [row.paper and (row.paper.start, row.paper.end) for row in run.of(Training)] == [None, (-0.25, -0.502)]
     assert "Table 2" in [row.what for row in run.of(LeftOut)]
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.command import one_sentence, shell, written
+from helpers.command import called, one_sentence, shell, written
 
 from qmcbench import checkpoint
 from qmcbench.log import LOG, read_log
@@ -19,7 +19,7 @@ from qmcbench.training import CHECKPOINT
 def trained(folder: Path, steps: int = 4) -> Path:
     """The folder of a finished run."""
     out = folder / "out"
-    assert shell('qmcbench train "$1" --out "$2" -q', written(folder, steps), out).returncode == 0
+    assert called("train", written(folder, steps), "--out", out, "-q").returncode == 0
     return out
 
 
@@ -35,7 +35,7 @@ def test_limit_on_file_sizes_is_one_sentence(tmp_path: Path, blocks: int) -> Non
     one_sentence(shell(f'ulimit -f {blocks}; qmcbench train "$1" --out "$2" -q', config, out), "File too large")
     assert names(out) == [LOG]
     assert all(line.endswith("}\n") for line in (out / LOG).read_text().splitlines(keepends=True))
-    assert shell('qmcbench train "$1" --out "$2" -q', config, out).returncode == 0
+    assert called("train", config, "--out", out, "-q").returncode == 0
     assert checkpoint.read(out / CHECKPOINT).state.step == len(read_log(out / LOG)) == 6
 
 
@@ -59,26 +59,26 @@ def test_name_that_is_not_utf_8(tmp_path: Path) -> None:
 
 def test_endless_configuration_is_refused(tmp_path: Path) -> None:
     """/dev/zero is read to a bound and no further."""
-    one_sentence(shell('qmcbench train /dev/zero --out "$1"', tmp_path / "out"), "/dev/zero", "longer than")
+    one_sentence(called("train", "/dev/zero", "--out", tmp_path / "out"), "/dev/zero", "longer than")
     assert not (tmp_path / "out").exists()
 
 
 def test_no_steps_say_what_is_true(tmp_path: Path) -> None:
     """``steps = 0`` stores the warmed-up start, which continues like a run that was never stopped."""
     out = tmp_path / "out"
-    first = shell('qmcbench train "$1" --out "$2" -q', written(tmp_path, 0), out)
+    first = called("train", written(tmp_path, 0), "--out", out, "-q")
     assert first.returncode == 0
     assert f"0 of 0 steps done; checkpoint: {out / CHECKPOINT}" in first.stdout
     assert checkpoint.read(out / CHECKPOINT).state.step == 0
     for folder in (out, tmp_path / "whole"):
-        assert shell('qmcbench train "$1" --out "$2" -q', written(tmp_path, 2), folder).returncode == 0
+        assert called("train", written(tmp_path, 2), "--out", folder, "-q").returncode == 0
     logs = [[step.energy for step in read_log(folder / LOG)] for folder in (out, tmp_path / "whole")]
     assert logs[0] == logs[1]
 
 
 def test_last_line_puts_no_energy_beside_the_checkpoint(tmp_path: Path) -> None:
     """The last energy in the log is of the parameters before the last update: it is not that of the checkpoint."""
-    done = shell('qmcbench train "$1" --out "$2" -q', written(tmp_path, 2), tmp_path / "out").stdout
+    done = called("train", written(tmp_path, 2), "--out", tmp_path / "out", "-q").stdout
     assert "2 of 2 steps done" in done
     assert "E/N" not in done
     assert f"{read_log(tmp_path / 'out' / LOG)[-1].energy:.4f}" not in done
@@ -101,10 +101,10 @@ def test_log_and_checkpoint_are_held_against_each_other(tmp_path: Path, loss: st
     else:
         log.write_text("".join([lines[0], lines[0].replace('"step": 1', '"step": 2'), *lines[2:]]))
     before = (out / CHECKPOINT).read_bytes()
-    result = shell('qmcbench train "$1" --out "$2" -q', written(tmp_path, 6), out)
+    result = called("train", written(tmp_path, 6), "--out", out, "-q")
     one_sentence(result, LOG, "JSON" if loss == "no-json" else "--restart")
     assert (out / CHECKPOINT).read_bytes() == before
-    assert shell('qmcbench train "$1" --out "$2" -q --restart', written(tmp_path, 4), out).returncode == 0
+    assert called("train", written(tmp_path, 4), "--out", out, "-q", "--restart").returncode == 0
     assert len(read_log(log)) == 4
 
 

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 from qmcbench import reference, statistics, vmc
@@ -19,7 +20,7 @@ from qmcbench.lattice import neel
 from qmcbench.local_energy import local_energies
 from qmcbench.sampler import Chains, Sampler
 from qmcbench.sr.solvers import Centred, Solution
-from qmcbench.vmc import Trainer, build_ansatz, mixing, restart
+from qmcbench.vmc import Trainer, _places, build_ansatz, mixing, restart
 
 
 def config(**sections: dict[str, object]) -> Config:
@@ -175,6 +176,20 @@ def test_frozen_chains_show_in_r_hat(monkeypatch: pytest.MonkeyPatch) -> None:
     assert frozen[7] > 1.2
     assert frozen[-1] > 2
     assert statistics.r_hat(np.nan_to_num(run.history)) < 1.5, "the energies themselves hide it"
+
+
+@pytest.mark.parametrize("chains", [1, 2, 57])
+def test_places_are_those_of_scipy(chains: int) -> None:
+    """R-hat of the energies is, to the last bit, that of scipy's ranks, with ties and without."""
+    draw = np.random.default_rng(2)
+    for decimals in (0, 1, 12):
+        history = draw.normal(-0.5, 1.0, (chains, 16)).round(decimals)
+        places = np.apply_along_axis(_places, 0, history)
+        np.testing.assert_array_equal(places, rankdata(history, axis=0))
+        if chains > 1:
+            assert mixing(history, np.ones_like(history, dtype=np.int16)) == statistics.r_hat(
+                rankdata(history, axis=0)
+            )
 
 
 def test_abnormal_chains_leave_r_hat_alone() -> None:

@@ -160,5 +160,5 @@ def test_an_existing_file_is_not_replaced(tmp_path: Path) -> None:
 def test_size_of_the_network_does_not_change_with_the_limits() -> None:
     """The paper's largest network fits the limits with room to spare, in the longest pickle there is."""
     content = pickle.dumps([p.detach().double().numpy() for p in CNN("large").parameters()], protocol=1)
-    assert 5 * len(content) < weights.LIMIT
+    assert 5 * len(content) < weights.ALLOWED.size
     assert weights.recognise(Path("x"), weights.read_arrays(Path("x"), content)) == "large"

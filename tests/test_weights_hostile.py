@@ -17,7 +17,7 @@ import pytest
 from helpers.weights import arrays, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_cli import qmcbench, refused
+from test_cli import alone, refused
 
 from qmcbench import pickles, weights
 from qmcbench.errors import UserError
@@ -133,7 +133,7 @@ def test_hostile_pickle_through_the_command_line(tmp_path: Path) -> None:
     """Exit status 2 and one sentence, from a process of its own that runs nothing."""
     marker = tmp_path / "marker"
     source = write(tmp_path / "chk", attacks(marker)["nested"][0])
-    refused(qmcbench("import-weights", source, "--out", tmp_path / "out.safetensors"), "chk", "system", "nothing")
+    refused(alone("import-weights", source, "--out", tmp_path / "out.safetensors"), "chk", "system", "nothing")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["chk"]
 
 

@@ -16,11 +16,12 @@ ROUNDING = 1e-2
 
 @runtime_checkable
 class Ansatz(Protocol):
-    """Any torch module or plain function ``spins -> (log|psi|, phase)``.
+    """Any torch module or plain function ``spins -> (log|psi|, phase)``, or ``spins -> log psi``, complex.
 
     ``spins`` are int8 of value +-1, shape (batch, L, L), +1 for spin up. Both results have shape (batch,):
     log|psi| real (float64 where it was accumulated so), phase = psi/|psi| real (+-1) or complex. A vanishing psi is
-    (-inf, 0). A ``torch.nn.Module`` can also be trained; see :func:`qmcbench.ansatz.log_derivatives`.
+    (-inf, 0). One complex tensor is log psi, whose imaginary part is the phase's angle. A ``torch.nn.Module`` can
+    also be trained; see :func:`qmcbench.ansatz.log_derivatives`.
     """
 
     def __call__(self, spins: Tensor, /) -> tuple[Tensor, Tensor]: ...
@@ -41,17 +42,22 @@ def amplitudes(psi: Ansatz, spins: Tensor, *, check: bool = False) -> tuple[Tens
     Raises
     ------
     UserError
-        If ``psi`` gives anything but two tensors of shape (batch,), the first one real, or a phase that is none.
+        If ``psi`` gives anything but two tensors of shape (batch,), the first one real, or one complex tensor, or if
+        a phase is none.
     """
-    found, name = psi(spins), type(psi).__name__
+    found: object = psi(spins)
+    name = type(psi).__name__
+    if isinstance(found, Tensor) and found.is_complex():
+        found = found.real, torch.polar(torch.ones_like(found.real), found.imag)
     if not (isinstance(found, tuple | list) and len(found) == 2 and all(isinstance(each, Tensor) for each in found)):
         raise UserError(
-            f"{name} gives {_form(found)}, but a wave function gives two tensors: log|psi| and the phase psi/|psi|."
+            f"{name} gives {_form(found)}, but a wave function gives two tensors, log|psi| and the phase psi/|psi|, "
+            "or one complex tensor, log psi."
         )
     log_psi, phase = found
     if log_psi.is_complex():
         raise UserError(
-            f"{name} gives a complex log psi, which cannot be used yet; give its real part, log|psi|, and, as the "
+            f"{name} gives a complex log psi and a phase beside it; give log psi alone, or its real part and, as the "
             "second value, the phase torch.exp(1j * imaginary part)."
         )
     if not log_psi.shape == phase.shape == spins.shape[:1]:

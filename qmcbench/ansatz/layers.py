@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -50,3 +51,17 @@ def pad(x: Tensor, rows: int, columns: int) -> Tensor:
     if rows:
         x = torch.cat([x[:, -rows:], x, x[:, :rows]], dim=1)
     return x
+
+
+@cache
+def columns(kernel: int) -> Tensor:
+    """Selector (parity s, kernel column b, fused column m, column r in its pair): 1 where b falls on (m, r)."""
+    h, width = kernel // 2, (kernel + 1) // 2
+    selector = torch.zeros(2, kernel, width, 2)
+    for s in range(2):
+        for b in range(kernel):
+            pair, r = divmod(s + b - h, 2)
+            # In the gap form the odd column belongs to the gap after its pair.
+            m = pair + width // 2 - (s if h % 2 else 0)
+            selector[s, b, m, r] = 1
+    return selector

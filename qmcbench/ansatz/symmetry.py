@@ -49,15 +49,15 @@ class Projected(nn.Module):
 
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """(log|psi|, phase), each of shape (batch,)."""
-        return log_sum(*self._terms(self.images(spins)), dim=0)
+        return log_sum(*self._terms(spins), dim=0)
 
     @torch.no_grad()
     def log_derivatives(self, spins: Tensor) -> Tensor:
-        """O = Re sum_g (chi(g) psi_g / psi) O_g, shape (batch, parameters), if the base's phases are fixed."""
+        """O = sum_g (chi(g) psi_g / psi) O_g, shape (batch, parameters), complex if the base's phases are."""
         images = self.images(spins)
-        log_psi, phase = self._terms(images)
+        log_psi, phase = self._terms(spins)
         total, total_phase = log_sum(log_psi, phase, dim=0)
-        shares = (phase * total_phase.conj()).real * (log_psi - total).exp()
+        shares = phase * total_phase.conj() * (log_psi - total).exp()
         summed = getattr(self.base, "summed_log_derivatives", None)
         if callable(summed):
             result = summed(images, shares.T)
@@ -66,15 +66,20 @@ class Projected(nn.Module):
         out = torch.zeros((), device=spins.device)
         for share, image in zip(shares, images.unbind(1), strict=True):
             part = log_derivatives(self.base, image)
-            out = out + share[:, None].to(part.dtype) * part
+            precise = torch.promote_types(part.dtype, torch.complex32) if share.is_complex() else part.dtype
+            out = out + share[:, None].to(precise) * part
         return out
 
-    def _terms(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _terms(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """(log|psi|, phase) of each term, shape (images, batch)."""
-        count = images.shape[1]
-        parts = [amplitudes(self.base, part) for part in images.flatten(0, 1).split(CHUNK)]
-        log_psi, phase = (torch.cat(each).view(-1, count).T.contiguous() for each in zip(*parts, strict=True))
-        return log_psi, phase * self._table(images).characters[:, None]
+        table = self._table(spins)
+        at_once = getattr(self.base, "image_amplitudes", None)
+        found = at_once(spins, table.elements) if callable(at_once) else None
+        if found is None:
+            parts = [amplitudes(self.base, part) for part in self.images(spins).flatten(0, 1).split(CHUNK)]
+            found = [torch.cat(each).view(len(spins), -1).T.contiguous() for each in zip(*parts, strict=True)]
+        log_psi, phase = found
+        return log_psi, phase * table.characters[:, None]
 
     def _table(self, spins: Tensor) -> _Table:
         return _table(self.generators, invariance(self.base), spins.shape[-1]).to(spins.device)
@@ -90,6 +95,7 @@ class _Table(NamedTuple):
     characters: Tensor
     """Shape (images,), float64."""
     flipping: bool
+    elements: tuple[group.Element, ...]
 
     def to(self, device: torch.device) -> _Table:
         return self._replace(**{name: getattr(self, name).to(device) for name in ("sites", "flips", "characters")})
@@ -104,4 +110,5 @@ def _table(generators: group.Characters, invariance: tuple[str, ...], L: int) ->
         flips,
         torch.tensor([term.character for term in terms], dtype=torch.float64),
         bool((flips < 0).any()),
+        tuple(term.element for term in terms),
     )

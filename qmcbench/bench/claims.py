@@ -9,7 +9,7 @@ from qmcbench.bench.names import FORWARD, FOURIER, FUSED, ITERATION, OURS, PEERS
 from qmcbench.bench.peers import sides
 from qmcbench.bench.roofline import of_sgemm, rates
 from qmcbench.gates.check import Check
-from qmcbench.store.bench import Growth, Memory, Rate, SamplingRate, WorkTime
+from qmcbench.store.bench import Growth, Memory, SamplingRate, WorkTime
 from qmcbench.store.records import R, Run
 
 FORMS = (FUSED, FOURIER)
@@ -132,7 +132,7 @@ def fastest(run: Run) -> list[Fastest]:
     rows = [
         each for each in every if (each.network, each.L, each.threads) == ("large", 12, threads) and each.batch >= 256
     ]
-    known, found = rates(run.of(Rate)), []
+    known, found = rates(run), []
     for batch in sorted({each.batch for each in rows}):
         forms = {each.form: each for each in rows if each.batch == batch}
         own = min((forms[name] for name in FORMS if name in forms), key=lambda each: each.value, default=None)

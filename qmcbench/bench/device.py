@@ -5,26 +5,23 @@ Meant for a GPU, on which the network runs in PyTorch's own operations. On "cpu"
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import count
-from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench.names import FORWARD, ITERATION
+from qmcbench.bench.scaling import single
 from qmcbench.bench.suite import J2
-from qmcbench.bench.timing import clock, fused_multiply_adds
-from qmcbench.bench.worker_weak import Weak
-from qmcbench.config import Sampling, Wavefunction
+from qmcbench.bench.timing import clock, fused_multiply_adds, sampling_rate
+from qmcbench.config import Wavefunction
 from qmcbench.errors import UserError
-from qmcbench.evaluator import Evaluator
 from qmcbench.hamiltonian import J1J2
 from qmcbench.lattice import random_configurations
-from qmcbench.store.bench import Memory, Rate, SamplingRate, WorkTime
+from qmcbench.store.bench import Memory, Rate, WorkTime
 from qmcbench.store.records import Record
 from qmcbench.vmc import Trainer, build_ansatz
 
@@ -55,7 +52,7 @@ QUICK = Sizes(256, (Size("small", 4, 16, 8),))
 
 def total(quick: bool) -> int:
     """How many measurements :func:`measure` makes."""
-    return 3 * len((QUICK if quick else FULL).systems)
+    return 1 + 3 * len((QUICK if quick else FULL).systems)
 
 
 def check(device: str) -> None:
@@ -75,27 +72,15 @@ def check(device: str) -> None:
         )
 
 
-def measure(
-    device: str, *, quick: bool = False, done: Callable[[int], None] = lambda count: None
-) -> tuple[Record, ...]:
-    """Time everything on ``device``, float32.
+def measure(quick: bool, device: str) -> Iterator[list[Record]]:
+    """Time everything on ``device``, such as "cuda", float32; medians of REPEATS.
 
-    Parameters
-    ----------
-    device
-        Such as "cuda".
-    quick
-        Tiny sizes.
-    done
-        Called with the number of measurements so far.
-
-    Returns
-    -------
-    tuple of Record
-        The rate of a large matrix product; of each system the time of a forward pass (no symmetry; fused
+    Yields
+    ------
+    list of Record
+        The rate of a large matrix product; then of each system the time of a forward pass (no symmetry; fused
         multiply-adds count as two operations), samples a second with C4 (L * L proposals and a local energy each),
-        the time of an iteration without symmetry, of as many samples as chains, and on a GPU the most memory. Medians
-        of REPEATS.
+        and the time of an iteration without symmetry, of as many samples as chains, with the most memory of a GPU.
 
     Raises
     ------
@@ -103,39 +88,29 @@ def measure(
         If there is no such device.
     """
     check(device)
-    sizes, steps = QUICK if quick else FULL, count(1)
+    sizes = QUICK if quick else FULL
     on = "cpu" if device == "cpu" else torch.cuda.get_device_name(device)
     a, b = (torch.randn(sizes.gemm, sizes.gemm, device=device) for _ in range(2))
     sgemm = 2 * sizes.gemm**3 / min(_seconds(device, lambda: torch.mm(a, b))) / 1e9
-    found: list[Record] = [Rate(value=sgemm, operation="sgemm", size=sizes.gemm, device=on)]
+    yield [Rate(value=sgemm, operation="sgemm", size=sizes.gemm, device=on)]
     for size in sizes.systems:
         if device != "cpu":
             torch.cuda.reset_peak_memory_stats(device)
-        row = partial(WorkTime, network=size.network, L=size.L, device=on)
+        row = partial(WorkTime.of, network=size.network, L=size.L, device=on)
         operations = 2 * fused_multiply_adds(CNN(size.network), size.L) * size.batch
-        found.append(row(work=FORWARD, batch=size.batch, operations=operations, **_times(_forward(device, size))))
-        done(next(steps))
-        found.append(_sampling_rate(device, on, size))
-        done(next(steps))
-        found.append(row(work=ITERATION, batch=size.chains, **_times(_iteration(device, size))))
-        done(next(steps))
-        if device != "cpu":
-            most = torch.cuda.max_memory_allocated(device)
-            found.append(Memory(value=most, work="all", network=size.network, L=size.L, batch=size.batch, device=on))
-    return tuple(found)
+        yield [row(_forward(device, size), work=FORWARD, batch=size.batch, operations=operations)]
+        psi = build_ansatz(Wavefunction(network=size.network), seed=0).to(device)
+        names = {"network": size.network, "symmetry": "C4", "weights": "random", "device": on}
+        yield [sampling_rate(psi, J1J2(size.L, J2, device), size.chains, partial(_seconds, device), **names)]
+        yield [row(_iteration(device, size), work=ITERATION, batch=size.chains), *_memory(device, on, size)]
 
 
-def _times(seconds: list[float]) -> dict[str, Any]:
-    return {"value": median(seconds), "low": min(seconds), "high": max(seconds), "repeats": len(seconds)}
-
-
-def _sampling_rate(device: str, on: str, size: Size) -> SamplingRate:
-    seconds = _sampling(device, size)
-    return SamplingRate(
-        value=size.chains / median(seconds), low=size.chains / max(seconds), high=size.chains / min(seconds),
-        repeats=len(seconds), network=size.network, L=size.L, chains=size.chains, proposals=size.L**2,
-        symmetry="C4", weights="random", device=on,
-    )  # fmt: skip
+def _memory(device: str, on: str, size: Size) -> list[Record]:
+    """The most memory that a GPU held."""
+    if device == "cpu":
+        return []
+    most = torch.cuda.max_memory_allocated(device)
+    return [Memory(value=most, work="all", network=size.network, L=size.L, batch=size.batch, device=on)]
 
 
 def _forward(device: str, size: Size) -> list[float]:
@@ -143,16 +118,8 @@ def _forward(device: str, size: Size) -> list[float]:
     return _seconds(device, lambda: network(spins))
 
 
-def _sampling(device: str, size: Size) -> list[float]:
-    psi = build_ansatz(Wavefunction(network=size.network), seed=0).to(device)
-    sampling = Sampling(chains=size.chains, warm_up=1, gap=size.L**2, alpha=2.0)
-    evaluator = Evaluator(psi, J1J2(size.L, J2, device), sampling, seed=1)
-    evaluator.advance()  # the sweep of the warm-up
-    return _seconds(device, evaluator.advance)
-
-
 def _iteration(device: str, size: Size) -> list[float]:
-    config = Weak(size.L, size.network, solver="sample_space", chains=size.chains, J2=J2).config(ranks=1)
+    config = single(size.network, size.L, size.chains)
     trainer = Trainer(
         replace(config, run=replace(config.run, device=device)), build_ansatz(config.wavefunction, seed=0)
     )

@@ -13,13 +13,12 @@ from __future__ import annotations
 import gc
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import psutil
-from scipy.stats import linregress
 
 from qmcbench import provenance
 from qmcbench.ansatz.cnn import CNN
@@ -70,6 +69,9 @@ def fit(points: Mapping[int, float]) -> Fit:
     ValueError
         If there are fewer than LEAST points.
     """
+    # Every measuring process imports this module, but only a curve's end needs scipy.stats, a third of a start.
+    from scipy.stats import linregress
+
     if len(points) < LEAST:
         raise ValueError(f"a line through {len(points)} points says nothing; it takes {LEAST}")
     xs = sorted(points)
@@ -252,8 +254,17 @@ def total(quick: bool) -> int:
 
 
 @dataclass(frozen=True)
+class Request:
+    """The point that a process is to measure."""
+
+    what: str
+    size: Mapping[str, Scalar]
+    """As :meth:`Curve.size` has it."""
+
+
+@dataclass(frozen=True)
 class Answer:
-    """What a process that measured one point found."""
+    """What it found."""
 
     seconds: tuple[float, ...]
     """Of each call but the first, which does not count."""
@@ -261,67 +272,56 @@ class Answer:
     """0 if too few to be seen."""
 
 
-def measure(*, quick: bool = False, done: Callable[[int], None] = lambda count: None) -> tuple[Growth, ...]:
-    """Measure every curve on all cores: about a quarter of an hour on two, or a minute if ``quick``.
+def measure(quick: bool) -> Iterator[list[Growth]]:
+    """Measure every curve on all cores: about a quarter of an hour on two, or a minute of QUICK.
 
-    Parameters
-    ----------
-    quick
-        QUICK and not CURVES.
-    done
-        Called after each point with the number of those that are done.
-
-    Returns
-    -------
-    tuple of Growth
-        Of each curve, "seconds" and, where enough points are above NOISE, "bytes".
+    Yields
+    ------
+    list of Growth
+        Nothing after each point but the last of a curve; then, of the curve, "seconds" and, where enough points are
+        above NOISE, "bytes".
 
     Raises
     ------
     JobError
         If a point fails or takes longer than TIMEOUT.
     """
-    threads, curves, behind = provenance.available_cores(), [], 0
+    threads = provenance.available_cores()
     for curve in _chosen(quick):
         seconds: dict[int, Sequence[float]] = {}
         rises: dict[int, Sequence[float]] = {}
         for x in curve.values:
+            if seconds:
+                yield []
             job = {"kind": "growth", "what": curve.what, "size": curve.size(x)}
             answer = structured(launch.run(None, job, TIMEOUT, threads=threads), Answer)
             seconds[x] = answer.seconds
             if answer.bytes >= NOISE:
                 rises[x] = [answer.bytes]
-            behind += 1
-            done(behind)
         count = COUNTS[curve.what]
-        curves.append(_growth(curve, "seconds", seconds, count.work))
+        curves = [_growth(curve, "seconds", seconds, count.work)]
         if count.bytes is not None and len(rises) >= LEAST:
             curves.append(_growth(curve, "bytes", rises, count.bytes))
-    return tuple(curves)
+        yield curves
 
 
-def point(comm: Communicator, what: str, size: Mapping[str, Any]) -> dict[str, Any]:
+def point(comm: Communicator, request: Request) -> Answer:
     """Measure one point, in a process that has done nothing before.
 
     Memory is the most that was resident from before the workload was built until it had run, inputs included, less
     what was resident before, after a tiny workload of the same kind had compiled what is compiled. The system's own
     peak is taken, since looks now and then miss short-lived peaks, and a thread that looks disturbs the times. It
     never falls: if it has not risen, the workload stayed below an earlier peak and is too small to be seen.
-
-    Returns
-    -------
-    dict
-        The fields of :class:`Answer`.
     """
-    build(what, _tiny(size))
+    build(request.what, _tiny(request.size))
     gc.collect()
     before, held = kernels.peak_memory(comm)[0], psutil.Process().memory_info().rss
-    work = build(what, size)
+    work = build(request.what, request.size)
     seconds: list[float] = []
     while len(seconds) < LEAST or (len(seconds) < timing.REPEATS and sum(seconds) < ENOUGH):
         seconds.append(kernels.timed(comm, work)[0])
     peak = kernels.peak_memory(comm)[0]
-    return asdict(Answer(tuple(seconds), peak - held if peak > before else 0))
+    return Answer(tuple(seconds), peak - held if peak > before else 0)
 
 
 def build(what: str, size: Mapping[str, Any]) -> suite.Work:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple
 
 import torch
@@ -27,9 +25,9 @@ from qmcbench.bench.timing import (
     fused_multiply_adds,
     gemm_rate,
     plain_multiply_adds,
+    sampling_rate,
 )
-from qmcbench.config import Sampling, Wavefunction
-from qmcbench.evaluator import Evaluator
+from qmcbench.config import Wavefunction
 from qmcbench.hamiltonian import J1J2
 from qmcbench.lattice import random_configurations
 from qmcbench.provenance import available_cores
@@ -110,13 +108,10 @@ QUICK = Sizes(
 
 def total(quick: bool) -> int:
     """How many measurements :func:`measure` makes."""
-    sizes = QUICK if quick else FULL
-    return len(sizes.forward) + 4
+    return len((QUICK if quick else FULL).forward) + 5
 
 
-def measure(
-    *, quick: bool = False, checkpoint: Path | None = None, done: Callable[[int], None] = lambda count: None
-) -> tuple[Record, ...]:
+def measure(quick: bool, checkpoint: Path | None = None) -> Iterator[Sequence[Record]]:
     """Time the forms of the forward pass, the other steps, sampling, and the derivatives with their solve.
 
     Parameters
@@ -125,12 +120,10 @@ def measure(
         Tiny sizes.
     checkpoint
         The network that samples; a fresh one if absent. Time depends little on which: all proposals are evaluated.
-    done
-        Called with the number of measurements so far.
 
-    Returns
-    -------
-    tuple of Record
+    Yields
+    ------
+    sequence of Record
         The rate of sgemm; the time of every form of every forward pass, whose operations are the fused multiply-adds
         whatever the form does; what each step brought; the sampling rate; times of the derivatives and the solve, and
         the most memory of the process that does them.
@@ -142,23 +135,15 @@ def measure(
     UserError
         If the checkpoint cannot be read, or the process with the derivatives fails.
     """
-    sizes, cores, steps = QUICK if quick else FULL, available_cores(), count(1)
+    sizes, cores = QUICK if quick else FULL, available_cores()
     with operations.threads(cores):
-        found: list[Record] = [
-            Rate(value=gemm_rate(size=sizes.gemm), operation="sgemm", size=sizes.gemm, threads=cores)
-        ]
+        yield [Rate(value=gemm_rate(size=sizes.gemm), operation="sgemm", size=sizes.gemm, threads=cores)]
         for work in sizes.forward:
-            found += _forward(work, sizes.repeats)
-            done(next(steps))
-        found.append(derivatives_step(*sizes.derivatives, sizes.repeats))
-        done(next(steps))
-        found += gram_steps(*sizes.gram, sizes.repeats)
-        done(next(steps))
-        found.append(_sampling_rate(sizes, checkpoint))
-        done(next(steps))
-    found += _derivatives(*sizes.step)
-    done(next(steps))
-    return tuple(found)
+            yield _forward(work, sizes.repeats)
+        yield [derivatives_step(*sizes.derivatives, sizes.repeats)]
+        yield gram_steps(*sizes.gram, sizes.repeats)
+        yield [_sampling_rate(sizes, checkpoint)]
+    yield _derivatives(*sizes.step)
 
 
 def _derivatives(network: str, L: int, samples: int) -> list[Record]:
@@ -192,9 +177,8 @@ def _forward(work: Forward, repeats: int) -> list[WorkTime | Step]:
     for form, seconds in times.items():
         batch, cores = (1, 1) if form == SCALAR else (work.batch, available_cores())
         rows.append(
-            WorkTime(
-                work=FORWARD, form=form, network=work.network, L=work.L, batch=batch, threads=cores,
-                value=median(seconds), low=min(seconds), high=max(seconds), repeats=len(seconds),
+            WorkTime.of(
+                seconds, work=FORWARD, form=form, network=work.network, L=work.L, batch=batch, threads=cores,
                 operations=2 * pooled * batch,
             )
         )  # fmt: skip
@@ -236,7 +220,6 @@ def _agree_in_psi(forms: Mapping[str, Callable[[], Tensor]], work: Forward) -> N
 
 
 def _sampling_rate(sizes: Sizes, checkpoint: Path | None) -> SamplingRate:
-    """How fast :class:`qmcbench.evaluator.Evaluator` gives energies, L * L proposals and a local energy each."""
     model, L, chains = sizes.sampling
     if checkpoint is None:
         settings, weights = Wavefunction(network=model), "random"
@@ -244,12 +227,7 @@ def _sampling_rate(sizes: Sizes, checkpoint: Path | None) -> SamplingRate:
     else:
         psi, config = load_ansatz(checkpoint)
         settings, weights = config.wavefunction, checkpoint.name
-    sampling = Sampling(chains=chains, warm_up=1, gap=L * L, alpha=2.0)
-    evaluator = Evaluator(psi, J1J2(L, J2), sampling, seed=1)
-    evaluator.advance()  # the sweep of the warm-up
-    rates = [chains / seconds for seconds in in_turn({"sample": evaluator.advance}, 5)["sample"]]
-    return SamplingRate(
-        value=median(rates), low=min(rates), high=max(rates), repeats=len(rates),
-        network=settings.network, L=L, symmetry=settings.symmetry, chains=chains, proposals=L * L,
-        weights=weights, acceptance=evaluator.samples().acceptance, seed=1, threads=available_cores(),
+    return sampling_rate(
+        psi, J1J2(L, J2), chains, lambda work: in_turn({"sample": work}, 5)["sample"],
+        network=settings.network, symmetry=settings.symmetry, weights=weights, threads=available_cores(),
     )  # fmt: skip

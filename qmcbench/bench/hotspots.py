@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,20 +45,13 @@ def total(quick: bool) -> int:
 
 
 @torch.no_grad()
-def measure(*, quick: bool = False, done: Callable[[int], None] = lambda count: None) -> tuple[Share, ...]:
+def measure(quick: bool) -> Iterator[list[Share]]:
     """Take the plain and the fused forward pass of a batch apart, float32.
 
-    Parameters
-    ----------
-    quick
-        Tiny sizes.
-    done
-        Called with the number of passes so far.
-
-    Returns
-    -------
-    tuple of Share
-        Of every operation, by ``torch.profiler``. What they lack to 100 % lies between them.
+    Yields
+    ------
+    list of Share
+        Of every operation of one pass, by ``torch.profiler``. What they lack to 100 % lies between them.
     """
     size = QUICK if quick else FULL
     network, spins = CNN(size.network), random_configurations(size.L, size.batch)
@@ -66,19 +59,16 @@ def measure(*, quick: bool = False, done: Callable[[int], None] = lambda count: 
         ("plain", steps(network, Torch()), grid(network, spins)),
         ("fused", fused_steps(network), spins),
     )
-    shares: list[Share] = []
     with threads(1):
-        for number, (form, each, x) in enumerate(works, start=1):
+        for form, each, x in works:
             found = profiled(each, x, size.repeats)
-            shares += (
+            yield [
                 Share(
                     value=share, operation=operation, form=form, network=size.network, L=size.L, batch=size.batch,
                     pass_s=found.seconds, repeats=size.repeats, threads=1,
                 )
                 for operation, share in found.shares.items()
-            )  # fmt: skip
-            done(number)
-    return tuple(shares)
+            ]  # fmt: skip
 
 
 @torch.no_grad()

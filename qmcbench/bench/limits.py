@@ -19,8 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
-from statistics import median
 from typing import NamedTuple
 
 import torch
@@ -120,40 +118,24 @@ class Phase:
     """Makes what is timed, and calls it once."""
 
 
-def measure(
-    *, quick: bool = False, done: Callable[[int], object] = lambda count: None
-) -> tuple[Rate | WorkTime, ...]:
+def measure(quick: bool) -> Iterator[list[Rate | WorkTime]]:
     """The rates of the machine with all of torch's threads, and the times of the phases with their counts.
 
-    Parameters
-    ----------
-    quick
-        Tiny sizes, seconds instead of minutes.
-    done
-        Told how many of :func:`total` steps are finished.
-
-    Returns
-    -------
-    tuple of Rate and WorkTime
+    Yields
+    ------
+    list of Rate or WorkTime
         Of every phase the median, least and greatest of its wall times, with its operations and traffic (how they are
         counted: the module's docstring), from which :mod:`qmcbench.bench.roofline` takes the roof.
     """
-    sizes, steps = QUICK if quick else FULL, count(1)
-    found: list[Rate | WorkTime] = []
+    sizes, threads = QUICK if quick else FULL, torch.get_num_threads()
     for dtype, operation in GEMM.items():
         size = sizes.bf16 if dtype == "bfloat16" else sizes.gemm
         rate = gemm_rate(getattr(torch, dtype), size, sizes.rate_repeats)
-        found.append(Rate(value=rate, operation=operation, size=size, threads=torch.get_num_threads()))
-        done(next(steps))
+        yield [Rate(value=rate, operation=operation, size=size, threads=threads)]
     copied = copy_rate(sizes.copy_bytes, sizes.rate_repeats)
-    found.append(
-        Rate(value=copied, unit="GB/s", operation="copy", size=sizes.copy_bytes, threads=torch.get_num_threads())
-    )
-    done(next(steps))
+    yield [Rate(value=copied, unit="GB/s", operation="copy", size=sizes.copy_bytes, threads=threads)]
     for phase in _phases(sizes):
-        found.append(_measured(phase, sizes))
-        done(next(steps))
-    return tuple(found)
+        yield [_measured(phase, sizes)]
 
 
 def total(quick: bool) -> int:
@@ -232,9 +214,8 @@ def _measured(phase: Phase, sizes: Sizes) -> WorkTime:
     seconds: list[float] = []
     while len(seconds) < sizes.repeats or sum(seconds) < sizes.enough:
         seconds.append(kernels.timed(Serial(), work)[0])
-    return WorkTime(
-        work=phase.phase, form=phase.solver, network=phase.network, L=phase.L, batch=phase.samples,
+    return WorkTime.of(
+        seconds, work=phase.phase, form=phase.solver, network=phase.network, L=phase.L, batch=phase.samples,
         dtype="float64" if phase.solver else "float32", threads=torch.get_num_threads(),
-        value=median(seconds), low=min(seconds), high=max(seconds), repeats=len(seconds),
         operations=phase.cost.flops, traffic=phase.cost.bytes,
     )  # fmt: skip

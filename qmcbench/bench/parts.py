@@ -101,9 +101,12 @@ def _with_bar(name: str, request: Request, **more: Any) -> tuple[Record, ...]:
     from qmcbench.progress import Bar
 
     part = import_module(f"qmcbench.bench.{name}")
+    records: list[Record] = []
     with Bar(name, part.total(request.quick), quiet=request.quiet) as bar:
-        records: tuple[Record, ...] = part.measure(quick=request.quick, done=bar.update, **more)
-    return records
+        for done, found in enumerate(part.measure(request.quick, **more), start=1):
+            records += found
+            bar.update(done)
+    return tuple(records)
 
 
 def _check_hotpath(request: Request) -> None:

@@ -128,8 +128,9 @@ def compare(checkout: Path, out: Path, python: str, *, quick: bool, quiet: bool)
         If it fails; it has said why.
     """
     command = [sys.executable, str(checkout / COMPARISON), "--peers-python", python, "--out", str(out)]
-    sys.stdout.flush()
-    done = subprocess.run([*command, *QUICK * quick, *["--quiet"] * quiet], stdin=subprocess.DEVNULL, check=False)
+    # What it prints is progress: standard output is for this command's own result.
+    options = [*QUICK * quick, *["--quiet"] * quiet]
+    done = subprocess.run([*command, *options], stdin=subprocess.DEVNULL, stdout=sys.__stderr__, check=False)
     if done.returncode:
         raise UserError(
             f"The comparison with peers ended with exit status {done.returncode} and said why above; what it has "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from qmcbench.store.bench import Rate, Rates, WorkTime
+from qmcbench.store.records import Run
 
 GEMM: dict[str, Rates] = {"float32": "sgemm", "float64": "dgemm", "bfloat16": "bf16 gemm"}
 """The matrix product of each precision. bfloat16 bounds no phase: it is what the machine could do."""
@@ -31,9 +32,9 @@ def intensity(work: WorkTime) -> float | None:
     return work.operations / work.traffic
 
 
-def rates(records: Iterable[Rate]) -> dict[str, Rate]:
-    """By what they are of."""
-    return {record.operation: record for record in records}
+def rates(run: Run) -> dict[str, Rate]:
+    """The machine's rates in a run, by what they are of."""
+    return {record.operation: record for record in run.of(Rate)}
 
 
 def of_sgemm(work: WorkTime, known: Mapping[str, Rate]) -> float | None:

@@ -6,14 +6,15 @@ run. Every call adds to what is there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from qmcbench import provenance
-from qmcbench.bench.worker_strong import Strong
-from qmcbench.bench.worker_weak import Weak
-from qmcbench.config import SCALAPACK, Scalapack, parse
+from qmcbench.bench import worker_weak
+from qmcbench.config import SCALAPACK, Config, parse
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted, catch_signals, make_folder
 from qmcbench.progress import Bar
@@ -21,16 +22,17 @@ from qmcbench.ranks import launch
 from qmcbench.ranks.comm import share
 from qmcbench.ranks.mesh import fit_grid
 from qmcbench.scaling.measurements import describe
-from qmcbench.scaling.sound import sound
 from qmcbench.store import jsonl
 from qmcbench.store.records import Run
-from qmcbench.store.scaling import StrongRun, WeakRun
+from qmcbench.store.scaling import Layout, StrongRun, WeakRun
 from qmcbench.structure import structure, unstructure
 
 Grid = tuple[int, int]
+J = TypeVar("J", bound=StrongRun | WeakRun)
 
 TIMEOUT = 4 * 3600.0
 """Seconds that one measurement may take."""
+SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +54,8 @@ class StrongRequest:
     repeats: int = 3
     dgemm_size: int = 2500
 
-    def jobs(self) -> list[tuple[int, Strong]]:
-        """The measurements, each with its number of ranks.
+    def jobs(self) -> list[StrongRun]:
+        """The runs, before they are measured.
 
         Raises
         ------
@@ -77,20 +79,25 @@ class StrongRequest:
                     f"The grid {rows}x{columns} is for {rows * columns} ranks, but those asked for are "
                     f"{', '.join(map(str, self.ranks))}; add --ranks {rows * columns}."
                 )
-        jobs = [
-            (count, Strong(size, self.samples, layout, self.space, self.repeats, self.dgemm_size))
-            for size in self.parameters
+        layouts = [
+            Layout(grid, block, product, redistribution)
             for product in self.products
             for redistribution in self.redistributions
             for block in self.blocks
             for count in self.ranks
             for grid in [each for each in self.grids if each[0] * each[1] == count] or [fit_grid(None, count)]
-            for layout in [Scalapack(grid, block, product, redistribution)]
         ]
-        for _, job in jobs:
+        for layout in layouts:
             # The same limits as a training run's.
-            parse({"model": {"L": 4, "J2": 0.5}, "scalapack": asdict(job.layout)}, source="strong scaling")
-        return jobs
+            parse({"model": {"L": 4, "J2": 0.5}, "scalapack": asdict(layout)}, source="strong scaling")
+        return [
+            StrongRun(
+                value=None, ranks=math.prod(layout.grid), samples=self.samples, seed=SEED, parameters=size,
+                layout=layout, space=self.space, repeats=self.repeats, dgemm_size=self.dgemm_size,
+            )
+            for size in self.parameters
+            for layout in layouts
+        ]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +107,7 @@ class WeakRequest:
     sizes: Sequence[int] = (10, 16, 24)
     """Lattices."""
     ranks: Sequence[int] = (1, 2)
-    """Each with ``chains`` chains and one thread; their mesh is as square as can be."""
+    """Each with ``chains`` chains (16 are the paper's) and one thread; their mesh is as square as can be."""
     network: str = "medium"
     symmetries: Sequence[str] = ("none", "C4")
     solver: str = "scalapack"
@@ -112,20 +119,23 @@ class WeakRequest:
     product: str = "pdgemm"
     redistribution: str = "pdgemr2d"
 
-    def jobs(self) -> list[tuple[int, Weak]]:
-        """The measurements, each with its number of ranks; raises as :meth:`StrongRequest.jobs`."""
+    def jobs(self) -> list[WeakRun]:
+        """The runs, before they are measured; raises as :meth:`StrongRequest.jobs`."""
         _check_positive("ranks", self.ranks)
         _check_positive("steps", [self.steps])
-        layout = Scalapack(None, self.block, self.product, self.redistribution)
-        run = (self.solver, self.chains, self.J2, self.steps, self.warm_up, layout)
         jobs = [
-            (count, Weak(L, self.network, symmetry, *run))
+            WeakRun(
+                value=None, ranks=count, samples=self.chains * count, seed=SEED, L=L, network=self.network,
+                symmetry=symmetry, solver=self.solver, chains=self.chains, J2=self.J2, steps=self.steps,
+                warm_up=self.warm_up,
+                layout=Layout(fit_grid(None, count), self.block, self.product, self.redistribution),
+            )
             for L in self.sizes
             for symmetry in self.symmetries
             for count in self.ranks
-        ]
-        for count, job in jobs:
-            job.config(count)
+        ]  # fmt: skip
+        for job in jobs:
+            worker_weak.config(job)
         return jobs
 
 
@@ -181,34 +191,45 @@ def weak(
     return _measure("weak", request.jobs(), out, quiet, command)
 
 
+def on_ranks(job: J, timeout: float = TIMEOUT, stop: Callable[[], bool] = lambda: False) -> J:
+    """The run of ``job``, measured by its ranks; see :func:`qmcbench.ranks.launch.run`."""
+    answer = launch.run(job.ranks, {"kind": job.kind, **unstructure(job)}, timeout, stop=stop)
+    return structure(answer, type(job), f"The answer of {describe(job)}")
+
+
+def single(network: str, L: int, chains: int) -> Config:
+    """Training of one process without symmetry, whose solver is that in sample space."""
+    request = WeakRequest(
+        sizes=(L,), ranks=(1,), network=network, symmetries=("none",), solver="sample_space", chains=chains
+    )
+    (job,) = request.jobs()
+    return worker_weak.config(job)
+
+
 def _check_positive(name: str, values: Sequence[int]) -> None:
     if not values or min(values) < 1:
         raise UserError(f"{name} = {', '.join(map(str, values)) or 'nothing'}: give numbers of at least 1.")
 
 
-def _measure(
-    kind: str, jobs: Sequence[tuple[int, Strong] | tuple[int, Weak]], out: Path, quiet: bool, command: str
-) -> Run:
-    blanks = [job.record(ranks) for ranks, job in jobs]
+def _measure(kind: str, jobs: Sequence[StrongRun | WeakRun], out: Path, quiet: bool, command: str) -> Run:
     make_folder(out)
     run = _load(out, kind, provenance.collect(command))
-    asked = {blank.identity for blank in blanks}
+    asked = {job.identity for job in jobs}
     # What was not run is tried again.
-    kept = [record for record in run.records if record.not_run is None or _identity(record) not in asked]
+    kept = [record for record in run.records if record.value is not None or _identity(record) not in asked]
     finished = {_identity(record) for record in kept}
-    todo = [each for each in zip(jobs, blanks, strict=True) if each[1].identity not in finished]
+    todo = [job for job in jobs if job.identity not in finished]
     run = replace(run, records=tuple(kept))
     with Bar(f"{kind} scaling", len(jobs), len(jobs) - len(todo), quiet=quiet) as bar, catch_signals() as signals:
-        for number, ((ranks, job), blank) in enumerate(todo, start=bar.done + 1):
-            bar.update(number - 1, describe(blank))
+        for number, job in enumerate(todo, start=bar.done + 1):
+            bar.update(number - 1, describe(job))
             try:
-                answer = launch.run(ranks, {"kind": kind, **unstructure(job)}, TIMEOUT, stop=lambda: bool(signals))
+                record = on_ranks(job, stop=lambda: bool(signals))
             except launch.Stopped:
                 raise Interrupted(
                     f"Stopped in run {number} of {len(jobs)}; those before it are in {out}, and the same command "
                     "goes on."
                 ) from None
-            record = structure(answer, type(blank), f"The answer of {describe(blank)}")
             run = replace(run, records=(*run.records, record))
             jsonl.save(out, kind, run)
             bar.update(number)
@@ -236,4 +257,4 @@ def _load(out: Path, kind: str, made_by: provenance.Provenance) -> Run:
                 f"{path} holds runs of another machine ({name}: {there}; here: {here}), which cannot be compared; "
                 "use another --out folder."
             )
-    return replace(sound(run), provenance=made_by)
+    return replace(run, provenance=made_by)

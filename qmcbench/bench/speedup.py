@@ -51,40 +51,37 @@ def total(quick: bool) -> int:
     return len(sizes.systems) * len(sizes.batches) * (len(OPERATIONS) + 1)
 
 
-def measure(*, quick: bool = False, done: Callable[[int], None] = lambda count: None) -> tuple[WorkTime, ...]:
+def measure(quick: bool) -> Iterator[list[WorkTime]]:
     """:func:`speedups` at the sizes of the paper, or tiny ones."""
-    return speedups(QUICK if quick else FULL, done)
+    return speedups(QUICK if quick else FULL)
 
 
 @torch.no_grad()
-def speedups(sizes: Sizes, done: Callable[[int], None] = lambda count: None) -> tuple[WorkTime, ...]:
+def speedups(sizes: Sizes) -> Iterator[list[WorkTime]]:
     """Time every operation (all its calls in a forward pass) and the whole pass, float32, for every batch.
 
-    Returns
-    -------
-    tuple of WorkTime
-        Of each three, medians: the baseline on one core, batch times its time for one configuration, since it does
-        them one by one (form "scalar"); PyTorch's operation, or the package's forward pass, on one core; and on all.
+    Yields
+    ------
+    list of WorkTime
+        Three medians: the baseline on one core, batch times its time for one configuration, since it does them one by
+        one (form "scalar"); PyTorch's operation, or the package's forward pass, on one core; and on all.
 
     Raises
     ------
     ArithmeticError
         If baseline and package do not agree: a time of a wrong result means nothing.
     """
-    rows: list[WorkTime] = []
     for model, L in sizes.systems:
         network = CNN(model)
         scalar = _scalar_seconds(network, random_configurations(L, sizes.configurations), sizes.repeats)
         for batch in sizes.batches:
-            row = partial(WorkTime, network=model, L=L, batch=batch, repeats=sizes.repeats)
             for operation, work in _works(network, random_configurations(L, batch)):
-                rows.append(row(work=operation, value=batch * scalar[operation], threads=1, form=SCALAR))
+                row = partial(WorkTime, network=model, L=L, batch=batch, work=operation, repeats=sizes.repeats)
+                rows = [row(value=batch * scalar[operation], threads=1, form=SCALAR)]
                 for cores in (1, available_cores()):
                     with threads(cores):
-                        seconds = median(clock(work, sizes.repeats))
-                    rows.append(row(work=operation, value=seconds, threads=cores))
-                done(len(rows) // 3)
-    return tuple(rows)
+                        rows.append(row(value=median(clock(work, sizes.repeats)), threads=cores))
+                yield rows
 
 
 def _scalar_seconds(network: CNN, spins: Tensor, repeats: int) -> dict[str, float]:

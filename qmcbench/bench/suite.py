@@ -7,7 +7,7 @@ A factory gives what is to be timed, after calling it once, and remembers the la
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,17 +18,17 @@ import torch
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.bench import names, operations, speedup, worker_strong
-from qmcbench.bench.worker_weak import Weak
+from qmcbench.bench.scaling import StrongRequest, WeakRequest, on_ranks, single
 from qmcbench.config import Scalapack
 from qmcbench.hamiltonian import J1J2
 from qmcbench.lattice import random_configurations
 from qmcbench.local_energy import local_energies
 from qmcbench.provenance import cores
-from qmcbench.ranks import launch
 from qmcbench.ranks.comm import Serial
 from qmcbench.reference import model_spec
 from qmcbench.sampler import Chains, Sampler
 from qmcbench.sr import SOLVERS, make_solver
+from qmcbench.store.scaling import OnRanks
 from qmcbench.vmc import Trainer, build_ansatz
 
 Work = Callable[[], object]
@@ -120,7 +120,7 @@ def operation(name: str, system: str, batch: int) -> Work:
 def phase(name: str, system: str, chains: int) -> Work:
     """One phase of an optimisation step, or all of it ("iteration"), with sign and without rotations."""
     model, L = parse(system)
-    config = Weak(L, model, solver="sample_space", chains=chains).config(ranks=1)
+    config = single(model, L, chains)
     psi = build_ansatz(config.wavefunction, seed=0)
     state, sampler, hamiltonian = Chains.neel(L, chains), Sampler(L, seed=0), J1J2(L, J2)
     state.spins = random_configurations(L, chains)
@@ -169,24 +169,28 @@ def require_cores(ranks: int) -> None:
 
 def strong_scaling(ranks: int, space: str, model: str, samples: int) -> dict[str, Any]:
     """Seconds of one ScaLAPACK solve of a fixed problem on so many ranks, as asv takes them."""
-    parameters = model_spec(model).parameters
-    job = {"kind": "strong", "parameters": parameters, "samples": samples, "layout": {}, "space": space}
-    answer = launch.run(ranks, job | {"dgemm_size": 256}, TIMEOUT)
-    return _samples(answer, lambda: [sum(times.values()) for times in answer["times"]])
+    size = model_spec(model).parameters
+    request = StrongRequest(parameters=(size,), samples=samples, ranks=(ranks,), space=space, dgemm_size=256)
+    (job,) = request.jobs()
+    run = on_ranks(job, TIMEOUT)
+    return _samples(run, run.all("total"))
 
 
 def weak_scaling(ranks: int, system: str) -> dict[str, Any]:
     """Seconds of the Monte Carlo part of a step, 16 chains a rank, on the slowest of so many ranks."""
     model, L = parse(system)
-    job = {"kind": "weak", "L": L, "network": model, "solver": "sample_space", "warm_up": 1}
-    answer = launch.run(ranks, job, TIMEOUT)
-    return _samples(answer, lambda: answer["monte_carlo"])
+    request = WeakRequest(
+        sizes=(L,), ranks=(ranks,), network=model, symmetries=("none",), solver="sample_space", warm_up=1
+    )
+    (job,) = request.jobs()
+    run = on_ranks(job, TIMEOUT)
+    return _samples(run, run.monte_carlo)
 
 
-def _samples(answer: dict[str, Any], times: Callable[[], list[float]]) -> dict[str, Any]:
-    if answer.get("not_run"):
-        raise NotImplementedError(answer["not_run"])
-    return {"samples": times(), "number": 1}
+def _samples(run: OnRanks, seconds: Sequence[float]) -> dict[str, Any]:
+    if run.not_run:
+        raise NotImplementedError(run.not_run)
+    return {"samples": list(seconds), "number": 1}
 
 
 def _ready(work: Work) -> Work:

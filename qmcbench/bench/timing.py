@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
+from qmcbench.ansatz.base import Ansatz
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.ansatz.fast.codelets import frequencies
-from qmcbench.config import Scalapack, Wavefunction
+from qmcbench.bench.names import FORWARD
+from qmcbench.config import Sampling, Scalapack, Wavefunction
+from qmcbench.evaluator import Evaluator
 from qmcbench.hamiltonian import J1J2
 from qmcbench.lattice import random_configurations
 from qmcbench.local_energy import local_energies
 from qmcbench.ranks.comm import Serial
 from qmcbench.sampler import Chains, Sampler
 from qmcbench.sr import centre, make_solver
+from qmcbench.store.bench import SamplingRate, WorkTime
 from qmcbench.vmc import build_ansatz
 
+Clock = Callable[[Callable[[], object]], list[float]]
+"""Gives the seconds of several calls of some work."""
 REPEATS = 7
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Wall time of one workload over several repeats, after a warm-up."""
-
-    name: str
-    network: str
-    L: int
-    batch: int
-    dtype: str
-    median_s: float
-    min_s: float
-    max_s: float
-    repeats: int
-    GFs: float | None = None
-    """Billions of floating-point operations a second, counting the fused multiply-adds as two each."""
-    fraction_of_sgemm: float | None = None
 
 
 def clock(work: Callable[[], object], repeats: int = REPEATS) -> list[float]:
@@ -88,17 +75,15 @@ def fourier_multiply_adds(network: CNN, L: int) -> int:
 
 
 @torch.no_grad()
-def forward(model: str, L: int, batch: int, sgemm: float) -> Timing:
+def forward(model: str, L: int, batch: int) -> WorkTime:
     """Forward pass of the plain network (no sign, no C4), float32."""
     network, spins = CNN(model), random_configurations(L, batch)
-    flops = 2 * fused_multiply_adds(network, L) * batch
-    times = clock(lambda: network(spins))
-    rate = flops / statistics.median(times) / 1e9
-    return _timing("forward", model, L, batch, times, rate, rate / sgemm)
+    operations = 2 * fused_multiply_adds(network, L) * batch
+    return _timed(FORWARD, clock(lambda: network(spins)), network=model, L=L, batch=batch, operations=operations)
 
 
 @torch.no_grad()
-def iteration(model: str, L: int, J2: float, chains: int, solver: str = "sample_space") -> list[Timing]:
+def iteration(model: str, L: int, J2: float, chains: int, solver: str = "sample_space") -> list[WorkTime]:
     """The four phases of one optimisation step with C4 and sign: sampling of L * L proposals, and so on."""
     psi = build_ansatz(Wavefunction(network=model), seed=0)
     hamiltonian, sampler, state = J1J2(L, J2), Sampler(L, 0), Chains.neel(L, chains)
@@ -113,18 +98,26 @@ def iteration(model: str, L: int, J2: float, chains: int, solver: str = "sample_
         "log-derivatives": lambda: log_derivatives(psi, state.spins),
         f"SR solve ({solver})": lambda: solve(centre(derivatives.clone(), energies, weights), 1e-3),
     }
-    return [_timing(name, model, L, chains, clock(work, 5)) for name, work in phases.items()]
+    return [_timed(name, clock(work, 5), network=model, L=L, batch=chains) for name, work in phases.items()]
 
 
-def _timing(
-    name: str,
-    model: str,
-    L: int,
-    batch: int,
-    times: list[float],
-    rate: float | None = None,
-    part: float | None = None,
-) -> Timing:
-    return Timing(
-        name, model, L, batch, "float32", statistics.median(times), times[0], times[-1], len(times), rate, part
+def sampling_rate(
+    psi: Ansatz,
+    hamiltonian: J1J2,
+    chains: int,
+    clock: Callable[[Callable[[], object]], list[float]],
+    **parameters: Any,
+) -> SamplingRate:
+    """How fast :class:`qmcbench.evaluator.Evaluator` gives energies, L * L proposals and a local energy each."""
+    sites = hamiltonian.L**2
+    evaluator = Evaluator(psi, hamiltonian, Sampling(chains=chains, warm_up=1, gap=sites, alpha=2.0), seed=1)
+    evaluator.advance()  # the sweep of the warm-up
+    rates = [chains / seconds for seconds in clock(evaluator.advance)]
+    acceptance = evaluator.samples().acceptance
+    return SamplingRate.of(
+        rates, L=hamiltonian.L, chains=chains, proposals=sites, acceptance=acceptance, seed=1, **parameters
     )
+
+
+def _timed(work: str, seconds: Sequence[float], **parameters: Any) -> WorkTime:
+    return WorkTime.of(seconds, work=work, threads=torch.get_num_threads(), **parameters)

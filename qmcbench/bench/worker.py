@@ -9,8 +9,9 @@ from __future__ import annotations
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -24,8 +25,8 @@ from qmcbench.files import dumps
 from qmcbench.ranks.comm import Communicator, world
 from qmcbench.ranks.faults import Job
 from qmcbench.sr import scalapack_library
-from qmcbench.store.scaling import Blas, Libraries
-from qmcbench.structure import Scalar, parse_json, structure, unstructure
+from qmcbench.store.scaling import Blas, Libraries, StrongRun, WeakRun
+from qmcbench.structure import parse_json, structure, unstructure
 
 Answer = dict[str, Any]
 
@@ -71,12 +72,12 @@ def mpi_version() -> str:
 
 
 @dataclass(frozen=True)
-class Find:
-    """What can be loaded."""
+class Nothing:
+    """What a job takes that has no keys of its own."""
 
 
-def find_libraries(comm: Communicator, request: Find) -> dict[str, Library]:
-    """MPI and ScaLAPACK."""
+def find_libraries(comm: Communicator, request: Nothing) -> dict[str, Library]:
+    """Whether MPI and ScaLAPACK can be loaded."""
     return {"mpi": _find(mpi_version), "scalapack": _find(lambda: scalapack_library.load().name)}
 
 
@@ -87,73 +88,29 @@ def _find(name: Callable[[], str]) -> Library:
         return Library(problem=str(error))
 
 
-@dataclass(frozen=True)
-class Cholesky:
-    """A factorisation to be compared with numpy's."""
-
-    size: int = 200
-    block: int = 16
-
-
-@dataclass(frozen=True)
-class Derivatives:
-    """See :func:`qmcbench.bench.worker_derivatives.measure`."""
-
-    network: str
-    L: int
-    samples: int
-    repeats: int = 5
-
-
-@dataclass(frozen=True)
-class Growth:
-    """See :func:`qmcbench.bench.growth.point`."""
-
-    what: str
-    size: Mapping[str, Scalar]
-
-
 Work = tuple[type, Callable[[Communicator, Any], Any]]
-"""A job's own keys, and who does it. The answer is a record or a dictionary."""
+"""A job's own keys, and who does it. The answer is a dataclass or a dictionary."""
 
 
-def _cholesky() -> Work:
-    return Cholesky, lambda comm, request: kernels.compare_cholesky(comm, **asdict(request))
+def _loaded(module: str, request: str, do: str) -> Callable[[], Work]:
+    """The work of another module, which alone needs what that imports."""
 
+    def load() -> Work:
+        there = import_module(f"qmcbench.bench.{module}")
+        return getattr(there, request), getattr(there, do)
 
-def _derivatives() -> Work:
-    from qmcbench.bench import worker_derivatives
-
-    return Derivatives, lambda comm, request: worker_derivatives.measure(comm, **asdict(request))
-
-
-def _growth() -> Work:
-    from qmcbench.bench import growth
-
-    return Growth, lambda comm, request: growth.point(comm, **asdict(request))
-
-
-def _strong() -> Work:
-    from qmcbench.bench import worker_strong
-
-    return worker_strong.Strong, worker_strong.measure
-
-
-def _weak() -> Work:
-    from qmcbench.bench import worker_weak
-
-    return worker_weak.Weak, worker_weak.measure
+    return load
 
 
 JOBS: dict[str, Callable[[], Work]] = {
-    "find": lambda: (Find, find_libraries),
-    "cholesky": _cholesky,
-    "derivatives": _derivatives,
-    "growth": _growth,
-    "strong": _strong,
-    "weak": _weak,
+    "find": lambda: (Nothing, find_libraries),
+    "cholesky": lambda: (Nothing, lambda comm, request: kernels.compare_cholesky(comm)),
+    "derivatives": _loaded("worker_derivatives", "Request", "measure"),
+    "growth": _loaded("growth", "Request", "point"),
+    StrongRun.kind: _loaded("worker_strong", "StrongRun", "measure"),
+    WeakRun.kind: _loaded("worker_weak", "WeakRun", "measure"),
 }
-"""What the ranks can be asked to do. Each loads what it alone needs."""
+"""What the ranks can be asked to do."""
 
 
 def main(text: str) -> None:

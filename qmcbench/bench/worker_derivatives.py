@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 import psutil
 import torch
@@ -40,25 +39,28 @@ class Answer:
     repeats: int
 
 
-def measure(comm: Communicator, network: str, L: int, samples: int, repeats: int = 5) -> dict[str, Any]:
-    """The derivatives of a fresh network without rotations, and centring and solving, after uncounted ones.
+@dataclass(frozen=True)
+class Request:
+    """What is measured, how often."""
 
-    Returns
-    -------
-    dict
-        The fields of :class:`Answer`.
-    """
-    psi = build_ansatz(Wavefunction(network=network, symmetry="none"), seed=0)
+    network: str
+    L: int
+    samples: int
+    repeats: int = 5
+
+
+def measure(comm: Communicator, request: Request) -> Answer:
+    """The derivatives of a fresh network without rotations, and centring and solving, after uncounted ones."""
+    psi = build_ansatz(Wavefunction(network=request.network, symmetry="none"), seed=0)
     solver = make_solver(SOLVER, Scalapack(), comm)
-    _seconds(comm, psi, solver, random_configurations(L, FEW))
+    _seconds(comm, psi, solver, random_configurations(request.L, FEW))
     gc.collect()
     before = psutil.Process().memory_info().rss
-    spins = random_configurations(L, samples)
+    spins = random_configurations(request.L, request.samples)
     _seconds(comm, psi, solver, spins)
-    times = [_seconds(comm, psi, solver, spins) for _ in range(repeats)]
+    times = [_seconds(comm, psi, solver, spins) for _ in range(request.repeats)]
     derivatives, solve = (median(each) for each in zip(*times, strict=True))
-    peak = kernels.peak_memory(comm)[0]
-    return asdict(Answer(derivatives, solve, peak, before, repeats))
+    return Answer(derivatives, solve, kernels.peak_memory(comm)[0], before, request.repeats)
 
 
 def _seconds(

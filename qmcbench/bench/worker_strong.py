@@ -7,20 +7,19 @@ a wrong result is ever reported.
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import psutil
 import torch
 from torch import Tensor
 
+from qmcbench import config
 from qmcbench.bench import kernels
-from qmcbench.config import Scalapack as Layout
 from qmcbench.errors import UserError
 from qmcbench.ranks.comm import Communicator, on_root, share
-from qmcbench.ranks.mesh import fit_grid, memory
+from qmcbench.ranks.mesh import memory
 from qmcbench.sr.scalapack import Scalapack
 from qmcbench.sr.solvers import COLUMNS, Centred
-from qmcbench.store.scaling import Layout as Stored
 from qmcbench.store.scaling import SolveTimes, StrongRun
 
 # Diagonal shift; the largest eigenvalue of the synthetic covariance is about (1 + sqrt(parameters / samples))^2.
@@ -29,44 +28,8 @@ RESIDUAL = 1e-10
 """Relative residual above which a step is wrong; a right one has about 1e-14."""
 
 
-@dataclass(frozen=True)
-class Strong:
-    """One measurement; see :class:`qmcbench.store.scaling.StrongRun`."""
-
-    parameters: int
-    samples: int
-    """Of all ranks together. With as many as there are parameters, the product is that of square matrices."""
-    layout: Layout = field(default_factory=Layout)
-    space: str = "parameters"
-    repeats: int = 3
-    dgemm_size: int = 2500
-    seed: int = 0
-
-    def record(self, ranks: int) -> StrongRun:
-        """The run on so many ranks, before it is measured.
-
-        Raises
-        ------
-        UserError
-            If the grid does not take all ranks.
-        """
-        layout = self.layout
-        grid = fit_grid(layout.grid, ranks)
-        return StrongRun(
-            value=None,
-            ranks=ranks,
-            samples=self.samples,
-            seed=self.seed,
-            parameters=self.parameters,
-            layout=Stored(grid, layout.block, layout.product, layout.redistribution),
-            space=self.space,
-            repeats=self.repeats,
-            dgemm_size=self.dgemm_size,
-        )
-
-
-def measure(comm: Communicator, job: Strong) -> StrongRun:
-    """Time each phase between barriers, and the machine's own dgemm, and check every solution.
+def measure(comm: Communicator, job: StrongRun) -> StrongRun:
+    """Time each phase of ``job`` between barriers, and the machine's own dgemm, and check every solution.
 
     What does not fit into memory is not run, and the record says why.
 
@@ -75,17 +38,18 @@ def measure(comm: Communicator, job: Strong) -> StrongRun:
     UserError
         If there is no ScaLAPACK, the grid does not fit the ranks, or a solution is wrong.
     """
-    blank, solver = job.record(comm.size), Scalapack(comm, job.layout, job.space)
+    solver = Scalapack(comm, config.Scalapack(**vars(job.layout)), job.space)
+    seed = job.seed or 0
     try:
         need = on_root(comm, lambda: _check_memory(comm, job))
         solver.mesh.empty(*(2 * (job.parameters if job.space == "parameters" else job.samples,)))
     except UserError as error:
-        return replace(blank, not_run=str(error))
+        return replace(job, not_run=str(error))
     # The first calls and messages of a process are slow.
-    solver(synthetic(comm, min(job.parameters, 4 * job.layout.block), 8 * comm.size, job.seed), SHIFT)
+    solver(synthetic(comm, min(job.parameters, 4 * job.layout.block), 8 * comm.size, seed), SHIFT)
     before = kernels.peak_memory(comm)
     rate = kernels.dgemm(comm, job.dgemm_size)
-    samples = synthetic(comm, job.parameters, job.samples, job.seed)
+    samples = synthetic(comm, job.parameters, job.samples, seed)
     times, residuals = [], []
     for _ in range(job.repeats):
         step = solver(samples, SHIFT).step
@@ -100,7 +64,7 @@ def measure(comm: Communicator, job: Strong) -> StrongRun:
     # Before and after, the better counts: a rate that the machine reached only for a while flatters no phase.
     rate = max(rate, kernels.dgemm(comm, job.dgemm_size))
     return replace(
-        blank,
+        job,
         value=statistics.median(each.total for each in times),
         times=tuple(times),
         dgemm_GFs=rate,
@@ -127,7 +91,7 @@ def residual(comm: Communicator, samples: Centred, step: Tensor) -> float:
     return float((left + SHIFT * step - right).norm() / right.norm())
 
 
-def _check_memory(comm: Communicator, job: Strong) -> int:
+def _check_memory(comm: Communicator, job: StrongRun) -> int:
     """Bytes that each rank needs for its samples and the solver.
 
     Raises

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from qmcbench.bench.parts import DEVICE, PARTS, Request
-from qmcbench.cli.common import Quiet, typed
+from qmcbench.cli.common import Json, Quiet, typed
 from qmcbench.store.records import Run
 
 EPILOG = (
@@ -42,6 +42,7 @@ def command(
         str | None, typer.Option("--device", help=f"For the part device: {DEVICE} if absent; cpu, to try it.")
     ] = None,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Measure this machine: PARTS, or all but device and peers; then a report. Exit status 1 if a benchmark fails.
 
@@ -50,7 +51,7 @@ def command(
     chosen = tuple(dict.fromkeys(parts or [name for name, part in PARTS.items() if part.default]))
     request = Request(out, chosen, quick, quiet, only, checkout, peers_python, checkpoint, device)
     _demand_sense(request)
-    _run(request)
+    _run(request, as_json=as_json)
 
 
 def _demand_sense(request: Request) -> None:
@@ -66,7 +67,7 @@ def _demand_sense(request: Request) -> None:
             )
 
 
-def _run(request: Request) -> None:
+def _run(request: Request, *, as_json: bool) -> None:
     """Measure, print and report part by part; Ctrl-C keeps what is finished."""
     from qmcbench.bench.parts import measure
     from qmcbench.cli.report import conclude
@@ -79,7 +80,7 @@ def _run(request: Request) -> None:
     try:
         for name, run in measure(request, typed()):
             finished[name] = run
-            for table in tables(run):
+            for table in () if as_json else tables(run):
                 print(table.text())
             chapters = book.report([request.out], request.out)
     except KeyboardInterrupt:
@@ -93,7 +94,7 @@ def _run(request: Request) -> None:
     failed = _failed(finished.get("suite"))
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
-    conclude(chapters, request.out)
+    conclude(chapters, request.out, list(finished.values()) if as_json else None)
     if failed:
         raise typer.Exit(1)
 

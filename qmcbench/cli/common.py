@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from qmcbench.files import dumps
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
-Json = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
 
 
 def number(text: str) -> float:
@@ -18,6 +20,11 @@ def number(text: str) -> float:
         return float(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a number") from None
+
+
+def print_json(result: Any) -> None:
+    """Print nested dictionaries, lists and scalars as one document of strict JSON; standard output gets no more."""
+    print(dumps(result, indent=1))
 
 
 def typed() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from qmcbench.cli.common import Json
+from qmcbench.cli.common import Json, print_json
 
 EPILOG = "Example: `qmcbench doctor`"
 
@@ -17,7 +17,6 @@ def command(as_json: Json = False) -> None:
 
     Exit status 1 if something that is needed, or installed, does not work.
     """
-    from qmcbench.files import dumps
     from qmcbench.jobs import doctor
 
     findings: list[dict[str, Any]] = []
@@ -26,6 +25,6 @@ def command(as_json: Json = False) -> None:
         if not as_json:
             print(doctor.line(finding), flush=True)
     if as_json:
-        print(dumps(findings, indent=1))
+        print_json(findings)
     if any(finding["status"] == doctor.FAILED for finding in findings):
         raise typer.Exit(1)

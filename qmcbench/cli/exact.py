@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 
 def print_exact(checkpoint: Path, L: int | None, j2: float | None, *, quiet: bool, as_json: bool) -> None:
     """Evaluate the checkpoint by a full sum and print the result."""
+    from qmcbench.cli.common import print_json
     from qmcbench.exact import exact_energy_of
-    from qmcbench.files import dumps
 
     found = exact_energy_of(checkpoint, L=L, J2=j2, quiet=quiet)
-    print(dumps(asdict(found), indent=1) if as_json else table(found).text())
+    if as_json:
+        print_json(asdict(found))
+    else:
+        print(table(found).text())
 
 
 def table(found: ExactEvaluation) -> Table:

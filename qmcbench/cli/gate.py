@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qmcbench.cli.common import Json, Quiet, number, typed
+from qmcbench.cli.common import Json, Quiet, typed
 
 if TYPE_CHECKING:
     from qmcbench.gates.run import Outcome, Plan
@@ -28,14 +28,15 @@ def command(
         str,
         typer.Argument(help="`package.module:name`, or a file (.npz, .csv, .json, .nk); else the suite's engine."),
     ] = "builtin",
-    L: Annotated[int, typer.Option("--L", help="Lattice of the wave function.")] = 4,
-    j2: Annotated[float, typer.Option("--j2", help="Coupling, in units of J1.")] = 0.5,
+    L: Annotated[int | None, typer.Option("--L", help="Lattice; 4 unless the target says another.")] = None,
+    j2: Annotated[float | None, typer.Option("--j2", help="Coupling in units of J1; 0.5 likewise.")] = None,
     only: Annotated[list[str], typer.Option("--only", help="Names of gates, or patterns (repeatable).")] = [],  # noqa: B006
     level: Annotated[list[str], typer.Option("--level", help="Levels of gates (repeatable).")] = [],  # noqa: B006
     quick: Annotated[bool, typer.Option("--quick", help="Smaller sizes; leave out what takes long.")] = False,
     rate: Annotated[float, typer.Option("--rate", help="Family-wise false-alarm rate of the run.")] = 1e-3,
     effect: Annotated[list[str], typer.Option("--effect", help="GATE=SIZE: smallest effect to be seen.")] = [],  # noqa: B006
     seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
+    junit: Annotated[Path | None, typer.Option("--junit", help="File for the results as JUnit XML.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for records and a page to look at.")] = None,
     show: Annotated[bool, typer.Option("--list", help="Show the gates and run nothing.")] = False,
     as_json: Json = False,
@@ -43,9 +44,9 @@ def command(
 ) -> None:
     """Hold a wave function, samples or energies of any code against what is known exactly."""
     from qmcbench.gates import summary
-    from qmcbench.gates.run import Plan, recorded
+    from qmcbench.gates.run import Plan, parse_effects, recorded
 
-    plan = Plan(only=only, levels=level, quick=quick, seed=seed, rate=rate, effects=dict(map(_effect, effect)))
+    plan = Plan(only=only, levels=level, quick=quick, seed=seed, rate=rate, effects=parse_effects(effect))
     if show:
         _list(plan)
         return
@@ -57,6 +58,12 @@ def command(
     run = recorded(tested, plan, _outcomes(tested, plan, quiet=quiet), typed())
     if out is not None:
         _write(run, out)
+    if junit is not None:
+        from qmcbench.files import make_parents, write_atomically
+        from qmcbench.gates.junit import document
+
+        make_parents(junit)
+        write_atomically(junit, document(run))
     print(jsonl.as_json(run) if as_json else f"{gates_table(run).text()}\n{summary.headline(run)}")
     for words in summary.failures(run):
         print(words, file=sys.stderr)
@@ -102,11 +109,3 @@ def _list(plan: Plan) -> None:
     ]
     columns = ["gate", "kind", "smallest effect", "what it proves"]
     print(Table(f"{len(rows)} gates", columns, rows).text())  # type: ignore[arg-type]
-
-
-def _effect(text: str) -> tuple[str, float]:
-    """``GATE=SIZE``, or a usage error."""
-    name, equals, size = text.partition("=")
-    if not equals:
-        raise typer.BadParameter(f"{text!r} is not of the form GATE=SIZE, such as estimator/unbiased=1e-3")
-    return name, number(size)

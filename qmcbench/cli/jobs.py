@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qmcbench.cli.common import Quiet, number, typed
+from qmcbench.cli.common import Json, Quiet, number, typed
 from qmcbench.cli.report import verdicts
 
 REPRODUCE_EPILOG = (
@@ -27,6 +27,7 @@ def reproduce(
         bool, typer.Option("--restart", help="Discard runs, evaluations and checks that are there.")
     ] = False,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """The main job: exact energies, training, checks and timings in one report.
 
@@ -40,8 +41,9 @@ def reproduce(
         profile=plan.load_profile(profile, seed, threads), out=out, restart=restart, quiet=quiet, command=typed()
     )
     run = job.reproduce(wanted)
-    print(pages.energies(run).only("run", "E/N", "exact E/N", "relative error", "steps", "training s").text())
-    verdicts([(pages.title(run), pages.judgement(run))], out)
+    if not as_json:
+        print(pages.energies(run).only("run", "E/N", "exact E/N", "relative error", "steps", "training s").text())
+    verdicts([(pages.title(run), pages.judgement(run))], out, [run] if as_json else None)
 
 
 ZERO_SHOT_EPILOG = (
@@ -65,6 +67,7 @@ def zero_shot(
     seed: Annotated[int, typer.Option(help="Of the chains.")] = 0,
     restart: Annotated[bool, typer.Option("--restart", help="Discard evaluations that are there.")] = False,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """One network on other lattices and couplings without retraining: a report.
 
@@ -87,5 +90,6 @@ def zero_shot(
         command=typed(),
     )
     run = job.zero_shot(wanted)
-    print(pages.comparison(run).only("L", "J2", "E/N", "best reference", "kind", "relative difference").text())
-    verdicts([(pages.title(run), pages.judgement(run))], out)
+    if not as_json:
+        print(pages.comparison(run).only("L", "J2", "E/N", "best reference", "kind", "relative difference").text())
+    verdicts([(pages.title(run), pages.judgement(run))], out, [run] if as_json else None)

@@ -20,7 +20,7 @@ from qmcbench.reference.errors import ReferenceLayerError
 
 # What typer raises for a wrong command line: click's class, which some versions of typer carry inside.
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
-SHARED = ("train",)
+SHARED = ("train", "evaluate")
 """Commands that the ranks of a job do together."""
 INTERRUPTED = "Interrupted; what had been saved by then is kept."
 INTACT = "; the last checkpoint is intact, and the same command continues from it"

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-from qmcbench.cli.common import Json, Quiet, number, typed
+from qmcbench.cli.common import Json, Quiet, number, print_json, typed
+from qmcbench.errors import UserError
+from qmcbench.ranks import launch
 
 TRAIN_EPILOG = (
     "Examples: `qmcbench train run.toml --out runs/a`; the same command again continues a stopped run. "
@@ -22,6 +24,7 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for log.jsonl and checkpoint.safetensors.")],
     restart: Annotated[bool, typer.Option("--restart", help="Discard a checkpoint that is there.")] = False,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Train a wave function; resume exactly if the folder holds a checkpoint of the same run."""
     from qmcbench import training
@@ -34,13 +37,28 @@ def train(
         return
     # No energy: the last one in the log is of the parameters before the last update.
     path = out / training.CHECKPOINT
+    if as_json:
+        _print_trained(path, settings.optimizer.steps)
+        return
     print(f"{trainer.step} of {settings.optimizer.steps} steps done; checkpoint: {path}")
     print(f"its energy: {shlex.join(['qmcbench', 'evaluate', str(path), '--samples', '16384', '--out', str(out)])}")
+
+
+def _print_trained(path: Path, asked: int) -> None:
+    """What a run has come to, as JSON; its energy by name is that of the log's last line."""
+    from dataclasses import asdict
+
+    from qmcbench import training
+
+    steps = training.read_log(path.with_name(training.LOG))
+    last = {"last_step": asdict(steps[-1])} if steps else {}
+    print_json({"checkpoint": str(path), "steps": len(steps), "asked": asked, **last})
 
 
 EVALUATE_EPILOG = (
     "Example: `qmcbench evaluate a/checkpoint.safetensors --samples 4096 --j2 0.5 --j2 0.6 --out a-eval`; "
     "the same command again continues a stopped evaluation, more samples extend it. "
+    "`mpiexec -n 4 qmcbench evaluate ...` shares its chains among 4 ranks. "
     "`qmcbench evaluate a/checkpoint.safetensors --exact` sums over all configurations of 4x4 or 6x6."
 )
 
@@ -82,6 +100,8 @@ def evaluate(
     if exact:
         from qmcbench.cli.exact import print_exact
 
+        if launch.launched() > 1:
+            raise UserError("A full sum is for one process; leave mpiexec out, or --exact.")
         if len(j2 or ()) > 1:
             raise typer.BadParameter("--exact takes one --j2 at a time")
         print_exact(checkpoint, L, j2[0] if j2 else None, quiet=quiet, as_json=as_json)
@@ -92,9 +112,11 @@ def evaluate(
     assert out is not None
     assert samples is not None
     from qmcbench import evaluation
-    from qmcbench.config import Sampling
+    from qmcbench.config import Run, Sampling
+    from qmcbench.ranks import comm
     from qmcbench.report.zero_shot.terminal import describe
     from qmcbench.store import jsonl
+    from qmcbench.training import torch_threads
 
     wanted = evaluation.Request(
         checkpoint=checkpoint,
@@ -110,12 +132,19 @@ def evaluate(
         quiet=quiet,
         command=typed(),
     )
-    run = evaluation.evaluate(wanted)
+    ranks = comm.world()
+    with torch_threads(Run(device=device), ranks):
+        run = evaluation.evaluate(wanted, ranks)
+    if ranks.rank != 0:
+        return
     if observables != "none":
         from qmcbench.report.zero_shot.pages import draw_map
 
         draw_map(run, out / "structure_factor")
-    print(jsonl.as_json(run) if as_json else describe(run))
+    if as_json:
+        print_json(jsonl.as_object(run))
+    else:
+        print(describe(run))
 
 
 IMPORT_WEIGHTS_EPILOG = (
@@ -135,6 +164,7 @@ def import_weights(
         typer.Option("--j2", help="J2 it was trained for; the authors' if absent.", parser=number, metavar="FLOAT"),
     ] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    as_json: Json = False,
 ) -> None:
     """Turn a trained network of the paper's authors into a checkpoint for `evaluate` and transfer learning."""
     from qmcbench import weights
@@ -143,6 +173,12 @@ def import_weights(
     size = sum(p.numel() for p in made.parameters.values())
     model, origin = made.config.model, made.imported
     network = made.config.wavefunction.network
+    if as_json:
+        from qmcbench.structure import unstructure
+
+        known = {"network": network, "parameters": size, "dtype": dtype, "L": model.L, "J2": model.J2}
+        print_json({"checkpoint": str(out), **known, "imported": unstructure(origin)})
+        return
     print(f"network {network}: {size} parameters, {dtype}, for L = {model.L}, J2 = {model.J2:g}")
     if origin is not None and origin.published_energy is not None:
         print(f"the authors' network: {origin.citation}; {origin.source}; {origin.licence}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ import typer
 from tabulate import tabulate
 
 from qmcbench import reference
-from qmcbench.cli.common import Json, Quiet, number
+from qmcbench.cli.common import Json, Quiet, number, print_json
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted, dumps
 from qmcbench.progress import Bar
@@ -47,7 +46,7 @@ def list_(
             "leave out an option to see what there is."
         )
     if as_json:
-        print(dumps([asdict(row) for row in rows], indent=1))
+        print_json([asdict(row) for row in rows])
         return
     table = [(row.L, row.J2, shown(row), row.kind, row.year, row.cite, row.verified_level) for row in rows]
     print(_table(table, ("L", "J2", "energy", "kind", "year", "source", "seen")))
@@ -58,26 +57,31 @@ def list_(
 def show(
     L: Annotated[int, typer.Option("--L", help="Side of the L x L torus.")],
     j2: Annotated[float, typer.Option("--j2", help="J2 in units of J1.")],
+    as_json: Json = False,
 ) -> None:
     """The best published energy of one lattice and coupling, and all the others with their methods."""
     from qmcbench.reference.store import stored  # which loads SciPy
 
     usable = reference.published(L, j2)
     here = any(row.L == L and abs(row.J2 - j2) <= 1e-12 for row in stored())
+    best: PublishedEnergy | str
     try:
-        row = reference.best(L, j2)
-        best = f"{shown(row)}  {row.kind}: {row.method}; {row.cite}, {row.id}"
-        best += "" if row.verified else " (only remembered, seen in no document)"
+        best = reference.best(L, j2)
     except reference.ReferenceLayerError as error:
         if not usable and not here:
             raise
         best = f"none, as {error}"
     cells = {row.cell for row in usable}
     rows = [row for row in every_row() if row.cell in cells]
+    if as_json:
+        known = {"here": asdict(reference.exact(L, j2)) if here else None}
+        known["best"] = asdict(best) if isinstance(best, PublishedEnergy) else None
+        print_json({"L": L, "J2": j2, "unit": UNITS, **known, "published": [asdict(row) for row in rows]})
+        return
     print(f"{L}x{L}, J2 = {j2:g} J1; {UNITS}")
     if here:
         print(f"here  {reference.exact(L, j2).energy:.12f}  exact: computed, see `qmcbench ed --L {L} --j2 {j2:g}`")
-    print(f"best  {best}\n")
+    print(f"best  {best if isinstance(best, str) else _with_source(best)}\n")
     table = [
         (row.kind, shown(row), row.method, row.year, row.cite, row.verified_level, _mark(row).partition(":")[0])
         for row in rows
@@ -145,6 +149,11 @@ def shown(row: PublishedEnergy) -> str:
     return f"{row.energy:.{min(12, math.ceil(-math.log10(row.resolution)))}f}"
 
 
+def _with_source(row: PublishedEnergy) -> str:
+    remembered = "" if row.verified else " (only remembered, seen in no document)"
+    return f"{shown(row)}  {row.kind}: {row.method}; {row.cite}, {row.id}{remembered}"
+
+
 def _mark(row: PublishedEnergy) -> str:
     if row.suspect:
         return f"suspect, excluded: {row.note}"
@@ -201,7 +210,7 @@ def ed(
         else:
             result = reference.exact(L, j2, recompute=recompute)
     if as_json:
-        print(json.dumps(asdict(result), indent=1))
+        print_json(asdict(result))
         return
     print(f"{L}x{L}, J2 = {j2:g} J1, spin-1/2 J1-J2 Heisenberg model (S.S units)")
     print(f"energy per site     {result.energy:.12f}")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from qmcbench.cli.common import Quiet, typed
+from qmcbench.cli.common import Json, Quiet, typed
 
 if TYPE_CHECKING:
     from qmcbench.bench.scaling import StrongRequest, WeakRequest
+    from qmcbench.store.records import Run
 
     Request = TypeVar("Request", StrongRequest, WeakRequest)
 
@@ -63,6 +65,7 @@ def strong(
     repeats: Annotated[int | None, typer.Option(help="Of each measurement; 3 if absent.")] = None,
     quick: Quick = False,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Time ScaLAPACK's redistribution, product, Cholesky factorisation and solves of one fixed problem on more ranks.
 
@@ -85,8 +88,8 @@ def strong(
         space=space,
         repeats=repeats,
     )
-    scaling.strong(request, out, quiet=quiet, command=typed())
-    _report(out, STRONG)
+    run = scaling.strong(request, out, quiet=quiet, command=typed())
+    _report(out, STRONG, [run] if as_json else None)
 
 
 @app.command(
@@ -111,6 +114,7 @@ def weak(
     ] = None,
     quick: Quick = False,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Time whole optimisation steps with a fixed number of chains on each rank.
 
@@ -134,8 +138,8 @@ def weak(
         product=product,
         redistribution=redistribution,
     )
-    scaling.weak(request, out, quiet=quiet, command=typed())
-    _report(out, WEAK)
+    run = scaling.weak(request, out, quiet=quiet, command=typed())
+    _report(out, WEAK, [run] if as_json else None)
 
 
 @app.command(
@@ -158,6 +162,7 @@ def project(
             "show stays near --machine's costs."
         ),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Project the paper's Table 3, Fig. 9 and Fig. 10 to a machine, and test the model on times it was not fitted to.
 
@@ -168,8 +173,8 @@ def project(
     from qmcbench.report.scaling.pages import PROJECTED
     from qmcbench.scaling import job
 
-    job.run(job.ProjectRequest(machine, tuple(fit or ()), tuple(processes or ())), out, command=typed())
-    _report(out, PROJECTED)
+    run = job.run(job.ProjectRequest(machine, tuple(fit or ()), tuple(processes or ())), out, command=typed())
+    _report(out, PROJECTED, [run] if as_json else None)
 
 
 def _changed(request: Request, **options: Any) -> Request:
@@ -177,13 +182,14 @@ def _changed(request: Request, **options: Any) -> Request:
     return replace(request, **{name: value for name, value in options.items() if value is not None})
 
 
-def _report(out: Path, section: str) -> None:
-    """Print the tables of one section, and make the report of all that the folder has."""
+def _report(out: Path, section: str, runs: Sequence[Run] | None) -> None:
+    """Print the tables of one section (or the runs as JSON), and make the report of all that the folder has."""
     from qmcbench.cli.report import conclude
     from qmcbench.report.book import report
 
     chapters = report([out], out)
-    for each in (each for chapter in chapters for each in chapter.sections if each.title == section):
-        for table in each.tables:
-            print(table.text())
-    conclude(chapters, out)
+    if runs is None:
+        for each in (each for chapter in chapters for each in chapter.sections if each.title == section):
+            for table in each.tables:
+                print(table.text())
+    conclude(chapters, out, runs)

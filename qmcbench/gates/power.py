@@ -17,7 +17,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.stats import chi2, ncx2, norm
+from scipy.special import chdtri, chndtr, ndtri
 
 from qmcbench.gates.check import POWER, Check
 from qmcbench.gates.registry import Setting
@@ -45,8 +45,8 @@ def stream(seed: int, number: int) -> int:
 @cache
 def needed(dof: int, rate: float) -> float:
     """The noncentrality that a chi-square test at false-alarm ``rate`` sees but for a probability of :data:`MISS`."""
-    bound = float(chi2.isf(rate, dof))
-    return float(brentq(lambda parameter: ncx2.cdf(bound, dof, parameter) - MISS, 1e-6, 100 * (bound + 10)))
+    bound = float(chdtri(dof, rate))
+    return float(brentq(lambda parameter: chndtr(bound, dof, parameter) - MISS, 1e-6, 100 * (bound + 10)))
 
 
 def size(setting: Setting, dof: int) -> int:
@@ -60,7 +60,7 @@ def distance(words: Words, chi_square: float, dof: int, samples: int, setting: S
         name=words.name,
         check="unbiased",
         value=(chi_square - dof) / samples,
-        bound=(float(chi2.isf(setting.rate, dof)) - dof) / samples,
+        bound=(float(chdtri(dof, setting.rate)) - dof) / samples,
         sigma=needed(dof, setting.rate) / (POWER * samples),
         samples=samples,
         smallest_effect=setting.effect,
@@ -96,7 +96,7 @@ def difference(words: Words, off: float, sigma: float, samples: int, setting: Se
         name=words.name,
         check="unbiased",
         value=abs(off),
-        bound=float(norm.isf(setting.rate / 2)) * sigma if math.isfinite(sigma) else 0.0,
+        bound=-float(ndtri(setting.rate / 2)) * sigma if math.isfinite(sigma) else 0.0,
         sigma=sigma if math.isfinite(sigma) else None,
         samples=samples,
         smallest_effect=setting.effect,

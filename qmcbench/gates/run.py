@@ -41,6 +41,24 @@ class Plan:
     """Smallest effects by the names of gates, where they are not to be the gates' own."""
 
 
+def parse_effects(texts: Sequence[str]) -> dict[str, float]:
+    """Smallest effects by the names of gates, from words of the form ``GATE=SIZE``.
+
+    Raises
+    ------
+    UserError
+        If one has another form.
+    """
+    effects = {}
+    for text in texts:
+        name, _, size = text.partition("=")
+        try:
+            effects[name] = float(size)
+        except ValueError as error:
+            raise UserError(f"{text!r} is not of the form GATE=SIZE, such as estimator/unbiased=1e-3.") from error
+    return effects
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What became of one gate."""
@@ -63,12 +81,30 @@ def outcomes(target: Target, plan: Plan) -> Iterator[Outcome]:
     gates = select(plan.only, plan.levels, quick=plan.quick)
     rate = stage_rate(target, plan, gates)
     for each in gates:
-        if (lacking := target.lacks(each.needs)) is not None:
-            yield Outcome(gate=each, checks=(_skipped(each, lacking),), skipped=lacking)
-            continue
-        began = time.monotonic()
-        checks = _checks(each, target, plan, rate)
-        yield Outcome(gate=each, checks=checks, seconds=time.monotonic() - began)
+        yield _outcome(each, target, plan, rate)
+
+
+def one(name: str, target: Target, plan: Plan) -> Outcome:
+    """Run one gate of those that the plan selects, at the odds that it has among all of them.
+
+    Raises
+    ------
+    UserError
+        As :func:`outcomes`, or if the gate is not among them.
+    """
+    gates = select(plan.only, plan.levels, quick=plan.quick)
+    asked = next((each for each in gates if each.name == name), None)
+    if asked is None:
+        raise UserError(f"The gate {name!r} is not among the {len(gates)} that were asked for.")
+    return _outcome(asked, target, plan, stage_rate(target, plan, gates))
+
+
+def _outcome(each: Gate, target: Target, plan: Plan, rate: float) -> Outcome:
+    if (lacking := target.lacks(each.needs)) is not None:
+        return Outcome(gate=each, checks=(_skipped(each, lacking),), skipped=lacking)
+    began = time.monotonic()
+    checks = _checks(each, target, plan, rate)
+    return Outcome(gate=each, checks=checks, seconds=time.monotonic() - began)
 
 
 def stage_rate(target: Target, plan: Plan, gates: Sequence[Gate]) -> float:
@@ -136,21 +172,23 @@ def _skipped(each: Gate, why: str) -> Check:
     )
 
 
+def session(target: Target, plan: Plan) -> GateSession:
+    """What is tested, and at which odds."""
+    gates = select(plan.only, plan.levels, quick=plan.quick)
+    return GateSession(
+        value=plan.rate,
+        target=target.name,
+        L=target.L,
+        J2=target.J2,
+        tests=sum(each.tests for each in gates if target.lacks(each.needs) is None),
+        stage_rate=stage_rate(target, plan, gates),
+        seed=plan.seed,
+    )
+
+
 def recorded(target: Target, plan: Plan, done: Iterable[Outcome], command: str) -> Run:
     """The records of these outcomes."""
-    gates = select(plan.only, plan.levels, quick=plan.quick)
-    applicable = [each for each in gates if target.lacks(each.needs) is None]
-    records: list[Record] = [
-        GateSession(
-            value=plan.rate,
-            target=target.name,
-            L=target.L,
-            J2=target.J2,
-            tests=sum(each.tests for each in applicable),
-            stage_rate=stage_rate(target, plan, gates),
-            seed=plan.seed,
-        )
-    ]
+    records: list[Record] = [session(target, plan)]
     for outcome in done:
         skipped = outcome.skipped
         records.append(

@@ -61,8 +61,11 @@ def failures(made: Run) -> list[str]:
     return [explain(check, session, quick=made.quick) for check in made.of(Check) if check.verdict in wrong]
 
 
-def explain(check: Check, session: GateSession, *, quick: bool = False) -> str:
-    """What was expected, what was seen, how sure it is, the likely cause, and how to see it again."""
+def explain(check: Check, session: GateSession, *, quick: bool = False, again: str | None = None) -> str:
+    """What was expected, what was seen, how sure it is, the likely cause, and how to see it again.
+
+    ``again`` is the command line for that, where it is not :func:`command`'s.
+    """
     seen = "nothing finite" if check.value is None else f"{check.value:.4g}"
     if check.sigma is not None:
         seen += f", with a standard error of {check.sigma:.2g}"
@@ -76,11 +79,11 @@ def explain(check: Check, session: GateSession, *, quick: bool = False) -> str:
         lines.append(f"  doubt:    {check.doubt}")
     elif check.verdict is Verdict.INCONCLUSIVE:
         lines.append(f"  doubt:    the error is too large to see {check.smallest_effect:.2g}; take more samples")
-    if check.false_alarm is not None:
+    if check.false_alarm is not None and check.verdict is Verdict.FAIL:
         lines.append(f"  how sure: correct code fails with a probability of {check.false_alarm**2:.1e} (both seeds)")
     if check.verdict is Verdict.FAIL and check.cause:
         lines.append(f"  likely:   {check.cause}")
-    return "\n".join([*lines, f"  again:    {command(check.gate, session, quick=quick)}"])
+    return "\n".join([*lines, f"  again:    {again or command(check.gate, session, quick=quick)}"])
 
 
 def command(gate: str, session: GateSession, *, quick: bool = False) -> str:

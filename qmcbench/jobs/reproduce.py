@@ -7,11 +7,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,13 +27,16 @@ from qmcbench.jobs.plan import PlannedRun, Profile
 from qmcbench.progress import Whole
 from qmcbench.report import book
 from qmcbench.store import jsonl
-from qmcbench.store.energies import Column, Curve, Energy, Exact, LeftOut, Operation, Stage, Training, finite
+from qmcbench.store.bench import Rate
+from qmcbench.store.energies import Curve, Energy, Exact, LeftOut, Stage, Training, finite
 from qmcbench.store.records import Record, Run
 from qmcbench.training import CHECKPOINT, LOG, load_ansatz, read_log, train
 from qmcbench.vmc import Step, build_ansatz
 
 RECORDS = "reproduce"
 PHASES = ("sampling", "local_energy", "derivatives", "solve")
+EXACT = ("L", "J2", "residual", "sector", "states", "gap", "structure_factor_pi_pi", "structure_factor_pi_0")
+"""What is kept of an exact diagonalization, beside the energy."""
 CHECKS = "checks"
 PAPERS_STAGE = (6, 0.5)
 """Lattice and coupling of the seed paper's first stage of transfer learning."""
@@ -122,20 +126,9 @@ def work(request: Request) -> list[tuple[str, Callable[[], Sequence[Record]]]]:
 def exact(J2: float) -> list[Exact]:
     """Exact diagonalization of 4x4, done now with QuSpin."""
     ground = reference.diagonalize(4, J2)
-    return [
-        Exact(
-            value=ground.energy,
-            L=ground.L,
-            J2=ground.J2,
-            residual=ground.residual,
-            sector=ground.sector,
-            states=ground.states,
-            gap=ground.gap,
-            structure_factor_pi_pi=ground.structure_factor_pi_pi,
-            structure_factor_pi_0=ground.structure_factor_pi_0,
-            source=f"QuSpin {ground.provenance['versions']['quspin']}, this run",
-        )
-    ]
+    numbers = {name: getattr(ground, name) for name in EXACT}
+    source = f"QuSpin {ground.provenance['versions']['quspin']}, this run"
+    return [Exact(value=ground.energy, source=source, **numbers)]
 
 
 def engine_checks(couplings: tuple[float, ...]) -> list[Callable[[], Check]]:
@@ -233,21 +226,10 @@ def training(run: PlannedRun, folder: Path, parameters: int) -> Training:
 
 def curve(log: Sequence[Step]) -> Curve:
     """The columns of a log that a report shows."""
-
-    def column(name: str) -> Column:
-        return tuple(finite(getattr(step, name)) for step in log)
-
-    return Curve(
-        step=tuple(step.step for step in log),
-        energy=column("energy"),
-        error=column("error"),
-        variance=column("variance"),
-        acceptance=column("acceptance"),
-        r_hat=column("r_hat"),
-        alpha=column("alpha"),
-        effective_fraction=column("effective_fraction"),
-        restarted=tuple(step.restarted for step in log),
-    )
+    columns: dict[str, Any] = {
+        each.name: tuple(finite(getattr(step, each.name)) for step in log) for each in fields(Curve)
+    }
+    return Curve(**columns)
 
 
 def papers_stage() -> Stage:
@@ -276,27 +258,13 @@ def evaluate(run: PlannedRun, folder: Path, request: Request) -> Energy:
     return found.of(Energy)[0]
 
 
-def measure(profile: Profile) -> list[Operation]:
-    """Forward throughput against this machine's sgemm, and the phases of an iteration of the profile's last run."""
-    last, sgemm = profile.runs[-1].config, timing.gemm_rate()
-    rows = [timing.forward(each.network, each.L, each.batch, sgemm) for each in profile.timings]
-    rows += timing.iteration(last.wavefunction.network, last.model.L, last.model.J2, last.sampling.chains)
+def measure(profile: Profile) -> list[Record]:
+    """Forward throughput beside this machine's sgemm, and the phases of an iteration of the profile's last run."""
+    last = profile.runs[-1].config
     return [
-        Operation(
-            value=row.median_s,
-            low=row.min_s,
-            high=row.max_s,
-            repeats=row.repeats,
-            threads=torch.get_num_threads(),
-            operation=row.name,
-            network=row.network,
-            L=row.L,
-            batch=row.batch,
-            dtype=row.dtype,
-            rate=row.GFs,
-            sgemm=sgemm,
-        )
-        for row in rows
+        Rate(value=timing.gemm_rate(), operation="sgemm", threads=torch.get_num_threads()),
+        *(timing.forward(each.network, each.L, each.batch) for each in profile.timings),
+        *timing.iteration(last.wavefunction.network, last.model.L, last.model.J2, last.sampling.chains),
     ]
 
 

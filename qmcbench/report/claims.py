@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from qmcbench.gates.check import KINDS, Check, Verdict
 from qmcbench.provenance import Provenance
 from qmcbench.report.document import Cell, Judgement, Row, Table
 from qmcbench.report.numbers import DASH, distinct, duration, number
 from qmcbench.store.records import Run
+
+
+def together(runs: Iterable[Run], part: Callable[[Run], str]) -> list[dict[str, Run]]:
+    """The runs of each chapter by the part that they are: at most one of each, another begins another chapter."""
+    chapters: list[dict[str, Run]] = []
+    for run in runs:
+        name = part(run)
+        chapter = next((each for each in chapters if name not in each), None)
+        if chapter is None:
+            chapters.append(chapter := {})
+        chapter[name] = run
+    return chapters
+
+
+def numbered(name: str, position: int) -> str:
+    """The name of a chapter, of which there may be several, from 1 on."""
+    return name if position == 1 else f"{name}-{position}"
+
 
 COUNTED = {Verdict.INCONCLUSIVE: "inconclusive", Verdict.NOT_MEASURED: "not measured"}
 

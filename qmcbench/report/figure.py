@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -100,11 +100,14 @@ def plain_numbers(axes: Axes, which: str = "y") -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def whiskers(middle: Numbers, low: Numbers, high: Numbers) -> NDArray[np.float64]:
+def whiskers(middle: Numbers, low: Numbers, high: Numbers) -> tuple[list[float], list[float]]:
     """Lengths of error bars from the least to the largest; a value outside them has none on that side."""
     values = np.array(middle)
-    lengths: NDArray[np.float64] = np.clip([values - np.array(low), np.array(high) - values], 0, None)
-    return lengths
+    # Lists: of arrays of one value matplotlib 3.10.0 asks whether each is finite, and NumPy warns.
+    below, above = (
+        np.clip(lengths, 0, None).tolist() for lengths in (values - np.array(low), np.array(high) - values)
+    )
+    return below, above
 
 
 def printable(text: str) -> str:
@@ -133,8 +136,26 @@ def log_axis(axes: Axes, ticks: Sequence[int], label: str, base: int = 10) -> No
 def seconds_axis(axes: Axes) -> None:
     """A logarithmic vertical axis of seconds in plain numbers."""
     axes.set(yscale="log", ylabel="seconds")
-    low, high = axes.get_ylim()
-    # Over many decades only the tens have room.
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    plain_numbers(axes)
+
+
+def stacked_bars(
+    axes: Axes,
+    parts: Mapping[str, tuple[str, Numbers]],
+    written: Callable[[float], str],
+    size: float = 7,
+) -> None:
+    """A horizontal bar for each row, of parts beside each other: by label the colour, and the part of every row.
+
+    ``written`` is the text inside a part; of one that is too small for it, nothing.
+    """
+    left: NDArray[np.float64] | None = None
+    for label, (colour, widths) in parts.items():
+        left = np.zeros(len(widths)) if left is None else left
+        axes.barh(range(len(widths)), widths, 0.6, left, color=colour, label=printable(label))
+        ink = "white" if colour == BLUE else "black"
+        for row, width in enumerate(widths):
+            if text := written(width):
+                middle = left[row] + width / 2
+                axes.text(middle, row, text, ha="center", va="center", fontsize=size, color=ink)
+        left = left + np.array(widths)

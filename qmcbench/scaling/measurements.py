@@ -8,7 +8,6 @@ from typing import TypeVar
 from qmcbench.errors import UserError
 from qmcbench.group import evaluations
 from qmcbench.scaling.model import Point
-from qmcbench.scaling.sound import sound
 from qmcbench.store.records import Run
 from qmcbench.store.scaling import OnRanks, StrongRun, WeakRun, Work
 
@@ -26,7 +25,7 @@ def describe(run: StrongRun | WeakRun) -> str:
 
 def measured(runs: Iterable[R]) -> list[R]:
     """Those that have times."""
-    return [run for run in runs if run.not_run is None]
+    return [run for run in runs if run.value is not None]
 
 
 def on_one_rank(run: R, runs: Sequence[R]) -> R | None:
@@ -58,7 +57,7 @@ def points(run: Run) -> list[Point]:
         If no run says something about costs.
     """
     fastest: dict[tuple[str, Work, str], Point] = {}
-    found = [*_strong(sound(run)), *_weak(run)]
+    found = [*_strong(run), *_weak(run)]
     for point in found:
         key = point.phase, point.work, point.solver
         fastest[key] = min(point, fastest.get(key, point), key=lambda each: each.seconds)
@@ -78,7 +77,7 @@ def _strong(store: Run) -> list[Point]:
     """Redistribution and solves together are ``data``; pdsyrk does half of the product that the model counts."""
     found = []
     for run in _fair(store.of(StrongRun)):
-        work = Work(run.parameters, run.samples or 0, run.ranks)
+        work = Work(run.parameters, run.samples, run.ranks)
         solver = "sample_space" if run.space == "samples" else "covariance"
         times = {name: run.median(name) for name in ("product", "factorisation")}
         times["data"] = run.median("redistribution") + run.median("solves")
@@ -93,6 +92,6 @@ def _weak(store: Run) -> list[Point]:
     found = []
     for run in _fair(store.of(WeakRun)):
         images = evaluations(run.symmetry, run.L)
-        work = Work(run.parameters or 0, run.samples or 0, run.ranks, run.L, images)
+        work = Work(run.parameters or 0, run.samples, run.ranks, run.L, images)
         found.append(Point("monte_carlo", work, run.monte_carlo_median, store.job))
     return found

@@ -10,7 +10,6 @@ from qmcbench.errors import UserError
 from qmcbench.scaling.heldout import COST, EXTRAPOLATION, NULL, SPLITS, WITH_NULL, folds
 from qmcbench.scaling.model import NAMES, PHASES, SOLVERS, SUMS
 from qmcbench.scaling.project import efficiency_works, printed_points, sample_sizes, sr_points
-from qmcbench.scaling.sound import sound
 from qmcbench.store.records import Run
 from qmcbench.store.scaling import (
     Crossover,
@@ -47,9 +46,9 @@ class Projection:
         Raises
         ------
         UserError
-            If a number is out of range, or anything is missing, unknown or there twice.
+            If anything is missing, unknown or there twice.
         """
-        times = sound(run).of(ModelledTime)
+        times = run.of(ModelledTime)
         machines = run.of(MachineModel)
         paper = [each for each in times if each.reference and each.reference.kind == "paper"]
         fitted = [each for each in times if each.reference and each.reference.kind != "paper"]

@@ -1,48 +1,18 @@
 """Kinds of record of ``qmcbench bench``: times, rates, memory, and what was measured turn by turn.
 
 What follows from them (operations a second, fractions, speedups, the ratios to peers) is computed where it is used.
-A number out of its range is refused on reading, so that nobody divides by what was never a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from qmcbench.store.records import Record, Timing
+from qmcbench.store.records import MOST, Measured, Timing
 from qmcbench.structure import Scalar
 
-LEAST, MOST = 1e-15, 1e18
-"""Every time, rate or size is between these, in whatever unit."""
 Rates = Literal["sgemm", "dgemm", "bf16 gemm", "copy"]
-
-
-def demand_ranges(record: object, ranges: Mapping[str, tuple[float, float]]) -> None:
-    """See that every number of a dataclass is in its range, which is from LEAST to MOST unless ``ranges`` says else.
-
-    Raises
-    ------
-    ValueError
-        If one is not.
-    """
-    for name in (field.name for field in fields(record)):  # type: ignore[arg-type]  # a dataclass
-        value = getattr(record, name)
-        low, high = ranges.get(name, (LEAST, MOST))
-        for each in value if isinstance(value, tuple) else (value,):
-            if isinstance(each, int | float) and not isinstance(each, bool) and not low <= each <= high:
-                raise ValueError(f"{name} = {str(each)[:30]} is not between {low:g} and {high:g}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured(Record):
-    """A record whose numbers are checked."""
-
-    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {}
-    """Of the fields that need not be positive."""
-
-    def __post_init__(self) -> None:
-        demand_ranges(self, {"seed": (0, MOST), "sigma": (0, MOST)} | dict(self.RANGES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,16 +56,13 @@ class WorkTime(Timing, Measured, kind="work time"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingRate(Measured, kind="sampling rate"):
+class SamplingRate(Timing, Measured, kind="sampling rate"):
     """Samples of all chains a second, each after so many proposals and with its local energy: a median."""
 
     RANGES: ClassVar = {"acceptance": (0, 1)}
 
     value: float
     unit: str = "1/s"
-    low: float
-    high: float
-    repeats: int
     network: str
     L: int
     chains: int
@@ -164,9 +131,6 @@ class Point:
     low: float
     high: float
     repeats: int
-
-    def __post_init__(self) -> None:
-        demand_ranges(self, {})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from qmcbench.store.records import Record, Reference, Timing
+from qmcbench.store.records import Record, Reference
 
 Column = tuple[float | None, ...]
 
@@ -198,26 +198,6 @@ class Training(Record, kind="training"):
     phases: dict[str, float] = field(default_factory=dict)
     """Seconds by phase of an iteration."""
     paper: Stage | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Operation(Timing, kind="operation"):
-    """Time of one operation on a batch."""
-
-    operation: str
-    network: str | None
-    L: int | None
-    batch: int | None
-    dtype: str | None
-    rate: float | None = None
-    """GF/s, where multiply-adds are counted."""
-    sgemm: float | None = None
-    """GF/s of a large single-precision matrix product in the same session."""
-
-    @property
-    def fraction(self) -> float | None:
-        """The rate over that of sgemm."""
-        return None if self.rate is None or not self.sgemm else self.rate / self.sgemm
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,10 +51,10 @@ def lines(run: Run) -> list[str]:
     return [dumps(line) for line in _objects(run)]
 
 
-def as_json(run: Run) -> str:
-    """The whole run as one JSON object: the file's first line, with the others in a list ``records``."""
+def as_object(run: Run) -> dict[str, Any]:
+    """The whole run as one object, ready for JSON: the file's first line, with the others in a list ``records``."""
     head, *rest = _objects(run)
-    return dumps(head | {"records": rest}, indent=1)
+    return head | {"records": rest}
 
 
 def _objects(run: Run) -> list[dict[str, Any]]:

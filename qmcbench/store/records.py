@@ -6,8 +6,10 @@ are per site in units of J1 (S.S convention), times in seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from statistics import median
+from typing import Any, ClassVar, Self, TypeVar
 
 from qmcbench.provenance import Provenance
 
@@ -15,6 +17,8 @@ KINDS: dict[str, type[Record]] = {}
 """Every kind of record by its name in a file; :mod:`qmcbench.store.kinds` makes all of them known."""
 
 R = TypeVar("R", bound="Record")
+LEAST, MOST = 1e-15, 1e18
+"""A measured time, rate or size is between these, in whatever unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +64,55 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measured(Record):
+    """A record whose numbers are checked, so that nobody divides by what was never a time."""
+
+    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    """Of the fields that are not from LEAST to MOST, by the ends of their dotted names."""
+
+    def __post_init__(self) -> None:
+        """Refuse the first number that is out of its range, anywhere inside.
+
+        Raises
+        ------
+        ValueError
+            Naming it.
+        """
+        ranges = {"seed": (0, MOST), "sigma": (0, MOST)} | dict(self.RANGES)
+        for name, number in _numbers(self, ""):
+            low, high = next((ends for key, ends in ranges.items() if name.endswith(f".{key}")), (LEAST, MOST))
+            if not low <= number <= high:
+                raise ValueError(f"{name[1:]} = {str(number)[:30]} is not between {low:g} and {high:g}")
+
+
+def _numbers(value: Any, name: str) -> Iterator[tuple[str, float]]:
+    """All numbers inside, by their dotted names."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield name, value
+    elif is_dataclass(value):
+        for each in fields(value):
+            yield from _numbers(getattr(value, each.name), f"{name}.{each.name}")
+    elif isinstance(value, Mapping | tuple):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _numbers(each, name)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timing(Record):
-    """The median of repeated times."""
+    """The median of repeated times, or rates."""
 
     unit: str = "s"
     low: float | None = None
     high: float | None = None
-    """The fastest and the slowest repeat."""
+    """The least and the greatest repeat."""
     repeats: int | None = None
     each: tuple[float, ...] = ()
     """All of them, in their order."""
+
+    @classmethod
+    def of(cls, repeats: Sequence[float], **parameters: Any) -> Self:
+        """The record of these repeats: their median, least, greatest and number."""
+        return cls(value=median(repeats), low=min(repeats), high=max(repeats), repeats=len(repeats), **parameters)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import ClassVar
 
 from qmcbench.provenance import Provenance
-from qmcbench.store.records import Record
+from qmcbench.store.records import MOST, Measured
 
 Band = tuple[float, float]
 
@@ -73,9 +74,17 @@ class StepTimes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnRanks(Record):
-    """What runs on several ranks have in common; each has its own libraries and date, as a list grows over days."""
+class OnRanks(Measured):
+    """What runs on several ranks have in common; each has its own libraries and date, as a list grows over days.
 
+    One without a value and without a reason is yet to be measured: the job of its ranks.
+    """
+
+    NEEDED: ClassVar[tuple[str, ...]] = ()
+    """What a run has that was measured."""
+
+    samples: int
+    """Of all ranks together."""
     layout: Layout
     oversubscribed: bool = False
     """More ranks than cores: such a run measures how they share, and decides nothing."""
@@ -83,6 +92,12 @@ class OnRanks(Record):
     """The most memory of each rank."""
     libraries: Libraries = Libraries()
     provenance: Provenance | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.NEEDED if self.value is not None else ():
+            if getattr(self, name) in (None, ()):
+                raise ValueError(f"there is no {name}")
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -97,10 +112,10 @@ class OnRanks(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class StrongRun(OnRanks, kind="strong scaling"):
-    """One ScaLAPACK solve of stochastic reconfiguration on synthetic samples; the value is the median of all phases.
+    """One ScaLAPACK solve of stochastic reconfiguration on synthetic samples; the value is the median in all."""
 
-    ``samples`` are those of all ranks together.
-    """
+    RANGES: ClassVar = {"residual": (0, MOST), "before_bytes": (0, MOST)}
+    NEEDED: ClassVar = ("times", "dgemm_GFs", "residual", "estimate_bytes", "peak_bytes", "before_bytes")
 
     unit: str = "s"
     parameters: int
@@ -137,7 +152,7 @@ class StrongRun(OnRanks, kind="strong scaling"):
     @property
     def operations(self) -> dict[str, int]:
         """Floating-point operations of the phases whose rate means something."""
-        order, inner = self.parameters, self.samples or 0
+        order, inner = self.parameters, self.samples
         if self.space == "samples":
             order, inner = inner, order
         entries = 2 * order * order if self.layout.product == "pdgemm" else order * (order + 1)
@@ -154,10 +169,13 @@ class StrongRun(OnRanks, kind="strong scaling"):
 
 @dataclass(frozen=True, kw_only=True)
 class WeakRun(OnRanks, kind="weak scaling"):
-    """Optimisation steps with a fixed number of chains on each rank; the value is the median of whole steps.
+    """Optimisation steps with a fixed number of chains on each rank; the value is the median of whole steps."""
 
-    ``samples`` are those of all ranks together.
-    """
+    RANGES: ClassVar = {
+        "warm_up": (0, MOST), "gather": (0, MOST), "rank_waiting": (0, MOST), "J2": (-MOST, MOST),
+        "energies": (-MOST, MOST),
+    }  # fmt: skip
+    NEEDED: ClassVar = ("parameters", "times", "monte_carlo", "rank_monte_carlo")
 
     unit: str = "s"
     L: int
@@ -202,12 +220,10 @@ class WeakRun(OnRanks, kind="weak scaling"):
     def solver_median(self) -> SolveTimes | None:
         """Medians of ScaLAPACK's phases, if it solved."""
         solves = [each.scalapack for each in self.times if each.scalapack is not None]
+        if not solves:
+            return None
         names = [each.name for each in fields(SolveTimes)]
-        return (
-            SolveTimes(*(statistics.median(getattr(each, name) for each in solves) for name in names))
-            if solves
-            else None
-        )
+        return SolveTimes(*(statistics.median(getattr(each, name) for each in solves) for name in names))
 
     @property
     def overhead(self) -> float:
@@ -217,7 +233,7 @@ class WeakRun(OnRanks, kind="weak scaling"):
     @property
     def samples_per_second(self) -> float:
         """Of all ranks together."""
-        return (self.samples or 0) / self.median("step")
+        return self.samples / self.median("step")
 
 
 @dataclass(frozen=True)
@@ -262,9 +278,14 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachineModel(Record, kind="machine"):
+class MachineModel(Measured, kind="machine"):
     """The machine that was projected to; the value is its processes per node."""
 
+    RANGES: ClassVar = {
+        "costs.value": (0, MOST), "costs.error": (0, MOST), "scatter": (0, MOST), "correlation": (-1, 1)
+    }  # fmt: skip
+
+    value: float
     unit: str = "processes per node"
     name: str
     description: str
@@ -279,9 +300,10 @@ class MachineModel(Record, kind="machine"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Modelled(Record):
+class Modelled(Measured):
     """A number that the cost model gives to some work, beside the ``reference`` that is known for it."""
 
+    value: float
     unit: str = "s"
     work: Work
     band68: Band | None = None
@@ -300,7 +322,7 @@ class Modelled(Record):
     @property
     def error(self) -> float:
         """The model's value over the known one, minus one."""
-        return (self.value or 0.0) / self.known - 1
+        return self.value / self.known - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,6 +350,8 @@ class HeldOutTime(Modelled, kind="held-out time"):
 class Efficiency(Modelled, kind="modelled efficiency"):
     """Weak scaling of a whole iteration: T(fewest processes) / T(this many)."""
 
+    RANGES: ClassVar = {"monte_carlo_share": (0, 1)}
+
     unit: str = "1"
     iteration: Estimate
     """Seconds."""
@@ -350,9 +374,10 @@ class SolverGain(Modelled, kind="solver gain"):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crossover(Record, kind="crossover"):
+class Crossover(Measured, kind="crossover"):
     """Where both take equally long: the Gram matrix is the faster one on up to ``value`` processes."""
 
+    value: float
     unit: str = "processes"
     parameters: int
     samples_per_process: int
@@ -360,4 +385,4 @@ class Crossover(Record, kind="crossover"):
     @property
     def samples_per_parameter(self) -> float:
         """N_s / N_p there."""
-        return self.samples_per_process * (self.value or 0.0) / self.parameters
+        return self.samples_per_process * self.value / self.parameters

@@ -8,7 +8,7 @@ import torch
 from plain import C4, random_spins
 from torch import Tensor, nn
 
-from qmcbench.ansatz import CNN, MarshallSign, amplitudes, check_trainable, log_derivatives
+from qmcbench.ansatz import CNN, MarshallSign, amplitudes
 from qmcbench.config import Config, parse
 from qmcbench.errors import UserError
 from qmcbench.hamiltonian import J1J2
@@ -30,18 +30,6 @@ class Perceptron(nn.Module):
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         log_psi = self.layers(spins.to(self.layers[1].weight.dtype)).squeeze(-1)
         return log_psi, torch.ones_like(log_psi)
-
-
-class Rotating(Perceptron):
-    """A phase exp(i angle * M), M the magnetisation of sublattice A; the angle is a parameter."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.angle = nn.Parameter(torch.tensor(0.3))
-
-    def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
-        log_psi, _ = super().forward(spins)
-        return log_psi, torch.exp(1j * self.angle * spins[:, ::2, ::2].sum((1, 2)))
 
 
 class Answer(nn.Module):
@@ -145,46 +133,13 @@ def test_nothing_asks_for_gradients() -> None:
         Trainer(settings(), Perceptron().requires_grad_(False))
 
 
-@pytest.mark.parametrize("wrap", [lambda psi: psi, MarshallSign, C4], ids=["alone", "sign", "C4"])
-def test_a_trainable_phase_is_refused(wrap: Callable[[nn.Module], nn.Module]) -> None:
-    """A phase that depends on a parameter is refused before the first sample, by name."""
-    with pytest.raises(UserError, match=r"the phase depends on the parameter (base\.)?(angle|layers\..*), but only"):
-        Trainer(settings(), wrap(Rotating()))
-    with pytest.raises(UserError, match="the phase depends on"):
-        log_derivatives(Rotating(), random_spins(4, 5))
-
-
-def test_a_fixed_complex_phase_trains() -> None:
-    """With its angle frozen the same module is trained: only log|psi| depends on the rest."""
-    psi = Rotating()
-    psi.angle.requires_grad_(False)
-    trained(psi)
-    assert psi.angle.item() == pytest.approx(0.3)
-
-
-def test_complex_parameters_are_refused() -> None:
-    """A complex parameter has no real log-derivative."""
-
-    class Complex(Perceptron):
-        def __init__(self) -> None:
-            super().__init__()
-            self.factor = nn.Parameter(torch.tensor(1.0 + 1j))
-
-        def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
-            log_psi, phase = super().forward(spins)
-            return log_psi + self.factor.abs(), phase
-
-    with pytest.raises(UserError, match="the parameter factor is complex"):
-        check_trainable(Complex(), random_spins(4, 5))
-
-
 @pytest.mark.parametrize(
     ("form", "message"),
     [
-        pytest.param(lambda log_psi, one: log_psi + 1j * one, "gives one tensor, but a wave function", id="one"),
+        pytest.param(lambda log_psi, one: log_psi, "gives one tensor, but a wave function", id="one"),
         pytest.param(lambda log_psi, one: (log_psi, one, one), "gives 3 values", id="three"),
         pytest.param(lambda log_psi, one: {"log": log_psi}, "gives a dict", id="dict"),
-        pytest.param(lambda log_psi, one: (log_psi + 0.5j, one), "complex log psi", id="complex-log"),
+        pytest.param(lambda log_psi, one: (log_psi + 0.5j, one), "complex log psi and a phase", id="complex-log"),
         pytest.param(lambda log_psi, one: (log_psi[:, None], one[:, None]), r"shapes \(\d+, 1\) and", id="column"),
         pytest.param(lambda log_psi, one: (log_psi, one[0]), r"shapes \(\d+,\) and \(\) for", id="one-phase"),
         pytest.param(lambda log_psi, one: (log_psi, math.pi * one), "3.14159 as a phase.*torch.exp", id="angle-pi"),

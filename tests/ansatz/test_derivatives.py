@@ -228,7 +228,6 @@ def test_own_log_derivatives_are_used() -> None:
     [
         pytest.param((3, 2), torch.float64, r"\(3, 2\), but 86 parameters ask for gradients", id="too-few"),
         pytest.param((3,), torch.float64, r"\(3,\), but 86 parameters", id="one-number-each"),
-        pytest.param((3, 86), torch.complex128, "complex numbers", id="complex"),
     ],
 )
 def test_own_log_derivatives_that_do_not_fit(shape: tuple[int, ...], dtype: torch.dtype, message: str) -> None:

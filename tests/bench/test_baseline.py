@@ -3,6 +3,7 @@
 import re
 import time
 from contextlib import nullcontext, suppress
+from itertools import chain
 
 import plain
 import pytest
@@ -87,14 +88,14 @@ def test_speedups_have_three_times_for_each_operation_and_batch(monkeypatch: pyt
     asked: list[int] = []
     monkeypatch.setattr(speedup, "available_cores", lambda: 2)
     monkeypatch.setattr(speedup, "threads", lambda count: asked.append(count) or nullcontext())
-    counted: list[int] = []
-    times = speedup.speedups(TINY, counted.append)
+    steps = list(speedup.speedups(TINY))
+    times = list(chain.from_iterable(steps))
     scalar, one, every = (times[place::3] for place in range(3))
     expected = [(batch, name) for batch in (2, 6) for name in (*names.OPERATIONS, "forward")]
     for column, form, cores in ((scalar, "scalar", 1), (one, "", 1), (every, "", 2)):
         assert [(time.batch, time.work) for time in column] == expected
         assert {(time.network, time.L, time.form, time.threads) for time in column} == {("small", 4, form, cores)}
-    assert counted == list(range(1, len(expected) + 1))
+    assert len(steps) == len(expected)
     assert asked == [1, 2] * len(expected)
     for two, six in zip(scalar[:7], scalar[7:], strict=True):
         assert six.value == pytest.approx(3 * two.value)
@@ -112,7 +113,7 @@ def test_a_wrong_baseline_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the loops do not give the network's psi, there are no times."""
     monkeypatch.setattr(baseline.Loops, "max_pool", lambda self, x: x[..., ::2].copy())
     with pytest.raises(ArithmeticError, match="differ"):
-        speedup.speedups(TINY)
+        list(speedup.speedups(TINY))
 
 
 def test_threads_are_restored() -> None:
@@ -126,9 +127,9 @@ def test_threads_are_restored() -> None:
 
 def test_hotspots_add_up() -> None:
     """Shares are in percent of the pass, and leave little that can only be between them; fused there are two."""
-    counted: list[int] = []
-    shares = hotspots.measure(quick=True, done=counted.append)
-    assert counted == [1, hotspots.total(True)]
+    passes = list(hotspots.measure(True))
+    assert len(passes) == hotspots.total(True)
+    shares = list(chain.from_iterable(passes))
     assert {(each.network, each.L, each.batch, each.repeats, each.threads) for each in shares} == {
         ("small", 4, 8, 2, 1)
     }

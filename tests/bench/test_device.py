@@ -1,5 +1,7 @@
 """The measurements that are meant for a GPU, done on the CPU."""
 
+from itertools import chain
+
 import pytest
 import torch
 
@@ -11,10 +13,9 @@ from qmcbench.store.bench import Rate, SamplingRate, WorkTime
 
 def test_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every system has all three, and rates belong to the seconds and sizes beside them."""
-    counted: list[int] = []
-    sgemm, forward, sampling, iteration = device.measure("cpu", quick=True, done=counted.append)
-    assert counted == [1, 2, 3]
-    assert device.total(True) == 3
+    found = list(device.measure(True, "cpu"))
+    assert len(found) == device.total(True) == 4
+    sgemm, forward, sampling, iteration = chain.from_iterable(found)
     size = device.QUICK.systems[0]
     assert isinstance(sgemm, Rate)
     assert (sgemm.operation, sgemm.size, sgemm.device) == ("sgemm", device.QUICK.gemm, "cpu")
@@ -27,7 +28,7 @@ def test_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(sampling, SamplingRate)
     assert (sampling.chains, sampling.proposals, sampling.symmetry) == (size.chains, 16, "C4")
     monkeypatch.setattr(device, "_seconds", lambda where, work: (work(), [4.0, 2.0, 8.0])[1])
-    _, *rest = device.measure("cpu", quick=True)
+    _, *rest = chain.from_iterable(device.measure(True, "cpu"))
     assert [(each.value, each.low, each.high) for each in rest] == [  # type: ignore[attr-defined]  # of these three
         (4.0, 2.0, 8.0), (8 / 4.0, 8 / 8.0, 8 / 2.0), (4.0, 2.0, 8.0)
     ]  # fmt: skip
@@ -42,7 +43,7 @@ def test_devices_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sentence before anything is measured."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=r"finds no CUDA device; .* --device cpu --quick"):
-        device.measure("cuda:1")
+        list(device.measure(False, "cuda:1"))
     with pytest.raises(UserError, match="--device tpu is neither"):
         device.check("tpu")
     device.check("cpu")

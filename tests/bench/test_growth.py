@@ -2,6 +2,7 @@
 
 import math
 import os
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -149,10 +150,10 @@ def test_every_workload_runs_at_the_size_that_is_asked_for(what: str, monkeypatc
     )
     solver = what in growth.SOLVERS
     size = {"parameters": 90, "samples": 20} if solver else {"network": "small", "L": 6, "samples": 20}
-    found = growth.point(Serial(), what, size)
+    found = growth.point(Serial(), growth.Request(what, size))
     assert asked == ([(64, 2), (90, 20)] if solver else [(what, "small-6", 2), (what, "small-6", 20)])
-    assert 3 <= len(found["seconds"]) <= 7
-    assert min(found["seconds"]) > 0
+    assert 3 <= len(found.seconds) <= 7
+    assert min(found.seconds) > 0
 
 
 @pytest.mark.parametrize(("earlier", "rise"), [(0, 120), (300, 0)])
@@ -174,11 +175,10 @@ def test_measurement_of_a_curve(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "NOISE", 1)
     # Freed blocks go back to the system at once, for the memory to be what is counted.
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", str(MIB))
-    done: list[int] = []
-    found = growth.measure(quick=True, done=done.append)
-    assert done == [1, 2, 3]
+    steps = list(growth.measure(True))
+    assert steps[:-1] == [[], []]
     assert growth.total(quick=True) == 3
-    seconds, rises = found
+    seconds, rises = steps[-1]
     for curve, quantity in ((seconds, "seconds"), (rises, "bytes")):
         assert (curve.quantity, curve.work, curve.variable) == (quantity, "solve (dense)", "parameters")
         assert (curve.fixed, curve.why, curve.fitted_from) == ({"samples": 64}, "because", 500)
@@ -204,7 +204,7 @@ def test_points_below_the_noise_are_left_out(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(launch, "run", lambda *_, **__: answer | {"bytes": next(rises)})
     curve = growth.Curve("solve (dense)", "parameters", (1, 2, 4, 8), {"samples": 4}, "because")
     monkeypatch.setattr(growth, "QUICK", (curve, curve))
-    seconds, rise, *rest = growth.measure(quick=True)
+    seconds, rise, *rest = chain.from_iterable(growth.measure(True))
     assert [point.x for point in rise.points] == [2, 4, 8]
     assert rise.value == pytest.approx(1)
     assert [point.x for point in seconds.points] == [1, 2, 4, 8]
@@ -225,7 +225,7 @@ def test_an_answer_that_is_none(answer: dict[str, object], words: str, monkeypat
     """What a process says is checked as any file is."""
     monkeypatch.setattr(launch, "run", lambda *_, **__: answer)
     with pytest.raises(UserError, match=f"A job's answer: .*{words}"):
-        growth.measure(quick=True)
+        list(growth.measure(True))
 
 
 def test_point_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,5 +233,5 @@ def test_point_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     curve = growth.Curve("sweep", "L", (4, 6, 8), {"network": "huge", "chains": 2}, "because")
     monkeypatch.setattr(growth, "QUICK", (curve,))
     with pytest.raises(launch.JobError, match=r"A process failed: .*huge") as caught:
-        growth.measure(quick=True)
+        list(growth.measure(True))
     assert "\n" not in str(caught.value)

@@ -10,11 +10,17 @@ from typing import Any
 import psutil
 import pytest
 
+from qmcbench.bench.scaling import QUICK_STRONG, QUICK_WEAK
 from qmcbench.bench.worker import work
 from qmcbench.errors import UserError
 from qmcbench.ranks import launch
 from qmcbench.ranks.comm import Serial
+from qmcbench.structure import unstructure
 
+STRONG, WEAK = (
+    {"kind": job.kind, **unstructure(job)} for request in (QUICK_STRONG, QUICK_WEAK) for job in request.jobs()[-1:]
+)
+"""Jobs of two ranks."""
 FAILING = """
 import dataclasses, os, signal, sys
 from qmcbench.bench import worker
@@ -62,7 +68,7 @@ def test_two_ranks_factorise_whatever_launcher_started_this_process(monkeypatch:
     """pdpotrf agrees with numpy; a launcher's variables in this process do not reach the ranks."""
     for name, value in {"PMI_SIZE": "4", "PMI_RANK": "3", "PMI_FD": "77", "HYDI_CONTROL_FD": "78"}.items():
         monkeypatch.setenv(name, value)
-    answer = launch.run(2, {"kind": "cholesky", "size": 60, "block": 8}, 100)
+    answer = launch.run(2, {"kind": "cholesky"}, 100)
     assert answer["ranks"] == 2
     assert answer["grid"] == [1, 2]
     assert answer["positive"]
@@ -121,7 +127,7 @@ def test_rank_that_dies_at_once_is_named(worker) -> None:
 def test_mistake_that_all_ranks_see_is_said_once() -> None:
     """An odd lattice, on two ranks."""
     with pytest.raises(launch.JobError) as caught:
-        launch.run(2, {"kind": "weak", "L": 5}, 100)
+        launch.run(2, WEAK | {"L": 5}, 100)
     assert str(caught.value).startswith("A job of 2 ranks failed: L = 5 is odd")
     assert str(caught.value).count("L = 5") == 1
 
@@ -131,15 +137,13 @@ def test_mistake_that_all_ranks_see_is_said_once() -> None:
     [
         pytest.param({"kind": "strnog"}, "kind = 'strnog' is not one of find, cholesky, ", id="kind"),
         pytest.param(
-            {"kind": "weak", "L": 4, "netwrok": "small"},
-            "The job 'weak' of the ranks: unknown key 'netwrok'",
+            WEAK | {"netwrok": "small"},
+            "The job 'weak scaling' of the ranks: unknown key 'netwrok'",
             id="key",
         ),
+        pytest.param(STRONG | {"parameters": "many"}, "parameters: 'many' is not an integer", id="value"),
         pytest.param(
-            {"kind": "strong", "parameters": "many", "samples": 8}, "parameters: 'many' is not an integer", id="value"
-        ),
-        pytest.param(
-            {"kind": "strong", "parameters": 9, "samples": 8, "layout": {"blck": 8}},
+            STRONG | {"layout": {"blck": 8}},
             "unknown key layout.'blck'; known here: grid, block, product, redistribution",
             id="inner key",
         ),

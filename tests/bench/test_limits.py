@@ -3,9 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 
 import pytest
 import torch
+from helpers.benches import origin
 from plain import log_psi, parameters_of
 from scipy.sparse import csr_matrix
 from torch import Tensor
@@ -20,6 +22,7 @@ from qmcbench.local_energy import local_energies
 from qmcbench.reference import model_spec
 from qmcbench.sampler import Chains, Sampler
 from qmcbench.store.bench import Rate, WorkTime
+from qmcbench.store.records import Run
 
 PARAMETERS = 3531
 
@@ -145,11 +148,10 @@ def test_copy_counts_both_directions(clocked: float, monkeypatch: pytest.MonkeyP
 
 def test_quick_measurement() -> None:
     """All phases and solvers, every number finite and positive, rows that follow from their own numbers."""
-    steps: list[int] = []
-    found = limits.measure(quick=True, done=steps.append)
-    assert steps == list(range(1, limits.total(quick=True) + 1))
+    found = list(chain.from_iterable(limits.measure(True)))
+    assert len(found) == limits.total(quick=True)
     assert {each.threads for each in found} == {torch.get_num_threads()}
-    rates = roofline.rates(each for each in found if isinstance(each, Rate))
+    rates = roofline.rates(Run(job="bench limits", provenance=origin("limits"), records=tuple(found)))
     sizes = limits.QUICK
     assert {name: (rate.unit, rate.size) for name, rate in rates.items()} == {
         "sgemm": ("GF/s", sizes.gemm),
@@ -181,7 +183,7 @@ def test_quick_measurement() -> None:
 
 def test_no_roof_without_counts_or_rates() -> None:
     """What is not known bounds nothing."""
-    known = roofline.rates([Rate(value=9.0, operation="sgemm"), Rate(value=2.0, unit="GB/s", operation="copy")])
+    known = {"sgemm": Rate(value=9.0, operation="sgemm"), "copy": Rate(value=2.0, unit="GB/s", operation="copy")}
     work = WorkTime(work="w", network="small", L=4, batch=1, value=1.0, operations=8.0, traffic=2.0)
     assert roofline.roof(work, known) == (8.0, "memory")
     assert roofline.roof(replace(work, dtype="float64"), known) is None

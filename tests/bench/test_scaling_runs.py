@@ -10,9 +10,6 @@ import torch
 
 from qmcbench.bench import kernels, scaling, worker, worker_strong, worker_weak
 from qmcbench.bench.scaling import StrongRequest, WeakRequest
-from qmcbench.bench.worker_strong import Strong
-from qmcbench.bench.worker_weak import Weak
-from qmcbench.config import Scalapack
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted
 from qmcbench.provenance import cores, cpu_model
@@ -21,12 +18,17 @@ from qmcbench.ranks.comm import Serial, share
 from qmcbench.scaling.measurements import efficiency, speedup
 from qmcbench.sr import Centred, Solution, dense
 from qmcbench.store import jsonl
+from qmcbench.store.kinds import KINDS
 from qmcbench.store.records import Run
-from qmcbench.store.scaling import Layout, StepTimes, StrongRun, WeakRun
+from qmcbench.store.scaling import Layout, StepTimes, StrongRun
 from qmcbench.structure import structure, unstructure
 
 PHASES = ["redistribution", "product", "factorisation", "solves"]
-SMALL = Strong(40, 24, Scalapack((1, 1), 8, "pdgemm"), repeats=2, dgemm_size=50)
+SMALL = StrongRun(
+    value=None, ranks=1, parameters=40, samples=24, seed=0, layout=Layout((1, 1), 8, "pdgemm", "pdgemr2d"),
+    space="parameters", repeats=2, dgemm_size=50,
+)  # fmt: skip
+ONE = WeakRequest(sizes=(4,), ranks=(1,), symmetries=("none",))
 PAPER = replace(scaling.QUICK_STRONG, products=("pdsyrk",), redistributions=("alltoall",))
 
 
@@ -86,9 +88,10 @@ def test_finished_runs_are_not_done_again(quick: tuple[Path, Run], monkeypatch: 
 
 def answer(ranks: int, job: dict[str, Any], **found: Any) -> dict[str, Any]:
     """What ranks answer: the record of their job with what was found."""
-    settings = {name: value for name, value in job.items() if name != "kind"}
-    request = structure(settings, Strong if job["kind"] == "strong" else Weak, "the job")
-    return unstructure(replace(request.record(ranks), **found))
+    asked = {name: value for name, value in job.items() if name != "kind"}
+    run = structure(asked, KINDS[job["kind"]], "the job")
+    assert run.ranks == ranks
+    return unstructure(replace(run, **found))
 
 
 @pytest.mark.parametrize("space", ["parameters", "samples"])
@@ -136,7 +139,7 @@ def test_rate_of_a_wrong_result_is_refused(stand_in: type) -> None:
 def test_what_does_not_fit_is_not_run(stand_in: type, monkeypatch: pytest.MonkeyPatch) -> None:
     """The paper's largest covariance, with both numbers; nothing of it is allocated."""
     monkeypatch.setattr(worker_strong.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 50e9}))
-    found = worker_strong.measure(Serial(), Strong(106529, 2560, Scalapack((1, 1))))
+    found = worker_strong.measure(Serial(), replace(SMALL, parameters=106529, samples=2560))
     assert (found.value, found.times) == (None, ())
     assert "90.8 GB for the matrix alone), but 50.0 GB are free" in found.not_run
 
@@ -144,14 +147,15 @@ def test_what_does_not_fit_is_not_run(stand_in: type, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("job", "product", "factorisation"),
     [
-        (Strong(10, 7, Scalapack(product="pdgemm")), 2 * 10 * 10 * 7, 333),
-        (Strong(10, 7, Scalapack(product="pdsyrk")), 10 * 11 * 7, 333),
-        (Strong(10, 7, Scalapack(product="pdgemm"), "samples"), 2 * 7 * 7 * 10, 114),
+        ({"space": "parameters"}, 2 * 10 * 10 * 7, 333),
+        ({"layout": replace(SMALL.layout, product="pdsyrk")}, 10 * 11 * 7, 333),
+        ({"space": "samples"}, 2 * 7 * 7 * 10, 114),
     ],
 )
-def test_operations(job: Strong, product: int, factorisation: int) -> None:
+def test_operations(job: dict[str, Any], product: int, factorisation: int) -> None:
     """Two for each multiply-add, half as many for the symmetric product; n^3 / 3 for Cholesky."""
-    assert job.record(1).operations == {"product": product, "factorisation": factorisation}
+    run = replace(SMALL, parameters=10, samples=7, **job)
+    assert run.operations == {"product": product, "factorisation": factorisation}
 
 
 def test_synthetic_samples_do_not_depend_on_the_ranks() -> None:
@@ -167,9 +171,11 @@ def test_synthetic_samples_do_not_depend_on_the_ranks() -> None:
 
 def test_weak_runs_are_the_same_run_on_one_and_two_ranks() -> None:
     """8 chains on one rank and 4 on each of two give the energies of one training run."""
-    job = {"kind": "weak", "L": 4, "network": "small", "solver": "scalapack_samples", "steps": 2, "warm_up": 1}
+    request = replace(ONE, network="small", solver="scalapack_samples", steps=2, warm_up=1)
     one, two = (
-        structure(launch.run(ranks, {**job, "chains": 8 // ranks}, 100), WeakRun, "the answer") for ranks in (1, 2)
+        scaling.on_ranks(job, 100)
+        for ranks in (1, 2)
+        for job in replace(request, ranks=(ranks,), chains=8 // ranks).jobs()
     )
     assert one.energies == pytest.approx(two.energies, rel=1e-5)
     assert len(set(one.energies)) == 2
@@ -186,7 +192,7 @@ def test_weak_runs_are_the_same_run_on_one_and_two_ranks() -> None:
 
 def test_weak_definitions() -> None:
     """Medians over the counted steps; the slowest rank's Monte Carlo; the overhead is SR over the iteration."""
-    job = Weak(4, network="small", solver="sample_space", chains=6, steps=3, warm_up=0)
+    (job,) = replace(ONE, network="small", solver="sample_space", chains=6, steps=3, warm_up=0).jobs()
     found = worker_weak.measure(Serial(), job)
     assert len(found.times) == len(found.monte_carlo) == len(found.energies) == 3
     own = [each.sampling + each.local_energy + each.derivatives for each in found.times]
@@ -205,7 +211,7 @@ def test_weak_that_does_not_fit_is_not_run(monkeypatch: pytest.MonkeyPatch) -> N
     def refuse(*arguments: object) -> None:
         raise UserError("too large")
 
-    job = Weak(4, network="small", solver="sample_space", chains=4, steps=1, warm_up=0)
+    (job,) = replace(ONE, network="small", solver="sample_space", chains=4, steps=1, warm_up=0).jobs()
     with monkeypatch.context() as patch:
         patch.setattr(worker_weak, "check_memory", refuse)
         found = worker_weak.measure(Serial(), job)
@@ -222,8 +228,8 @@ def test_more_ranks_than_cores_are_marked(monkeypatch: pytest.MonkeyPatch) -> No
     class Crowded(Serial):
         sharing = 10**6
 
-    monkeypatch.setitem(worker.JOBS, "nothing", lambda: (worker.Cholesky, lambda comm, request: request))
-    answers = [worker.work(comm, '{"kind": "nothing", "size": 1}') for comm in (Serial(), Crowded())]
+    monkeypatch.setitem(worker.JOBS, "nothing", lambda: (worker.Nothing, lambda comm, request: {"size": 1}))
+    answers = [worker.work(comm, '{"kind": "nothing"}') for comm in (Serial(), Crowded())]
     assert [found["size"] for found in answers] == [1, 1]
     assert [found["oversubscribed"] for found in answers] == [torch.get_num_threads() > len(cores()), True]
 
@@ -237,7 +243,6 @@ def answered(ranks: int, job: dict[str, Any], timeout: float, stop: object) -> d
 
 
 TWO = WeakRequest(sizes=(4, 6), ranks=(1, 2), symmetries=("none",), network="small")
-ONE = WeakRequest(sizes=(4,), ranks=(1,), symmetries=("none",))
 
 
 def test_stopped_list_keeps_what_was_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,7 +291,7 @@ def test_what_was_not_run_is_tried_again(tmp_path: Path, monkeypatch: pytest.Mon
         pytest.param(f'"cpu": "{cpu_model()}"', '"cpu": "abacus"', r"another machine \(cpu: abacus", id="machine"),
         pytest.param('"scale weak"', '"scale strong"', "is of `qmcbench scale strong`, not of", id="job"),
         pytest.param("0.5", "0.5}", "is not valid JSON", id="damaged"),
-        pytest.param("0.5", "-0.5", r"times.sampling = -0.5 is outside", id="time below zero"),
+        pytest.param("0.5", "-0.5", r"times.sampling = -0.5 is not between", id="time below zero"),
     ],
 )
 def test_results_of_something_else_are_left_alone(

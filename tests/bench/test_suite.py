@@ -105,7 +105,11 @@ def test_what_does_not_fit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 10**11}))
     with pytest.raises(NotImplementedError, match="182 GB"):
         suite.solve("dense", "large", 8)
-    monkeypatch.setattr(launch, "run", lambda *_: {"not_run": "too large"})
+    monkeypatch.setattr(
+        launch,
+        "run",
+        lambda ranks, job, *_, **__: {k: v for k, v in job.items() if k != "kind"} | {"not_run": "too large"},
+    )
     with pytest.raises(NotImplementedError, match="too large"):
         suite.strong_scaling(1, "parameters", "small", 8)
 

@@ -1,9 +1,14 @@
-"""The command line in a process of its own."""
+"""The command line in this process, and in a process of its own (which takes two seconds to load torch)."""
 
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
+import pytest
+
+from qmcbench import __main__
 from qmcbench.ranks import launch
 
 RUN = """
@@ -35,6 +40,16 @@ def shell(line: str, *arguments: object, timeout: float = 300) -> subprocess.Com
     return subprocess.run(
         command, capture_output=True, text=True, timeout=timeout, check=False, env=launch.environment(1)
     )
+
+
+def called(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run ``qmcbench`` with its entry point, streams and exit status, but in this process; warnings are errors."""
+    words, out, err = [*map(str, arguments)], StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["qmcbench", *words])
+        with pytest.raises(SystemExit) as stop:
+            __main__.main()
+    return subprocess.CompletedProcess(words, stop.value.code, out.getvalue(), err.getvalue())
 
 
 def one_sentence(result: subprocess.CompletedProcess[str], *words: str, status: int = 2) -> None:

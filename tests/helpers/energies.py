@@ -12,6 +12,7 @@ from qmcbench.checkpoint import Checkpoint, Imported
 from qmcbench.config import parse
 from qmcbench.gates.check import Check
 from qmcbench.provenance import Machine, Provenance
+from qmcbench.store.bench import Rate, WorkTime
 from qmcbench.store.energies import (
     Correlations,
     Curve,
@@ -19,7 +20,6 @@ from qmcbench.store.energies import (
     Exact,
     LeftOut,
     Network,
-    Operation,
     Origin,
     Stage,
     Training,
@@ -48,7 +48,7 @@ ENERGY = Energy(
 
 def timeless(run: Run) -> Run:
     """The run without what may differ between equal ones: its times and provenance."""
-    return replace(run, provenance=MADE, seconds=0.0, records=tuple(replace(r, seconds=0.0) for r in run.records))
+    return replace(run, provenance=MADE, seconds=None, records=tuple(replace(r, seconds=None) for r in run.records))
 
 
 def network(path: Path, L: int = 4, J2: float = 0.3, published: float | None = None) -> Path:
@@ -109,13 +109,14 @@ def reproduction() -> Run:
         structure_factor_pi_pi=3.25, structure_factor_pi_0=0.75, source="synthetic",
     )  # fmt: skip
     check = Check(name="matrix elements", check="exact", value=1e-16, bound=1e-14, statement="All equal.")
-    forward = Operation(
-        value=0.0123, low=0.0120, high=0.0150, repeats=7, operation="forward", network="large", L=12, batch=256,
-        dtype="float32", rate=88.2, sgemm=144.1,
+    sgemm = Rate(value=144.1, operation="sgemm")
+    forward = WorkTime(
+        value=0.0123, low=0.0120, high=0.0150, repeats=7, work="forward", network="large", L=12, batch=256,
+        operations=88.2e9 * 0.0123,
     )  # fmt: skip
-    solve = replace(forward, operation="SR solve", network=None, rate=None)
+    solve = replace(forward, work="SR solve", operations=None)
     left_out = LeftOut(what="GPU", not_run="no device", command="qmcbench train `cuda.toml` | tee log")
-    records = [left_out, exact, check, *trained(FOUR, 4), *trained(SIX, 6, FOUR), forward, solve]
+    records = [left_out, exact, check, *trained(FOUR, 4), *trained(SIX, 6, FOUR), sgemm, forward, solve]
     return Run(job="reproduce", provenance=MADE, records=tuple(records), profile="synthetic", seed=1, seconds=543.2)
 
 

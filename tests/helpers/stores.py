@@ -40,8 +40,8 @@ def strong_run(parameters: int = 16249, ranks: int = 1, **changes: Any) -> Stron
     """
     layout = _layout(ranks, changes)
     shared = SolveTimes(*(each / ranks for each in vars(SECONDS).values()))
-    made = StrongRun(
-        value=27.0 / ranks,
+    blank = StrongRun(
+        value=None,
         ranks=ranks,
         samples=2560,
         seed=0,
@@ -59,8 +59,8 @@ def strong_run(parameters: int = 16249, ranks: int = 1, **changes: Any) -> Stron
         libraries=LIBRARIES,
         provenance=ORIGIN,
     )
-    made = replace(made, dgemm_GFs=made.rate("factorisation") / ranks / 0.8)
-    return replace(made, **changes)
+    rate = blank.rate("factorisation") / ranks / 0.8
+    return replace(blank, **{"value": 27.0 / ranks, "dgemm_GFs": rate} | changes)
 
 
 def weak_run(L: int = 10, ranks: int = 1, **changes: Any) -> WeakRun:

@@ -18,11 +18,12 @@ from qmcbench.report.figure import Plot
 from qmcbench.report.reproduction.figures import figures
 from qmcbench.report.reproduction.pages import judgement
 from qmcbench.store import jsonl
-from qmcbench.store.energies import Curve, Energy, Exact, LeftOut, Operation, Training
+from qmcbench.store.bench import WorkTime
+from qmcbench.store.energies import Curve, Energy, Exact, LeftOut, Training
 from qmcbench.store.records import Record, Run
 
 HOSTILE = "<script>alert('x')</script> & a|b $x_1$ `tick` [a](javascript:b) ![c](d) <b>"
-KINDS = (Exact, Training, Energy, Check, Operation, LeftOut)
+KINDS = (Exact, Training, Energy, Check, WorkTime, LeftOut)
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def test_everything_passed_is_green_only_then(tmp_path: Path) -> None:
     nothing = judgement(without(run, Energy, Check))
     assert not nothing.passed
     assert nothing.headline == "No checks were run"
-    early = judgement(without(run, Energy, Training, Operation))
+    early = judgement(without(run, Energy, Training, WorkTime))
     assert not early.passed
     assert early.headline == "1 of 1 checks passed, incomplete"
     assert early.remarks[0] == "Incomplete: there is no training runs, no timings."

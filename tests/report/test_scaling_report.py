@@ -157,7 +157,7 @@ def test_commands_ask_for_the_same_run(monkeypatch: pytest.MonkeyPatch) -> None:
     for run in (strong, weak):
         result = CliRunner().invoke(app, shlex.split(scaling.again(unfit(run)))[1:], catch_exceptions=False)
         assert result.exit_code == 0
-    assert [each.record(ranks).identity for ranks, each in asked] == [strong.identity, weak.identity]
+    assert [each.identity for each in asked] == [strong.identity, weak.identity]
 
 
 def test_series_differ_in_one_routine() -> None:

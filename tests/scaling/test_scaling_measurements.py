@@ -1,14 +1,17 @@
 """Our runs as points of the model."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.stores import store, strong_run, weak_run
+from helpers.stores import store, strong_run, unfit, weak_run
 
 from qmcbench.errors import UserError
 from qmcbench.scaling.measurements import points
 from qmcbench.scaling.model import Point
-from qmcbench.store.scaling import Work
+from qmcbench.store import jsonl
+from qmcbench.store.scaling import SolveTimes, StrongRun, WeakRun, Work
 
 STRONG, WEAK = "scale strong", "scale weak"
 
@@ -81,16 +84,32 @@ def test_oversubscribed_runs_are_left_out(run: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("run", "words"),
+    ("run", "changes", "words"),
     [
-        pytest.param(strong_run(times=()), r"line 2 \(strong scaling\): there is no times; measure", id="times"),
-        pytest.param(weak_run(parameters=None), r"there is no parameters; measure again", id="parameters"),
-        pytest.param(strong_run(ranks=2, dgemm_GFs=0.0), r"dgemm_GFs = 0.0 is outside \[1e-30, 1e\+15\]", id="rate"),
-        pytest.param(strong_run(seconds={"product": -1.0}), r"times.product = -1.0 is outside", id="time"),
-        pytest.param(strong_run(value=None), "there is neither a value nor a reason", id="value"),
+        pytest.param(strong_run(), {"times": []}, "there is no times", id="times"),
+        pytest.param(weak_run(), {"parameters": None}, "there is no parameters", id="parameters"),
+        pytest.param(strong_run(), {"dgemm_GFs": 0.0}, r"dgemm_GFs = 0.0 is not between 1e-15 and 1e\+18", id="rate"),
+        pytest.param(
+            strong_run(),
+            {"times": [vars(SolveTimes(1.0, -1.0, 1.0, 1.0))]},
+            "times.product = -1.0 is not between",
+            id="time",
+        ),
+        pytest.param(strong_run(), {"peak_bytes": [0]}, "peak_bytes = 0 is not between", id="memory"),
     ],
 )
-def test_what_cannot_be_computed_with_is_named(run: Any, words: str) -> None:
-    """So are the line and what to do."""
-    with pytest.raises(UserError, match=words):
-        points(store(run))
+def test_what_cannot_be_computed_with_is_named(
+    run: StrongRun | WeakRun, changes: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    """On reading; so are the line and what to do."""
+    path = jsonl.save(tmp_path, "scaling", store(run))
+    head, line = path.read_text().splitlines()
+    path.write_text(f"{head}\n{json.dumps(json.loads(line) | changes)}\n")
+    with pytest.raises(UserError, match=f"line 2: .*{words}.*measure again"):
+        jsonl.read(path)
+
+
+def test_what_was_not_measured_is_no_point() -> None:
+    """Neither with a reason nor without."""
+    found = points(store(strong_run(), unfit(strong_run(ranks=2)), strong_run(3531, value=None)))
+    assert {(point.work.parameters, point.work.processes) for point in found} == {(16249, 1)}

@@ -28,6 +28,15 @@ class Frequency(NamedTuple):
         return self.cosine != self.sine
 
 
+class Variant(NamedTuple):
+    """How an image differs from another whose first convolution it shares."""
+
+    shifted: bool
+    """By one column, to the right."""
+    flipped: bool
+    """In the sign of all spins."""
+
+
 def frequencies(L: int, P: int) -> list[Frequency]:
     """Those of the L x P torus (L even), in the order in which :func:`columns` writes them."""
     half, found = L // 2, []
@@ -49,7 +58,7 @@ def rows_in(routines: Routines, L: int, P: int) -> Any:
     def body(code: VectorCode, x: Any) -> None:
         def row(carried: list[Any]) -> list[Any]:
             places = [code.offset(carried[0], column) for column in range(P)]
-            _store(code, transformed(code, [code.load(place) for place in places]), places)
+            store(code, transformed(code, [code.load(place) for place in places]), places)
             return [code.offset(carried[0], P)]
 
         code.loop(L, [x], row)
@@ -70,12 +79,57 @@ def rows_pooled(routines: Routines, L: int, P: int, *, forth: bool) -> Any:
                 transposed(code, [code.load(code.offset(start, column)) for column in range(P)]) for start in starts
             ]
             maximum = [code.maximum(*pair) for pair in zip(*both, strict=True)]
-            _store(code, transformed(code, maximum) if forth else maximum, places)
+            store(code, transformed(code, maximum) if forth else maximum, places)
             return [code.offset(start, P) for start in starts]
 
         code.loop(L, [even, odd], row)
 
     return routines.add("rows_pooled_forth" if forth else "rows_pooled", 2, body)
+
+
+def rows_of_images(routines: Routines, L: int, P: int, variants: Sequence[Variant]) -> Any:
+    """``rows_of_images(even, odd, maxima)``: as :func:`rows_pooled`, and forth, for each of some ``variants``.
+
+    Their maxima go to grids that stand one behind the other from ``maxima`` on.
+    """
+
+    def body(code: VectorCode, even: Any, odd: Any, maxima: Any) -> None:
+        def row(starts: list[Any]) -> list[Any]:
+            both = [[code.load(code.offset(start, column)) for column in range(P)] for start in starts[:2]]
+            e, o = (transposed(code, each) for each in both)
+            for number, variant in enumerate(variants):
+                pairs = zip(o[-1:] + o[:-1], e, strict=True) if variant.shifted else zip(e, o, strict=True)
+                # The maximum of what has the other sign is minus the minimum.
+                pooled = [code.negative(code.minimum(*p)) if variant.flipped else code.maximum(*p) for p in pairs]
+                start = code.offset(starts[2], number * L * P)
+                store(code, transformed(code, pooled), [code.offset(start, column) for column in range(P)])
+            return [code.offset(start, P) for start in starts]
+
+        code.loop(L, [even, odd, maxima], row)
+
+    return routines.add("rows_of_images", 3, body)
+
+
+def product(routines: Routines, count: int) -> Any:
+    """``product(x, mantissa, exponent)``: of ``count`` vectors, in float64, as mantissa times a power of two.
+
+    ``count`` is a multiple of four: four factors in float32 can neither overflow nor underflow float64.
+    """
+
+    def body(code: VectorCode, x: Any, mantissa: Any, exponent: Any) -> None:
+        def four(carried: list[Any]) -> list[Any]:
+            x, total, power = carried
+            factors = [code.wide(code.load(code.offset(x, number))) for number in range(4)]
+            pairs = code.multiply(factors[0], factors[1]), code.multiply(factors[2], factors[3])
+            found, own = code.mantissas(code.multiply(*pairs))
+            return [code.offset(x, 4), code.multiply(total, found), code.add(power, own)]
+
+        start = [x, code.wide_constant(1.0), code.wide_constant(0.0)]
+        _, total, power = code.loop(count // 4, start, four)
+        code.store_wide(total, mantissa)
+        code.store_wide(power, exponent)
+
+    return routines.add("product", 3, body)
 
 
 def columns(routines: Routines, L: int, P: int, *, back: bool) -> Any:
@@ -110,10 +164,10 @@ def _columns(code: VectorCode, L: int, P: int, rows: Any, x: Any, step: Any, *, 
     if back:
         found = _columns_of(code, [code.load(target) for target in targets], half, pair=pair)
         for column, its_places in zip(found, places, strict=True):
-            _store(code, transposed(code, column), its_places)
+            store(code, transposed(code, column), its_places)
     else:
         found = [transformed(code, [code.load(place) for place in column]) for column in places]
-        _store(code, _frequencies_of(code, found, half, pair=pair), targets)
+        store(code, _frequencies_of(code, found, half, pair=pair), targets)
 
 
 def _frequencies_of(code: VectorCode, columns: list[list[Any]], half: int, *, pair: bool) -> list[Any]:
@@ -161,12 +215,18 @@ def products(routines: Routines, L: int, P: int, outputs: int) -> Any:
 
             return multiply
 
-        state = [x, weights, z]
-        # As in frequencies(): P of a real column, L of each complex one, P of a second real one if P is even.
-        for others in (L * P // 2 - 1,) if P % 2 else (L * P // 2 - P - 1, P - 1):
-            state = code.loop(others, following(real=True)(state), following(real=False))
+        each_frequency(code, L, P, [x, weights, z], following)
 
-    return routines.add("products", 5, body)
+    return routines.add(f"products_{outputs}", 5, body)
+
+
+def each_frequency(
+    code: VectorCode, L: int, P: int, carried: list[Any], body: Callable[[bool], Callable[[list[Any]], list[Any]]]
+) -> None:
+    """``body(real)(carried)`` at each frequency, in the order of :func:`frequencies`."""
+    # P of a real column, L of each complex one, P of a second real one if P is even.
+    for others in (L * P // 2 - 1,) if P % 2 else (L * P // 2 - P - 1, P - 1):
+        carried = code.loop(others, body(True)(carried), body(False))
 
 
 def _product(code: VectorCode, outputs: int, x: Any, weights: Any, inputs: Any, z: Any, *, real: bool) -> None:
@@ -193,7 +253,7 @@ def _product(code: VectorCode, outputs: int, x: Any, weights: Any, inputs: Any, 
         code.store(s, code.offset(z, 2 * output + 1))
 
 
-def _store(code: VectorCode, values: Sequence[Any], places: Sequence[Any]) -> None:
+def store(code: VectorCode, values: Sequence[Any], places: Sequence[Any]) -> None:
     for value, place in zip(values, places, strict=True):
         code.store(value, place)
 

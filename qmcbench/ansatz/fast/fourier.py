@@ -52,36 +52,36 @@ class FourierNetwork:
     def __init__(self, layers: Sequence[Layer], head: Layer, L: int, machine: Vectors | None = None) -> None:
         dtype = head.weight.numpy().dtype
         own = machine or vectors(dtype.itemsize)
-        self._plan = Plan(check_size(L), tuple(len(layer.bias) for layer in layers), own)
-        compiled(self._plan)
-        weights = [in_fourier_space(layer, L, self._plan.block).astype(dtype).ravel() for layer in layers]
+        self.plan = Plan(check_size(L), tuple(len(layer.bias) for layer in layers), own)
+        compiled(self.plan)
+        weights = [in_fourier_space(layer, L, self.plan.block).astype(dtype).ravel() for layer in layers]
         biases = [layer.bias.numpy() for layer in layers]
         parameters = np.concatenate(weights), np.concatenate(biases), head.weight.numpy(), head.bias.numpy()
         # As they are read: one number behind the other.
-        self._parameters = [np.ascontiguousarray(each) for each in parameters]
+        self.parameters = [np.ascontiguousarray(each) for each in parameters]
         self._memory: list[Array] = []
 
     def outputs(self, spins: Tensor) -> Tensor:
         """All v_i of each configuration (batch, L, L), shape (batch, L * L), in no particular order of sites."""
-        L = self._plan.L
+        L = self.plan.L
         if spins.shape[1:] != (L, L):
             raise UserError(f"Configurations have the shape (batch, L, L), not {tuple(spins.shape)}.")
         array = spins.to(torch.int8).flatten(1).contiguous().numpy()
-        out = np.empty((len(spins), L**2), dtype=self._parameters[0].dtype)
-        run, parameters = compiled(self._plan)["network"], [each.ctypes.data for each in self._parameters]
+        out = np.empty((len(spins), L**2), dtype=self.parameters[0].dtype)
+        run, parameters = compiled(self.plan)["network"], [each.ctypes.data for each in self.parameters]
 
         def work(first: int, last: int) -> None:
             # Kept, since fresh memory costs more than it looks: the system clears each page.
             try:
                 memory = self._memory.pop()
             except IndexError:
-                memory = np.empty(self._plan.memory.end + self._plan.vectors.size, dtype=np.uint8)
-            aligned = memory.ctypes.data + -memory.ctypes.data % self._plan.vectors.size
+                memory = np.empty(self.plan.memory.end + self.plan.vectors.size, dtype=np.uint8)
+            aligned = memory.ctypes.data + -memory.ctypes.data % self.plan.vectors.size
             run(array.ctypes.data, len(array), out.ctypes.data, first, last, *parameters, aligned)
             self._memory.append(memory)
 
         if len(array):
-            in_shares(-(-len(array) // self._plan.vectors.lanes), work)
+            in_shares(-(-len(array) // self.plan.vectors.lanes), work)
         return torch.from_numpy(out)
 
 
@@ -118,6 +118,11 @@ class Plan(NamedTuple):
     @property
     def block(self) -> int:
         return block_size(self.channels, self.vectors)
+
+    def weights_of(self, layer: int) -> int:
+        """Bytes of a layer's weights."""
+        numbers = 3 * self.inputs[layer] * 2 * self.channels[layer] * (self.L * self.P // 2)
+        return numbers * self.vectors.itemsize
 
     @property
     def memory(self) -> Memory:
@@ -174,7 +179,7 @@ def compiled(plan: Plan) -> Compiled:
     addresses.
     """
     routines = Routines(plan.vectors)
-    tile = _Tile(plan, routines)
+    tile = Tile(plan, routines)
 
     def network(code: VectorCode, spins: Any, count: Any, out: Any, first: Any, last: Any, *rest: Any) -> None:
         *parameters, memory = rest
@@ -182,8 +187,12 @@ def compiled(plan: Plan) -> Compiled:
 
         def one(carried: list[Any]) -> list[Any]:
             (start,) = carried
-            tile.spins(code, at, spins, start, count)
-            tile.layers(code, at, *parameters)
+            # Lanes without a configuration have the last one.
+            lanes = range(plan.vectors.lanes)
+            numbers = [code.least(code.behind(start, lane), code.behind(count, -1)) for lane in lanes]
+            own = [code.builder.add(spins, code.times(number, plan.L**2)) for number in numbers]
+            tile.spins(code, at.even, own, at.inputs, step(plan, 2))
+            tile.layers(code, at, 0, *parameters)
             tile.results(code, at, out, start, count)
             return [code.behind(start, plan.vectors.lanes)]
 
@@ -193,46 +202,40 @@ def compiled(plan: Plan) -> Compiled:
     return routines.compiled()
 
 
-class _Tile:
+class Tile:
     """Writes what happens to one tile."""
 
     def __init__(self, plan: Plan, routines: Routines) -> None:
         self.plan, L, P = plan, plan.L, plan.P
-        self.rows_in = codelets.rows_in(routines, L, P)
-        self.pooled, self.pooled_forth = (
-            codelets.rows_pooled(routines, L, P, forth=forth) for forth in (False, True)
-        )
-        self.forth, self.back = (codelets.columns(routines, L, P, back=back) for back in (False, True))
-        self.products = codelets.products(routines, L, P, 2 * plan.block)
+        self.rows_in = routines.once(codelets.rows_in, L, P)
+        self.pooled, self.pooled_forth = (routines.once(codelets.rows_pooled, L, P, forth=f) for f in (False, True))
+        self.forth, self.back = (routines.once(codelets.columns, L, P, back=back) for back in (False, True))
+        self.products = routines.once(codelets.products, L, P, 2 * plan.block)
 
-    def spins(self, code: VectorCode, at: Memory, spins: Any, start: Any, count: Any) -> None:
-        """The transformed spins, to the inputs of the first layer."""
-        plan, sites = self.plan, self.plan.L**2
-        # Lanes without a configuration have the last one.
-        numbers = [code.least(code.behind(start, lane), code.behind(count, -1)) for lane in range(plan.vectors.lanes)]
-        own = [code.builder.add(spins, code.times(number, sites)) for number in numbers]
+    def spins(self, code: VectorCode, even: Any, own: Sequence[Any], target: Any, step: Any) -> None:
+        """The transformed spins of the configurations at the addresses ``own``, by way of ``even``, to ``target``."""
         for column in range(2):
 
             def place(carried: list[Any], column: int = column) -> list[Any]:
-                passed, target = carried
+                passed, to = carried
                 found = [code.behind(code.builder.add(each, passed), column) for each in own]
-                code.store(code.gather_bytes(found), target)
-                return [code.behind(passed, 2), code.offset(target, 1)]
+                code.store(code.gather_bytes(found), to)
+                return [code.behind(passed, 2), code.offset(to, 1)]
 
-            code.loop(sites // 2, [code.integer(0), at.even], place)
-            code.call(self.rows_in, at.even)
-            code.call(self.forth, at.even, code.offset(at.inputs, 2 * column), _step(plan, 2))
+            code.loop(self.plan.L**2 // 2, [code.integer(0), even], place)
+            code.call(self.rows_in, even)
+            code.call(self.forth, even, code.offset(target, 2 * column), step)
 
-    def layers(self, code: VectorCode, at: Memory, weights: Any, biases: Any, head: Any, head_bias: Any) -> None:
-        """From the inputs of the first layer to the totals."""
-        plan = self.plan
+    def layers(self, code: VectorCode, at: Memory, first: int, *parameters: Any) -> None:
+        """From the inputs of the layer number ``first``, whose weights and biases come first, to the totals."""
+        weights, biases, head, head_bias = parameters
 
         def set_total(carried: list[Any]) -> list[Any]:
             code.store(code.broadcast(head_bias), carried[0])
             return [code.offset(carried[0], 1)]
 
-        code.loop(plan.L**2, [at.totals], set_total)
-        for number in range(len(plan.channels)):
+        code.loop(self.plan.L**2, [at.totals], set_total)
+        for number in range(first, len(self.plan.channels)):
             weights, biases = self._layer(code, at, number, weights, biases, head)
             at = at._replace(inputs=at.outputs, outputs=at.inputs)
 
@@ -250,9 +253,9 @@ class _Tile:
                 code.call(self.back, rows, own, 4 * block * plan.vectors.size)
             code.call(self.pooled if last else self.pooled_forth, at.even, at.odd)
             if last:
-                self._to_totals(code, at, head)
+                self.to_totals(code, at, head)
             else:
-                code.call(self.forth, at.even, target, _step(plan, channels))
+                code.call(self.forth, at.even, target, step(plan, channels))
             return [
                 code.offset(sums, 2),
                 code.behind(bias, itemsize),
@@ -262,13 +265,13 @@ class _Tile:
 
         def block_of_channels(carried: list[Any]) -> list[Any]:
             own, *rest = carried
-            code.call(self.products, at.inputs, _step(plan, inputs), own, inputs, at.sums)
+            code.call(self.products, at.inputs, step(plan, inputs), own, inputs, at.sums)
             _, *rest = code.loop(block, [at.sums, *rest], channel)
             return [code.behind(own, block * plan.L * plan.P * inputs * 3 * itemsize), *rest]
 
         return code.loop(channels // block, [weights, biases, at.outputs, head], block_of_channels)[:2]
 
-    def _to_totals(self, code: VectorCode, at: Memory, head: Any) -> None:
+    def to_totals(self, code: VectorCode, at: Memory, head: Any) -> None:
         """Add the maxima of a channel, times the numbers at ``head`` for even and for odd columns."""
         factors = [code.broadcast(head, column * self.plan.channels[-1]) for column in range(2)]
 
@@ -300,6 +303,6 @@ class _Tile:
         code.loop(lanes, [at.totals, code.builder.add(out, code.times(start, sites * itemsize))], configuration)
 
 
-def _step(plan: Plan, channels: int) -> int:
+def step(plan: Plan, channels: int) -> int:
     """Bytes from a frequency of a grid of so many channels to the next."""
     return (2 * channels + 1) * plan.vectors.size

@@ -14,21 +14,29 @@ block is of the same kind, its two input channels being the spins of a pair; it 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from functools import cache
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qmcbench.ansatz.layers import Block, Layer, periodic_convolution
+from qmcbench.ansatz.layers import Block, Layer, columns, periodic_convolution
 from qmcbench.errors import UserError
+from qmcbench.group import Element
 
 if TYPE_CHECKING:
     from qmcbench.ansatz.fast.fourier import FourierNetwork
+    from qmcbench.ansatz.fast.fourier_derivatives import FourierDerivatives
+    from qmcbench.ansatz.fast.fourier_images import FourierImages
 
 COMPILED = (torch.float32, torch.float64)
+T = TypeVar("T")
+
+
+def compilable(weight: Tensor) -> bool:
+    """Whether there are compiled kernels for parameters like ``weight``."""
+    return weight.device.type == "cpu" and weight.dtype in COMPILED
 
 
 class FusedNetwork:
@@ -40,33 +48,81 @@ class FusedNetwork:
     def __init__(self, layers: list[Layer], head: Layer, *, compiled: bool = True) -> None:
         self.layers = layers
         self.head = head
-        self._may_compile = compiled and head.weight.device.type == "cpu" and head.weight.dtype in COMPILED
+        self._may_compile = compiled and compilable(head.weight)
         self._compiled: dict[int, FourierNetwork | None] = {}
+        self._images: dict[tuple[int, tuple[Element, ...]], FourierImages | None] = {}
 
     def outputs(self, spins: Tensor) -> Tensor:
         """All v_i of each configuration, shape (batch, L * L), in no particular order of sites."""
-        weight, L = self.head.weight, spins.shape[-1]
-        if self._may_compile and not torch.is_grad_enabled():
-            if L not in self._compiled:
-                self._compiled[L] = fourier_network(self.layers, self.head, L)
-            network = self._compiled[L]
-            if network is not None:
-                return network.outputs(spins)
+        weight, network = self.head.weight, self._fourier(spins.shape[-1])
+        if network is not None:
+            return network.outputs(spins)
         # The two spins of a pair are the channels of the first grid.
         x = spins.to(weight.dtype).unflatten(-1, (-1, 2))
         for layer in self.layers:
             x = torch.maximum(*_parities(periodic_convolution(x, layer.weight, None)[1])) + layer.bias
         return (F.linear(x, weight) + self.head.bias).flatten(1)
 
+    def amplitudes(self, spins: Tensor, images: tuple[Element, ...]) -> tuple[Tensor, Tensor] | None:
+        """(log|psi|, sign) of images of each configuration, each (images, batch); None if that is not compiled."""
+        L = spins.shape[-1]
+        network = self._fourier(L)
+        if network is None:
+            return None
+        if (L, images) not in self._images:
+            self._images[L, images] = fourier_images(network, images)
+        form = self._images[L, images]
+        return None if form is None else form.amplitudes(spins)
+
+    def _fourier(self, L: int) -> FourierNetwork | None:
+        if not self._may_compile or torch.is_grad_enabled():
+            return None
+        if L not in self._compiled:
+            self._compiled[L] = fourier_network(self.layers, self.head, L)
+        return self._compiled[L]
+
 
 def fourier_network(layers: Sequence[Layer], head: Layer, L: int) -> FourierNetwork | None:
     """The compiled form, or None where it cannot be built, which one warning says."""
-    if _unavailable:
-        return None
-    try:
+
+    def build() -> FourierNetwork:
         from qmcbench.ansatz.fast.fourier import FourierNetwork  # only here: llvmlite may be broken
 
         return FourierNetwork(layers, head, L)
+
+    return built(build)
+
+
+def fourier_images(network: FourierNetwork, images: tuple[Element, ...]) -> FourierImages | None:
+    """The same for psi of images of configurations."""
+
+    def build() -> FourierImages:
+        from qmcbench.ansatz.fast.fourier_images import FourierImages
+
+        return FourierImages(network, images)
+
+    return built(build)
+
+
+def fourier_derivatives(
+    blocks: Sequence[Block], form: FusedNetwork, images: int, L: int
+) -> FourierDerivatives | None:
+    """The same for log-derivatives, summed over so many images of a sample; ``form`` is that of ``blocks``."""
+
+    def build() -> FourierDerivatives:
+        from qmcbench.ansatz.fast.fourier_derivatives import FourierDerivatives
+
+        return FourierDerivatives(blocks, (form.layers, form.head), images, L)
+
+    return built(build)
+
+
+def built(build: Callable[[], T]) -> T | None:
+    """What ``build`` compiles, or None where it cannot, which one warning says."""
+    if _unavailable:
+        return None
+    try:
+        return build()
     except UserError:
         raise
     # Whatever it is that LLVM, or another version of llvmlite, cannot do: PyTorch can.
@@ -77,7 +133,7 @@ def fourier_network(layers: Sequence[Layer], head: Layer, L: int) -> FourierNetw
             f"The compiled kernels cannot be built here ({reason}); PyTorch's are used, which are several times "
             'slower. Install llvmlite again, or ask for them with [run] kernels = "torch".',
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
         return None
 
@@ -101,23 +157,9 @@ def fuse(blocks: Sequence[Block], *, compiled: bool = True) -> FusedNetwork:
     layers = []
     for block in blocks:
         weight, bias, kernel = block.conv.weight, block.conv.bias, block.conv.weight.shape[-1]
-        placed = torch.einsum("oqab,sbmr->soqamr", weight, _columns(kernel).to(weight))
+        placed = torch.einsum("oqab,sbmr->soqamr", weight, columns(kernel).to(weight))
         fused = torch.einsum("soqamr,cqr->socam", placed, spread).flatten(0, 1)
         constant = bias + torch.einsum("oqab,q->o", weight, offset)
         layers.append(Layer(fused.contiguous(memory_format=torch.channels_last), constant))
         spread, offset = block.deconv.weight, block.deconv.bias
     return FusedNetwork(layers, Layer(spread.squeeze(1).T, offset), compiled=compiled)
-
-
-@cache
-def _columns(kernel: int) -> Tensor:
-    """Selector (parity s, kernel column b, fused column m, column r in its pair): 1 where b falls on (m, r)."""
-    h, width = kernel // 2, (kernel + 1) // 2
-    selector = torch.zeros(2, kernel, width, 2)
-    for s in range(2):
-        for b in range(kernel):
-            pair, r = divmod(s + b - h, 2)
-            # In the gap form the odd column belongs to the gap after its pair.
-            m = pair + width // 2 - (s if h % 2 else 0)
-            selector[s, b, m, r] = 1
-    return selector

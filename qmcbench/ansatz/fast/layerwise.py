@@ -35,6 +35,13 @@ def chunk_size(blocks: Sequence[Block], images: int, L: int) -> int:
     return max(1, CHUNK_NUMBERS // kept_numbers(blocks, images, L))
 
 
+def in_chunks(blocks: Sequence[Block], spins: Tensor, shares: Tensor, out: Tensor) -> None:
+    """:func:`log_derivatives` of as many samples at once as the caches like."""
+    chunk = chunk_size(blocks, spins.shape[1], spins.shape[-1])
+    for part in zip(spins.split(chunk), shares.split(chunk), out.split(chunk), strict=True):
+        log_derivatives(blocks, *part)
+
+
 def log_derivatives(blocks: Sequence[Block], spins: Tensor, shares: Tensor, out: Tensor) -> None:
     """Write sum_r shares_r d log|psi(S_r)| / d theta into ``out``.
 

@@ -15,6 +15,7 @@ from llvmlite import binding, ir
 INTEGER = ir.IntType(64)
 LANE = ir.IntType(32)
 POINTER = ir.PointerType()
+MASK = ir.IntType(16)
 NEGLIGIBLE = 1e-12
 """Factors that differ by less from 0 or +-1 are that, but for rounding."""
 
@@ -48,6 +49,7 @@ class VectorCode:
         self.vectors = vectors
         self._scalar = ir.FloatType() if vectors.itemsize == 4 else ir.DoubleType()
         self._vector = ir.VectorType(self._scalar, vectors.lanes)
+        self._wide = ir.VectorType(ir.DoubleType(), vectors.lanes)
         kind = ir.FunctionType(self._vector, [self._vector] * 3)
         name = f"llvm.fma.v{vectors.lanes}f{8 * vectors.itemsize}"
         self._fma = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
@@ -64,6 +66,10 @@ class VectorCode:
     def times(self, number: Any, factor: int) -> Any:
         """The integer ``number`` times ``factor``."""
         return self.builder.mul(number, INTEGER(factor))
+
+    def quotient(self, number: Any, divisor: int) -> Any:
+        """The integer ``number``, not negative, over ``divisor``, without the rest."""
+        return self.builder.udiv(number, INTEGER(divisor))
 
     def least(self, a: Any, b: Any) -> Any:
         """The smaller of two integers."""
@@ -94,13 +100,66 @@ class VectorCode:
             found = self.builder.insert_element(found, self._load(address, ir.IntType(8)), LANE(lane))
         return self.builder.sitofp(found, self._vector)
 
+    def gather(self, addresses: Sequence[Any]) -> Any:
+        """The numbers at as many addresses as there are lanes."""
+        found = ir.Constant(self._vector, ir.Undefined)
+        for lane, address in enumerate(addresses):
+            found = self.builder.insert_element(found, self._load(address, self._scalar), LANE(lane))
+        return found
+
+    def store_mask(self, mask: Any, address: Any) -> None:
+        """Two bytes that say for each lane whether."""
+        bits = self.builder.bitcast(mask, ir.IntType(self.vectors.lanes))
+        whole = bits if self.vectors.lanes == MASK.width else self.builder.zext(bits, MASK)
+        self.builder.store(whole, self.builder.inttoptr(address, POINTER), align=2)
+
+    def load_mask(self, address: Any) -> Any:
+        """What :meth:`store_mask` has stored."""
+        bits = self._load(address, MASK)
+        if self.vectors.lanes < MASK.width:
+            bits = self.builder.trunc(bits, ir.IntType(self.vectors.lanes))
+        return self.builder.bitcast(bits, ir.VectorType(ir.IntType(1), self.vectors.lanes))
+
+    def load_integer(self, address: Any) -> Any:
+        return self._load(address, INTEGER)
+
+    def wide(self, vector: Any) -> Any:
+        """The same numbers in float64."""
+        return vector if self.vectors.itemsize == 8 else self.builder.fpext(vector, self._wide)
+
+    def wide_constant(self, number: float) -> Any:
+        return ir.Constant(self._wide, [number] * self.vectors.lanes)
+
+    def mantissas(self, wide: Any) -> tuple[Any, Any]:
+        """Numbers in float64 without their powers of two, and these powers; 0, inf and nan are left as they are."""
+        builder, integers = self.builder, ir.VectorType(INTEGER, self.vectors.lanes)
+
+        def every(number: int) -> Any:
+            return ir.Constant(integers, [number] * self.vectors.lanes)
+
+        bits = builder.bitcast(wide, integers)
+        field = builder.and_(builder.lshr(bits, every(52)), every(0x7FF))
+        ordinary = builder.and_(
+            builder.icmp_unsigned("!=", field, every(0)), builder.icmp_unsigned("!=", field, every(0x7FF))
+        )
+        one = builder.or_(builder.and_(bits, every(~(0x7FF << 52))), every(0x3FF << 52))
+        power = builder.sitofp(builder.sub(field, every(0x3FF)), self._wide)
+        return (
+            builder.select(ordinary, builder.bitcast(one, self._wide), wide),
+            builder.select(ordinary, power, self.wide_constant(0.0)),
+        )
+
+    def store_wide(self, wide: Any, address: Any) -> None:
+        """To an address that is a multiple of 8."""
+        self.builder.store(wide, self.builder.inttoptr(address, POINTER), align=8)
+
     def copy_number(self, source: Any, target: Any) -> None:
         """One number from an address to another."""
         number = self._load(source, self._scalar)
         self.builder.store(number, self.builder.inttoptr(target, POINTER), align=self.vectors.itemsize)
 
     def _load(self, address: Any, kind: Any) -> Any:
-        align = {self._vector: self.vectors.size, self._scalar: self.vectors.itemsize}.get(kind, 1)
+        align = {self._vector: self.vectors.size, self._scalar: self.vectors.itemsize, INTEGER: 8}.get(kind, 1)
         return self.builder.load(self.builder.inttoptr(address, POINTER), align=align, typ=kind)
 
     def constant(self, number: float) -> Any:
@@ -115,12 +174,29 @@ class VectorCode:
     def multiply(self, a: Any, b: Any) -> Any:
         return self.builder.fmul(a, b)
 
+    def divide(self, a: Any, b: Any) -> Any:
+        return self.builder.fdiv(a, b)
+
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         """a b + c."""
         return self.builder.call(self._fma, [a, b, c])
 
+    def at_least(self, a: Any, b: Any) -> Any:
+        """For each lane whether a >= b."""
+        return self.builder.fcmp_ordered(">=", a, b)
+
+    def choose(self, mask: Any, a: Any, b: Any) -> Any:
+        """``a`` in the lanes of ``mask``, ``b`` in the others."""
+        return self.builder.select(mask, a, b)
+
     def maximum(self, a: Any, b: Any) -> Any:
         return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
+
+    def minimum(self, a: Any, b: Any) -> Any:
+        return self.builder.select(self.builder.fcmp_ordered("<", a, b), a, b)
+
+    def negative(self, a: Any) -> Any:
+        return self.builder.fneg(a)
 
     def sum(self, terms: Iterable[tuple[float, Any]]) -> Any:
         """The sum of (number, vector) products."""
@@ -169,6 +245,7 @@ class Routines:
     def __init__(self, vectors: Vectors) -> None:
         self.vectors = vectors
         self.module = ir.Module()
+        self._written: dict[tuple[object, ...], Any] = {}
 
     def add(self, name: str, integers: int, body: Callable[..., None]) -> Any:
         """A function of so many integers, written by ``body(code, *integers)``, for :meth:`VectorCode.call`."""
@@ -177,6 +254,13 @@ class Routines:
         body(VectorCode(builder, self.vectors), *function.args)
         builder.ret_void()
         return function
+
+    def once(self, write: Callable[..., Any], *numbers: int, **options: bool) -> Any:
+        """What ``write(self, *numbers, **options)`` adds; it is added the first time only."""
+        key = (write, *numbers, *options.items())
+        if key not in self._written:
+            self._written[key] = write(self, *numbers, **options)
+        return self._written[key]
 
     def compiled(self) -> Compiled:
         """All of them, for this processor."""

@@ -1,1 +1,263 @@
-"""Level *ansatz*."""
+"""Level *ansatz*: the wave function as a function, whatever it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from qmcbench.ansatz.base import Ansatz, amplitudes
+from qmcbench.config import Wavefunction
+from qmcbench.gates import plain
+from qmcbench.gates.check import Check
+from qmcbench.gates.models import marshall
+from qmcbench.gates.registry import Setting, gate
+from qmcbench.gates.targets.target import Target
+from qmcbench.lattice import all_configurations, neel, random_configurations
+from qmcbench.reference import model_spec
+from qmcbench.vmc import build_ansatz
+
+HALVES = (torch.float16, torch.bfloat16)
+SINGLE = 2.0**-24
+"""Relative rounding of float32."""
+
+
+def exactly(name: str, value: float | None, bound: float, statement: str, cause: str | None = None) -> Check:
+    """An exact check; a value that is not finite is None, which fails."""
+    return Check(name=name, check="exact", value=value, bound=bound, statement=statement, cause=cause)
+
+
+def not_run(name: str, statement: str, why: str) -> Check:
+    """An exact check that says why there is nothing to check."""
+    return Check(name=name, check="exact", value=None, bound=0.0, statement=statement, not_run=why)
+
+
+@torch.no_grad()
+def values(psi: Ansatz, spins: Tensor) -> tuple[Tensor, Tensor]:
+    """(log|psi|, phase), in double precision, however psi gives them."""
+    return amplitudes(psi, spins)
+
+
+def rounding(psi: Ansatz, spins: Tensor) -> float:
+    """Relative rounding of the coarsest numbers that psi says it computes with."""
+    dtypes = {parameter.dtype for parameter in psi.parameters()} if isinstance(psi, nn.Module) else set()
+    with torch.no_grad():
+        given = psi(spins[:2])
+    dtypes |= {each.dtype for each in given if isinstance(each, Tensor)} if isinstance(given, tuple) else set()
+    return max((torch.finfo(dtype).eps for dtype in dtypes if dtype.is_floating_point or dtype.is_complex), default=0)
+
+
+def distance(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Tensor:
+    """Relative difference of amplitudes, in log|psi| or in the phase, (batch,); infinite where one is not a number."""
+    equal = one[0] == other[0]  # two zeros of psi, whose difference is none
+    size = torch.where(equal, 0.0, (one[0] - other[0]).abs())
+    return torch.maximum(size, (one[1] - other[1]).abs()).nan_to_num(torch.inf)
+
+
+@gate("exact", needs=("psi",), cause="a logarithm of zero, an overflow of exp or of a product, a configuration left out")
+def finite(target: Target, setting: Setting) -> Iterator[Check]:
+    """psi is a number on every configuration (all 12 870 of 4x4, else random ones), and not zero on all of them."""
+    assert target.psi is not None
+    spins = configurations(target.L, 512 if setting.quick else 4096, setting.seed)
+    log_psi, phase = values(target.psi, spins)
+    wrong = log_psi.isnan() | (log_psi == torch.inf) | ~torch.isfinite(phase)
+    yield exactly(
+        "psi is finite",
+        float(wrong.sum()),
+        0.0,
+        f"Of {len(spins)} configurations, so many where log|psi| is neither finite nor -inf, or the phase is not finite.",
+    )
+    yield Check(
+        name="psi does not vanish",
+        check="exact",
+        value=float(log_psi.isfinite().double().mean()),
+        relation="at least",
+        bound=0.01,
+        statement="Share of these configurations where psi is not zero.",
+        cause="an amplitude that underflows before its logarithm is taken; a sector that psi has nothing in",
+    )
+
+
+def configurations(L: int, count: int, seed: int) -> Tensor:
+    """All configurations of 4x4; of larger lattices the Neel state and ``count`` random ones, S^z = 0."""
+    return all_configurations(4) if L == 4 else torch.cat([neel(L)[None], random_configurations(L, count, seed)])
+
+
+@gate("exact", needs=("psi",), cause="dropout or another random layer left on, state kept between calls, threads that race")
+def deterministic(target: Target, setting: Setting) -> Iterator[Check]:
+    """The same configurations give the same bits twice, and are left as they were."""
+    assert target.psi is not None
+    spins = random_configurations(target.L, 256, setting.seed)
+    given = spins.clone()
+    one, other = values(target.psi, given), values(target.psi, given)
+    differing = sum(int((a.nan_to_num(7.7) != b.nan_to_num(7.7)).sum()) for a, b in zip(one, other, strict=True))
+    yield exactly("the same bits twice", float(differing), 0.0, "Numbers that differ between two equal calls.")
+    yield exactly(
+        "configurations are left alone",
+        float((given != spins).sum()),
+        0.0,
+        "Spins that psi has changed in the tensor that it was given.",
+        "an operation in place (a trailing underscore) on the input",
+    )
+
+
+@gate("exact", needs=("psi",), cause="batch normalisation, a softmax or a sum over the wrong axis, or a buffer of fixed size")
+def batches(target: Target, setting: Setting) -> Check:
+    """psi of a configuration depends neither on the batch that it comes in nor on its place there."""
+    assert target.psi is not None
+    psi, count = target.psi, 67
+    spins = random_configurations(target.L, count, setting.seed)
+    whole = values(psi, spins)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(setting.seed))
+    turned = values(psi, spins[order])
+    worst = distance(turned, (whole[0][order], whole[1][order]))
+    for size in (1, 2, 13, 64):
+        parts = [values(psi, part) for part in spins.split(size)[: 16 if size == 1 else None]]
+        joined = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+        off = distance(joined, (whole[0][: len(joined[0])], whole[1][: len(joined[0])]))
+        worst = torch.cat([worst, off])
+    eps = rounding(psi, spins)
+    return exactly(
+        "independent of the batch",
+        float(worst.amax()),
+        max(eps, SINGLE**2) ** 0.5,
+        f"Largest relative difference of an amplitude between orders and sizes (1, 2, 13, 64, {count}) of a batch; the "
+        f"bound is the root of the relative rounding of what psi computes with, {eps:.1e}.",
+    )
+
+
+@gate("exact", needs=("psi",), cause="the second value is not psi/|psi|")
+def phase(target: Target, setting: Setting) -> Check:
+    """The second value is psi/|psi|: it has modulus 1 wherever psi does not vanish."""
+    assert target.psi is not None
+    spins = configurations(target.L, 512, setting.seed)
+    log_psi, found = values(target.psi, spins)
+    off = (found.abs() - 1).abs()[log_psi.isfinite()].nan_to_num(torch.inf)
+    worst = float(off.amax()) if len(off) else 0.0
+    cause = None
+    if worst > 1e-2:
+        example = found[log_psi.isfinite()][int(off.argmax())].item()
+        angle = "an angle a, which has to be given as torch.exp(1j * a)"
+        if example == 0:
+            angle += "; or psi = 0, whose logarithm is -inf"
+        cause = f"the second value is {example:.4g}: not psi/|psi| (+1, -1 or a complex number of modulus 1) but {angle}"
+    return exactly(
+        "phases have modulus 1",
+        worst,
+        8 * max(rounding(target.psi, spins), SINGLE**2),
+        f"Largest | |phase| - 1 | over {len(spins)} configurations.",
+        cause,
+    )
+
+
+@gate("exact", needs=("psi", "invariance"), cause="a symmetry that is claimed and not there; images without their signs")
+def symmetries(target: Target, setting: Setting) -> Iterator[Check]:
+    """psi is what it was after each symmetry that it claims: the character is real, and +1."""
+    assert target.psi is not None
+    spins = random_configurations(target.L, 128, setting.seed)
+    before = values(target.psi, spins)
+    bound = max(rounding(target.psi, spins), SINGLE**2) ** 0.5
+    for name in target.invariance:
+        after = values(target.psi, plain.IMAGES[name](spins).contiguous())
+        worst = float(distance(after, before).amax())
+        minus = worst > bound and float(distance((after[0], -after[1]), before).amax()) <= bound
+        yield exactly(
+            f"invariant under {name}",
+            worst,
+            bound,
+            "Largest relative difference of psi(g S) from psi(S).",
+            "its character is -1: psi changes its sign under it" if minus else None,
+        )
+
+
+@gate("exact", needs=("psi",), cause="weights, sums or outputs in half precision (float16, bfloat16, TF32)")
+def precision(target: Target, setting: Setting) -> Check:
+    """psi in float32 is what it is in float64, amplitude by amplitude, to what rounding its parameters would do."""
+    assert target.psi is not None
+    psi, name = target.psi, "float32 against float64"
+    L = max(8, target.L) if target.engine else target.L
+    spins = random_configurations(L, 32 if setting.quick else 256, setting.seed)
+    statement = (
+        f"Largest difference of an amplitude on {L}x{L}, in units of what a relative change of all parameters by "
+        "2^-24 (the rounding of float32) does to it: about 1 for float32, thousands for half precision."
+    )
+    if not isinstance(psi, nn.Module) or not any(True for _ in psi.parameters()):
+        return not_run(name, statement, "psi is no torch.nn.Module with parameters, so its precision is its own")
+    coarse = any(parameter.dtype in HALVES for parameter in psi.parameters())
+    single = psi if coarse else plain.cast(psi, torch.float32)
+    double = plain.cast(single, torch.float64)
+    try:
+        expected = _differentiable(double, spins)
+    except RuntimeError as error:
+        return not_run(name, statement, f"psi cannot be computed in float64: {' '.join(str(error).split())[:200]}")
+    doubt = SINGLE * (1 + expected[0].abs())
+    generator = torch.Generator().manual_seed(setting.seed)
+    for _ in range(8):
+        doubt = torch.maximum(doubt, distance(values(_jittered(double, generator), spins), expected))
+    # The double one without gradients too: compiled code may be a code of its own.
+    worst = max(float((distance(values(each, spins), expected) / doubt).amax()) for each in (single, double))
+    worst = max(worst, rounding(psi, spins) / (2 * SINGLE) if coarse or rounding(psi, spins) > 1e-4 else 0.0)
+    return exactly(name, worst, 100.0, statement)
+
+
+def _differentiable(psi: nn.Module, spins: Tensor) -> tuple[Tensor, Tensor]:
+    """psi as it is computed where gradients are asked for."""
+    with torch.enable_grad():
+        log_psi, found = amplitudes(psi, spins)
+    return log_psi.detach(), found.detach()
+
+
+@torch.no_grad()
+def _jittered(psi: nn.Module, generator: torch.Generator) -> nn.Module:
+    """A copy whose parameters are changed by up to the rounding of float32."""
+    made = plain.cast(psi, torch.float64)
+    for parameter in made.parameters():
+        parameter.mul_(1 + SINGLE * (2 * torch.rand(parameter.shape, generator=generator, dtype=torch.float64) - 1))
+    return made
+
+
+@gate("exact", needs=("engine",), cause="a convolution's padding, pooling or Fourier weights; images or their signs in a sum")
+def papers_network(target: Target, setting: Setting) -> Iterator[Check]:
+    """The engine's wave function is the paper's formula, layer by layer, with its sign rule and sums over symmetries."""
+    for L, symmetry, dtype in (
+        (4, "full", "float64"),
+        (8, "C4", "float32"),
+        (8, "C4", "float64"),
+        (6, "none", "float64"),
+    ):
+        wanted = Wavefunction(network="small", symmetry=symmetry, dtype=dtype)
+        psi = build_ansatz(wanted, seed=setting.seed)
+        spins = random_configurations(L, 16, setting.seed)
+        parameters = {".".join(name.split(".")[-3:]): p for name, p in psi.named_parameters()}
+        plain.enliven(parameters, model_spec("small"), random_configurations(6, 20, setting.seed), setting.seed)
+        doubled = {name: p.detach().double() for name, p in parameters.items()}
+        eps = torch.finfo(getattr(torch, dtype)).eps
+        yield exactly(
+            f"paper's network, {L}x{L}, {symmetry}, {dtype}",
+            _off_formula(psi, doubled, spins, symmetry) / eps,
+            500.0,
+            "Largest difference of psi from the plain formula in float64, in units of the rounding of its type, after "
+            "allowance for how much larger rounding is near the zeros of its factors.",
+        )
+
+
+NAMES = {
+    "none": (),
+    "C4": ("rotation",),
+    "full": ("rotation", "reflection", "row shift", "column shift", "spin flip"),
+}
+
+
+def _off_formula(psi: Ansatz, parameters: dict[str, Tensor], spins: Tensor, symmetry: str) -> float:
+    """Largest error over the sum of the terms' own errors, for one rounding of each factor."""
+    L = spins.shape[-1]
+    images = plain.orbits(spins, NAMES[symmetry])
+    v = plain.outputs(model_spec("small"), parameters, images.flatten(0, 1).contiguous())
+    # The engine takes one of each L^2 / 2 images that its network does not tell apart.
+    repeated = L * L / 2 if symmetry == "full" else 1
+    product = v.prod(1).view(len(spins), -1)
+    doubts = (product.abs() * (v.square().mean().sqrt() / v.abs()).sum(1).view(product.shape)).sum(1) / repeated
+    log_psi, found = values(psi, spins)
+    off = (found * log_psi.exp() - marshall(spins) * product.sum(1) / repeated).abs() / doubts
+    return float(off.nan_to_num(torch.inf).amax())

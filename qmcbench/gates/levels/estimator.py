@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtri
 from torch import nn
 
 from qmcbench import evaluation, vmc
@@ -145,12 +145,12 @@ def honest_errors(target: Target, setting: Setting) -> Iterator[Check]:
 
 def _spread_check(case: Case, chi_square: float, replicas: int, setting: Setting) -> Check:
     """Two-sided: errors may be too small or too large. The standard error of a log of a spread is 1 / sqrt(2 n)."""
-    side = chi2.isf if chi_square > replicas else chi2.ppf
+    tail = setting.rate / 2 if chi_square > replicas else 1 - setting.rate / 2
     return Check(
         name=f"scatter of means against their errors, {case.name}",
         check="unbiased",
         value=abs(_log(chi_square / replicas)) / 2,
-        bound=abs(math.log(side(setting.rate / 2, replicas) / replicas)) / 2,
+        bound=abs(math.log(chdtri(replicas, tail) / replicas)) / 2,
         sigma=1 / math.sqrt(2 * replicas),
         samples=replicas * CHAINS * 16,
         smallest_effect=setting.effect,

@@ -1,1 +1,120 @@
-"""Level *large*."""
+"""Level *large*: lattices beyond exact diagonalization, where some states have energies in closed form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from scipy.stats import norm
+from torch import Tensor
+
+from qmcbench import reference
+from qmcbench.gates.check import POWER, Check
+from qmcbench.gates.levels.hamiltonian import magnon
+from qmcbench.gates.registry import Effect, Setting, gate
+from qmcbench.gates.targets.target import Evaluation, Target
+
+SIZES = (10, 16, 24)
+SAMPLED = SIZES[:2]
+BELOW = 5e-3
+"""Energy per site, in units of J1, by which an energy below the best known one must be seen."""
+
+
+@gate("exact", needs=("evaluate",), cause="a bond is wrong on large lattices, or the variance is of something else")
+def eigenstates(target: Target, setting: Setting) -> Iterator[Check]:
+    """The evaluated energy of an exact eigenstate is its eigenvalue with no variance, at every size."""
+    assert target.evaluate is not None
+    for L in SIZES[:1] if setting.quick else SIZES:
+        psi, energy = magnon(L, 0.5, 2)
+        asked = Evaluation(L=L, J2=0.5, chains=16, samples=4, alpha=2.0, seed=setting.seed, warm_up=2, gap=16)
+        found = target.evaluate(psi, asked)
+        yield Check(
+            name=f"one-magnon state, {L}x{L}",
+            check="exact",
+            value=abs(found.mean - energy / L**2) + (0.0 if found.variance is None else found.variance**0.5),
+            bound=1e-8,
+            statement=f"Difference from the eigenvalue {energy / L**2:.8f}, plus the standard deviation; per site.",
+        )
+
+
+@gate(
+    "unbiased",
+    needs=("evaluate",),
+    cause="bonds, weights or error bars that are right on small lattices only; too short a warm-up",
+    effect=Effect(size=5e-3, unit="J1 a site", tests=len(SAMPLED)),
+)
+def marshall_state(target: Target, setting: Setting) -> Iterator[Check]:
+    """The energy of the uniform state with Marshall's signs, known in closed form, comes out at every size."""
+    assert target.evaluate is not None
+    for L in SAMPLED[:1] if setting.quick else SAMPLED:
+        expected = marshall_energy(L, 0.5)
+        # The variance per site falls as 1 / L^2.
+        samples = math.ceil(24 * (10 / L) ** 2)
+        asked = Evaluation(L=L, J2=0.5, chains=1024, samples=samples, alpha=2.0, seed=setting.seed, warm_up=L)
+        found = target.evaluate(marshall, asked)
+        yield Check(
+            name=f"Marshall's signs, {L}x{L}",
+            check="unbiased",
+            value=abs(found.mean - expected) / found.sigma if found.sigma > 0 else None,
+            bound=float(norm.isf(setting.rate / 2)),
+            sigma=found.sigma,
+            samples=found.samples,
+            smallest_effect=setting.effect,
+            false_alarm=setting.rate,
+            statement=f"|z| of the energy {found.mean:.6f} against {expected:.6f}, per site.",
+        )
+
+
+def marshall(spins: Tensor) -> tuple[Tensor, Tensor]:
+    """psi(S) = (-1)^(up spins with even row + column)."""
+    rows = torch.arange(spins.shape[-1])
+    even = (rows[:, None] + rows) % 2 == 0
+    up = ((spins > 0) & even).sum((1, 2))
+    return torch.zeros(len(spins), dtype=torch.float64), (1 - 2 * (up % 2)).double()
+
+
+def marshall_energy(L: int, J2: float) -> float:
+    """Its energy per site: all S^z = 0 configurations are equally likely, so any two spins differ with N / (2 N - 2).
+
+    An exchange between the sublattices changes the sign, one within them does not.
+    """
+    sites = L * L
+    differ = sites / (2 * sites - 2)
+    diagonal = 0.25 - 0.5 * differ
+    return 2 * (diagonal - differ / 2) + 2 * J2 * (diagonal + differ / 2)
+
+
+@gate(
+    "variational",
+    needs=("psi", "evaluate"),
+    cause="an energy below the best known one: most likely a bias (clipping, a window, the minimum of a trace)",
+    effect=Effect(size=BELOW, unit="J1 a site"),
+    quick=False,
+)
+def best_known(target: Target, setting: Setting) -> Iterator[Check]:
+    """Beyond exact diagonalization, the evaluated energy does not lie below the best published variational one."""
+    assert target.psi is not None
+    assert target.evaluate is not None
+    name = f"best known energy, {target.L}x{target.L}, J2 = {target.J2:g}"
+    known = reference.best(target.L, target.J2) if target.L > 6 else None
+    if known is None:
+        why = "exact diagonalization reaches this lattice" if target.L <= 6 else "no energy of it is published"
+        yield Check(name=name, check="variational", value=None, bound=0.0, statement="", not_run=why)
+        return
+    asked = Evaluation(L=target.L, J2=target.J2, chains=64, samples=8, alpha=2.0, seed=setting.seed)
+    pilot = target.evaluate(target.psi, asked)
+    rounds = min(64, max(8, int(8 * 1.5 * (POWER * pilot.sigma / setting.effect) ** 2)))
+    found = target.evaluate(target.psi, replace(asked, samples=rounds, seed=setting.seed + 1))
+    yield Check(
+        name=name,
+        check="variational",
+        value=(known.energy - found.mean) / found.sigma if found.sigma > 0 else None,
+        bound=float(norm.isf(setting.rate)),
+        sigma=found.sigma,
+        samples=found.samples,
+        smallest_effect=setting.effect,
+        false_alarm=setting.rate,
+        statement=f"Standard errors by which {found.mean:.6f} lies below {known.energy:.6f} ({known.cite}).",
+    )

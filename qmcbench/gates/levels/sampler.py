@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from scipy.stats import poisson
+from scipy.special import pdtrc
 from torch import Tensor
 
 from qmcbench.ansatz.base import Ansatz
@@ -137,7 +137,7 @@ def reachability(target: Target, setting: Setting) -> Check:
     """From the sampler's own start, chains visit every one of the 12 870 configurations of 4x4 in S^z = 0."""
     states, chains, gap = len(space().pairs), 4096, 16
     missing = (setting.effect / POWER) ** 2
-    while poisson.isf(setting.rate, missing) >= setting.effect:
+    while (most := _most(missing, setting.rate)) >= setting.effect:
         missing /= 2
     rounds = math.ceil(states * math.log(states / missing) / chains)
     spins, visits = None, np.zeros(states, dtype=np.int64)
@@ -152,13 +152,18 @@ def reachability(target: Target, setting: Setting) -> Check:
         name="configurations not reached, 4x4",
         check="unbiased",
         value=float((visits == 0).sum()),
-        bound=float(poisson.isf(setting.rate, missing)),
+        bound=float(most),
         sigma=math.sqrt(missing),
         samples=rounds * chains,
         smallest_effect=setting.effect,
         false_alarm=setting.rate,
         statement=f"Of the uniform law, {rounds * chains} samples miss {missing:.2g} configurations in the mean.",
     )
+
+
+def _most(mean: float, rate: float) -> int:
+    """What a Poisson number of that mean exceeds with a probability of at most ``rate``."""
+    return next(count for count in range(1000) if pdtrc(count, mean) <= rate)
 
 
 @gate("unbiased", needs=("sample",), cause=STREAMS, effect=Effect(size=0.02, unit="mean square overlap", tests=2))

@@ -7,14 +7,42 @@ convention: a quarter of those in Pauli matrices).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from qmcbench.ansatz.base import Ansatz
+from qmcbench.errors import UserError
 from qmcbench.gates.targets.claims import ClaimedEnergy
 from qmcbench.gates.targets.samples import SampleFile
+from qmcbench.lattice import check_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """The lattice and the coupling as a user gave them; None where they are not given."""
+
+    L: int | None = None
+    J2: float | None = None
+
+    def side(self) -> int:
+        """L, by default 4."""
+        return check_size(4 if self.L is None else self.L)
+
+    def coupling(self) -> float:
+        """J2, by default 0.5."""
+        J2 = 0.5 if self.J2 is None else self.J2
+        if not math.isfinite(J2):
+            raise UserError(f"J2 = {J2} is not a finite number; give the coupling in units of J1, such as 0.5.")
+        return J2
+
+    def check(self, name: str, L: int | None = None, J2: float | None = None) -> None:
+        """Refuse a target that says something else."""
+        for what, given, said in (("L", self.L, L), ("J2", self.J2, J2)):
+            if given is not None and said is not None and given != said:
+                raise UserError(f"{name} says {what} = {said:g}, but {what} = {given:g} is asked for; leave it out.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +134,17 @@ class Target:
     step: Step | None = None
     samples: SampleFile | None = None
     energies: tuple[ClaimedEnergy, ...] = ()
+    lent: tuple[str, ...] = ()
+    """Which of its parts are the suite's own, so that a bare wave function has energies, too: they are no claim of
+    the target's, and gates that need nothing else are skipped."""
     engine: bool = False
     """Whether it is the suite's own engine, whose training, ranks and files are tested too."""
 
     def lacks(self, needs: tuple[str, ...]) -> str | None:
         """Which of these it does not bring, in words; None if it has all."""
         missing = [name for name in needs if not getattr(self, name)]
-        return f"the target brings no {', no '.join(missing)}".replace("_", " ") if missing else None
+        if missing:
+            return f"the target brings no {', no '.join(missing)}".replace("_", " ")
+        if needs and set(needs) <= set(self.lent):
+            return f"the target brings no {', no '.join(needs)} of its own".replace("_", " ")
+        return None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from qmcbench.bench.names import FORWARD, ITERATION
-from qmcbench.bench.roofline import of_sgemm
-from qmcbench.report.bench.words import gib, lattice, rates, spread, whence
+from qmcbench.bench.roofline import of_sgemm, rates
+from qmcbench.report.bench.words import gib, lattice, spread, whence
 from qmcbench.report.document import Row, Table
-from qmcbench.report.figure import Plot
 from qmcbench.report.numbers import count, duration, fixed, number
 from qmcbench.store.bench import Memory, SamplingRate, WorkTime
 from qmcbench.store.records import Run
@@ -40,8 +39,3 @@ def tables(run: Run) -> list[Table]:
         f"of each chain. Medians of {count(forwards[0].repeats if forwards else None)} repeats. {whence(run)}"
     )
     return [Table("The large network", columns, rows, caption)]
-
-
-def plots(run: Run) -> list[Plot]:
-    """None: a few numbers are best read."""
-    return []

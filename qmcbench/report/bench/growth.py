@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from qmcbench.report.bench.words import settings, threads, whence
-from qmcbench.report.document import Row, Table
+from qmcbench.report.document import Row, Table, grouped
 from qmcbench.report.figure import COLOURS, WIDTH, Plot, log_axis, printable, render, seconds_axis, whiskers
 from qmcbench.report.numbers import duration, fixed, number
 from qmcbench.store.bench import Growth
@@ -49,10 +49,8 @@ def _ends(curve: Growth) -> str:
 
 def plots(run: Run) -> list[Plot]:
     """Seconds or bytes against each variable, with the fitted and the expected slopes."""
-    groups: dict[tuple[str, str], list[Growth]] = {}
-    for curve in run.of(Growth):
-        if curve.points:
-            groups.setdefault((curve.variable, curve.quantity), []).append(curve)
+    drawn = (curve for curve in run.of(Growth) if curve.points)
+    groups = grouped(drawn, lambda curve: (curve.variable, curve.quantity))
     return [_plot(run, curves) for curves in groups.values()]
 
 

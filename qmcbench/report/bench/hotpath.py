@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from qmcbench.bench.names import DERIVATIVES, FORWARD, FOURIER, FUSED, PLAIN, SCALAR, SOLVE
-from qmcbench.bench.roofline import of_sgemm
-from qmcbench.report.bench.words import gib, lattice, rates, spread, threads, whence
+from qmcbench.bench.roofline import of_sgemm, rates
+from qmcbench.report.bench.words import gib, lattice, spread, threads, whence
 from qmcbench.report.document import Row, Table
 from qmcbench.report.figure import BLUE, GREY, ORANGE, PURPLE, SKY, WIDTH, Plot, name_rows, render, whiskers
 from qmcbench.report.numbers import DASH, count, duration, fixed, number, percent

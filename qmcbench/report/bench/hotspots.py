@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from qmcbench.bench.names import FORWARD, FUSED, OPERATIONS, PLAIN
@@ -10,7 +9,7 @@ from qmcbench.reference import paper
 from qmcbench.report.bench.speedup import COLOURS
 from qmcbench.report.bench.words import lattice, whence
 from qmcbench.report.document import Row, Table
-from qmcbench.report.figure import WIDTH, Plot, name_rows, printable, render
+from qmcbench.report.figure import WIDTH, Plot, name_rows, render, stacked_bars
 from qmcbench.report.numbers import DASH, count, duration, fixed
 from qmcbench.store.bench import Share
 from qmcbench.store.records import Run
@@ -70,19 +69,12 @@ def plots(run: Run) -> list[Plot]:
 
 def _draw(figure: Figure, bars: dict[str, Shares]) -> None:
     axes = figure.subplots()
-    left = np.zeros(len(bars))
-    for name, colour in COLOURS.items():
-        widths = np.array([each.get(name, 0.0) for each in bars.values()])
-        if not any(name in each for each in bars.values()):
-            continue
-        axes.barh(range(len(bars)), widths, 0.6, left, color=colour, label=printable(name.replace("_", " ")))
-        for row, share in enumerate(widths):
-            if share >= 5:
-                axes.text(
-                    left[row] + share / 2, row, f"{share:.0f}", ha="center", va="center", fontsize=7,
-                    color="white" if name == "conv2d" else "black",
-                )  # fmt: skip
-        left += widths
+    parts = {
+        name.replace("_", " "): (colour, [each.get(name, 0.0) for each in bars.values()])
+        for name, colour in COLOURS.items()
+        if any(name in each for each in bars.values())
+    }
+    stacked_bars(axes, parts, lambda share: f"{share:.0f}" if share >= 5 else "")
     name_rows(axes, list(bars))
     axes.set(xlim=(0, 100), xlabel="share of a forward pass, %")
     figure.legend(loc="outside upper center", ncols=5, columnspacing=1)

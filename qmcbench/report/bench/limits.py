@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from qmcbench.bench.roofline import intensity, roof
-from qmcbench.report.bench.words import lattice, rates, spread, threads, whence
+from qmcbench.bench.roofline import intensity, rates, roof
+from qmcbench.report.bench.words import lattice, spread, threads, whence
 from qmcbench.report.document import Row, Table
 from qmcbench.report.figure import (
     BLUE,

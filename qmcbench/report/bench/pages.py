@@ -10,7 +10,7 @@ from qmcbench.bench.names import COMMANDS, PEERS
 from qmcbench.errors import UserError
 from qmcbench.gates.check import Check
 from qmcbench.report.bench import device, growth, hotpath, hotspots, limits, peers, speedup, suite
-from qmcbench.report.claims import check_tables, judge, machine_text, versions_text
+from qmcbench.report.claims import check_tables, judge, machine_text, numbered, together, versions_text
 from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Table
 from qmcbench.report.figure import Plot
 from qmcbench.report.numbers import number
@@ -27,7 +27,7 @@ class Content(NamedTuple):
 
     title: str
     tables: Callable[[Run], list[Table]]
-    plots: Callable[[Run], list[Plot]]
+    plots: Callable[[Run], list[Plot]] = lambda run: []
 
 
 CONTENTS = {
@@ -37,8 +37,8 @@ CONTENTS = {
     "speedup": Content("Speedup over one scalar core (paper Fig. 8)", speedup.tables, speedup.plots),
     "hotspots": Content("Hotspots of the forward pass (paper Fig. 7)", hotspots.tables, hotspots.plots),
     "growth": Content("Growth of the cost", growth.tables, growth.plots),
-    "device": Content("On a GPU", device.tables, device.plots),
-    "suite": Content("Benchmark suite (asv)", suite.tables, suite.plots),
+    "device": Content("On a GPU", device.tables),
+    "suite": Content("Benchmark suite (asv)", suite.tables),
 }
 """The parts in the order of the chapter."""
 
@@ -51,14 +51,7 @@ def chapters(runs: Sequence[Run]) -> list[Chapter]:
     UserError
         If a run is of no part that there is, or the records of a part are not complete.
     """
-    groups: list[dict[str, Run]] = []
-    for run in runs:
-        name = part(run)
-        group = next((each for each in groups if name not in each), None)
-        if group is None:
-            groups.append(group := {})
-        group[name] = run
-    return [_chapter(group, f"bench-{place}" if place > 1 else "bench") for place, group in enumerate(groups, 1)]
+    return [_chapter(parts, numbered("bench", n)) for n, parts in enumerate(together(runs, part), start=1)]
 
 
 def part(run: Run) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from qmcbench.bench.names import FORWARD, OPERATIONS, SCALAR
 from qmcbench.reference import paper
 from qmcbench.report.bench.words import lattice, whence
-from qmcbench.report.document import Row, Table
+from qmcbench.report.document import Row, Table, grouped
 from qmcbench.report.figure import (
     BLUE,
     GREEN,
@@ -67,11 +67,8 @@ class Speedup:
 
 def speedups(run: Run) -> list[Speedup]:
     """Those whose three times are there, in their order."""
-    groups: dict[tuple[object, ...], list[WorkTime]] = {}
-    for work in run.of(WorkTime):
-        groups.setdefault((work.network, work.L, work.batch, work.work), []).append(work)
     found = []
-    for times in groups.values():
+    for times in grouped(run.of(WorkTime), lambda each: (each.network, each.L, each.batch, each.work)).values():
         scalar = [each for each in times if each.form == SCALAR]
         others = sorted((each for each in times if each.form != SCALAR), key=lambda each: each.threads or 1)
         if scalar and others:
@@ -90,10 +87,7 @@ def tables(run: Run) -> list[Table]:
 
 def systems(rows: Sequence[Speedup]) -> list[list[Speedup]]:
     """Rows of each network and L, in their order."""
-    found: dict[tuple[str, int], list[Speedup]] = {}
-    for row in rows:
-        found.setdefault((row.every.network, row.every.L), []).append(row)
-    return list(found.values())
+    return list(grouped(rows, lambda row: (row.every.network, row.every.L)).values())
 
 
 def _cells(row: Speedup) -> Row:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qmcbench.report.bench.words import settings
-from qmcbench.report.document import Cell, Row, Table
-from qmcbench.report.figure import Plot
+from qmcbench.report.document import Cell, Row, Table, grouped
 from qmcbench.report.numbers import DASH, duration, number
 from qmcbench.store.bench import AsvBenchmark
 from qmcbench.store.records import Run
@@ -15,10 +14,7 @@ from qmcbench.store.records import Run
 def tables(run: Run) -> list[Table]:
     """Medians and quartiles of each benchmark, one column for each value of its last parameter; what was not run."""
     every = run.of(AsvBenchmark)
-    timed: dict[str, list[AsvBenchmark]] = {}
-    for row in every:
-        if row.value is not None:
-            timed.setdefault(row.benchmark, []).append(row)
+    timed = grouped((row for row in every if row.value is not None), lambda row: row.benchmark)
     missing: list[Row] = []
     for row in every:
         if row.value is None:
@@ -49,8 +45,3 @@ def _quartiles(row: AsvBenchmark) -> str:
         for each in (row.value, row.low, row.high)
     )
     return median + ("" if None in (row.low, row.high) else f" ({'..'.join(ends)})")
-
-
-def plots(run: Run) -> list[Plot]:
-    """None: asv draws its own."""
-    return []

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from qmcbench.bench import roofline
 from qmcbench.bench.claims import GIB
 from qmcbench.report.figure import origin
 from qmcbench.report.numbers import DASH, duration, number
-from qmcbench.store.bench import Rate
 from qmcbench.store.records import Run
 from qmcbench.structure import Scalar
 
@@ -46,11 +44,6 @@ def gib(size: float | None) -> str:
 def whence(run: Run) -> str:
     """Where the numbers of a figure come from, and whether they mean anything."""
     return ("Quick: tiny sizes, which say only that it works. " if run.quick else "") + origin(run)
-
-
-def rates(run: Run) -> dict[str, Rate]:
-    """The machine's rates in a run, by what they are of."""
-    return roofline.rates(run.of(Rate))
 
 
 def threads(run: Run) -> str:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from qmcbench.bench.roofline import of_sgemm, rates
 from qmcbench.report.figure import (
     BLUE,
     COLOURS,
@@ -23,10 +24,12 @@ from qmcbench.report.figure import (
     name_rows,
     origin,
     render,
+    stacked_bars,
     whiskers,
 )
 from qmcbench.report.numbers import count, duration, format_value_error, number
-from qmcbench.store.energies import Column, Energy, Exact, Operation, Training
+from qmcbench.store.bench import WorkTime
+from qmcbench.store.energies import Column, Energy, Exact, Training
 from qmcbench.store.records import Run
 
 WINDOW = 10
@@ -47,9 +50,10 @@ def figures(run: Run) -> list[Plot]:
     timed = [training for training in run.of(Training) if sum(training.phases.values()) > 0]
     if timed:
         plots.append(_phases(timed, made))
-    forwards = [each for each in run.of(Operation) if each.fraction]
+    machine = rates(run)
+    forwards = [each for each in run.of(WorkTime) if of_sgemm(each, machine)]
     if forwards:
-        plots.append(_throughput(forwards, made))
+        plots.append(_throughput(forwards, machine["sgemm"].value, made))
     return plots + [_health(i, each, made) for i, each in enumerate(trained, 1) if each.L == 6]
 
 
@@ -178,16 +182,15 @@ def _phases(runs: list[Training], made: str) -> Plot:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        left = np.zeros(len(runs))
         totals = np.array([sum(run.phases.values()) for run in runs])
-        for name in names:
-            shares = np.array([run.phases.get(name, 0.0) for run in runs]) / totals
-            label = name.replace("_", " ")
-            axes.barh(range(len(runs)), shares, 0.6, left, color=PHASES.get(name, GREY), label=label)
-            for row, share in enumerate(shares):
-                if share >= 0.06:
-                    axes.text(left[row] + share / 2, row, f"{share:.0%}", ha="center", va="center", fontsize=8)
-            left += shares
+        parts = {
+            name.replace("_", " "): (
+                PHASES.get(name, GREY),
+                np.array([run.phases.get(name, 0.0) for run in runs]) / totals,
+            )
+            for name in names
+        }
+        stacked_bars(axes, parts, lambda share: f"{share:.0%}" if share >= 0.06 else "", size=8)
         name_rows(axes, [run.name for run in runs])
         axes.set(xlim=(0, 1), xlabel="share of the timed phases")
         figure.legend(loc="outside upper center", ncols=len(names))
@@ -203,10 +206,10 @@ def _phases(runs: list[Training], made: str) -> Plot:
     return Plot("phases", "Share of an iteration by phase", caption, render("phases", size, draw))
 
 
-def _throughput(timed: list[Operation], made: str) -> Plot:
+def _throughput(timed: list[WorkTime], sgemm: float, made: str) -> Plot:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        fraction = _array(tuple(each.fraction for each in timed))
+        fraction = _array(tuple(each.GFs for each in timed)) / sgemm
         median, fastest, slowest = (_array(tuple(getattr(t, key) for t in timed)) for key in ("value", "low", "high"))
         bars = whiskers(fraction, fraction * median / slowest, fraction * median / fastest)
         style = {"capsize": 3, "ecolor": "black"}
@@ -217,16 +220,16 @@ def _throughput(timed: list[Operation], made: str) -> Plot:
     repeats = sorted({each.repeats for each in timed if each.repeats is not None})
     caption = (
         f"Arithmetic rate of the forward pass, {COUNTED}, over that of a single-precision matrix product (sgemm), "
-        f"measured in the same session at {number(timed[0].sgemm)} GF/s. Bars: medians of "
+        f"measured in the same session at {number(sgemm)} GF/s. Bars: medians of "
         f"{' or '.join(map(str, repeats))} repeats; whiskers: fastest and slowest repeat. {made}"
     )
     size = (WIDTH, 0.9 + 0.36 * len(timed))
     return Plot("throughput", "Forward throughput against sgemm", caption, render("throughput", size, draw))
 
 
-def _timed(timing: Operation) -> str:
+def _timed(timing: WorkTime) -> str:
     """Short name of what was timed."""
-    what = timing.operation.removeprefix("forward").strip()
+    what = timing.work.removeprefix("forward").strip()
     return f"{timing.network} {what}".strip() + f", {timing.L}x{timing.L}, batch {timing.batch}"
 
 

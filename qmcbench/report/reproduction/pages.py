@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from qmcbench.bench.roofline import of_sgemm, rates
 from qmcbench.gates.check import Check
 from qmcbench.gates.energies import claims, deviation, doubts, label
-from qmcbench.report.claims import check_tables, judge, provenance_table
+from qmcbench.report.claims import check_tables, judge, numbered, provenance_table
 from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Table
 from qmcbench.report.figure import origin
 from qmcbench.report.numbers import DASH, count, duration, fixed, format_value_error, number, percent
 from qmcbench.report.reproduction.figures import COUNTED, figures
-from qmcbench.store.energies import Energy, Exact, LeftOut, Operation, Training
+from qmcbench.store.bench import WorkTime
+from qmcbench.store.energies import Energy, Exact, LeftOut, Training
 from qmcbench.store.records import Run
 
-PARTS = {"exact energies": Exact, "training runs": Training, "timings": Operation}
+PARTS = {"exact energies": Exact, "training runs": Training, "timings": WorkTime}
 """What a complete reproduction holds: an interrupted one lacks the last of them."""
 PLATEAU = "the error is a lower bound"
 
@@ -22,13 +24,8 @@ PLATEAU = "the error is a lower bound"
 def chapters(runs: Sequence[Run]) -> list[Chapter]:
     """One chapter for each reproduction."""
     return [
-        Chapter(
-            "reproduction" if number == 1 else f"reproduction-{number}",
-            title(run),
-            judgement(run),
-            sections(run),
-        )
-        for number, run in enumerate(runs, start=1)
+        Chapter(numbered("reproduction", n), title(run), judgement(run), sections(run))
+        for n, run in enumerate(runs, start=1)
     ]
 
 
@@ -194,17 +191,18 @@ def _timings(run: Run) -> Table:
     columns = [
         "operation", "network", ">L", ">batch", "type", ">median", ">min..max", ">repeats", ">GF/s", ">of sgemm",
     ]  # fmt: skip
-    timed = run.of(Operation)
+    known = rates(run)
+    sgemm = known.get("sgemm")
     rows: list[Row] = [
         [
-            t.operation, t.network or DASH, count(t.L), count(t.batch), t.dtype or DASH, duration(t.value),
-            f"{duration(t.low)} .. {duration(t.high)}", count(t.repeats), number(t.rate), percent(t.fraction),
+            t.work, t.network, count(t.L), count(t.batch), t.dtype, duration(t.value),
+            f"{duration(t.low)} .. {duration(t.high)}", count(t.repeats), number(t.GFs), percent(of_sgemm(t, known)),
         ]
-        for t in timed
+        for t in run.of(WorkTime)
     ]  # fmt: skip
     caption = (
         f"Wall times: the median and range of repeats in one session. GF/s: {COUNTED}. sgemm: a large "
-        f"single-precision matrix product in the same session, {number(timed[0].sgemm if timed else None)} GF/s. "
+        f"single-precision matrix product in the same session, {number(sgemm.value if sgemm else None)} GF/s. "
         f"{origin(run)}"
     )
     return Table("Times of single operations", columns, rows, caption)

@@ -9,7 +9,7 @@ from dataclasses import fields
 
 from qmcbench.ranks.mesh import fit_grid
 from qmcbench.reference import paper
-from qmcbench.report.document import Cell, Row, Table
+from qmcbench.report.document import Cell, Row, Table, grouped
 from qmcbench.report.numbers import DASH, count, fixed, number
 from qmcbench.scaling.measurements import describe, efficiency, measured, speedup
 from qmcbench.store.scaling import Layout, OnRanks, SolveTimes, StrongRun, WeakRun
@@ -26,10 +26,8 @@ SOLVE = [each.name for each in fields(SolveTimes)]
 
 def problems(runs: Iterable[StrongRun]) -> dict[Problem, list[StrongRun]]:
     """Runs of each problem, by ranks and then as they were measured."""
-    found: dict[Problem, list[StrongRun]] = {}
-    for run in sorted(measured(runs), key=lambda run: run.ranks):
-        found.setdefault((run.parameters, run.samples or 0, run.space), []).append(run)
-    return dict(sorted(found.items()))
+    ordered = sorted(measured(runs), key=lambda run: run.ranks)
+    return dict(sorted(grouped(ordered, lambda run: (run.parameters, run.samples, run.space)).items()))
 
 
 def named(problem: Problem) -> str:

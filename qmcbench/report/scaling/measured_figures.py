@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from qmcbench.report.document import grouped
 from qmcbench.report.figure import (
     BLUE,
     COLOURS,
@@ -25,6 +26,8 @@ from qmcbench.report.figure import (
     printable,
     render,
     seconds_axis,
+    stacked_bars,
+    whiskers,
 )
 from qmcbench.report.numbers import count, duration
 from qmcbench.report.scaling.measured import (
@@ -82,9 +85,9 @@ def _strong_seconds(index: int, problem: Problem, runs: list[StrongRun], origin:
         for name, (phase, those) in series.items():
             ranks = _ranks(those)
             median, low, high = (np.array([of(run.all(phase)) for run in those]) for of in (np.median, min, max))
-            bars = np.clip([median - low, high - median], 0, None)
             colour = ROUTINE_COLOURS.get(name, GREY)
-            axes.errorbar(ranks, median, bars, fmt="-", color=colour, linewidth=1.2, capsize=3, label=printable(name))
+            bars, label = whiskers(median, low, high), printable(name)
+            axes.errorbar(ranks, median, bars, fmt="-", color=colour, linewidth=1.2, capsize=3, label=label)
             _markers(axes, those, median, colour)
         total = series["total"][1]
         one = total[0].median("total") * total[0].ranks
@@ -164,17 +167,16 @@ def weak_plots(runs: Iterable[WeakRun], origin: str) -> list[Plot]:
 
 def _efficiency(runs: list[WeakRun], origin: str) -> list[Plot]:
     known = [run for run in runs if efficiency(run, runs) is not None]
-    series: dict[str, list[tuple[WeakRun, float]]] = {}
-    for label, run in zip(weak_labels(known), known, strict=True):
-        series.setdefault(label, []).append((run, efficiency(run, runs) or 0.0))
     if all(run.ranks == 1 for run in known):
         return []
-    highest = max(value for those in series.values() for _, value in those)
+    series = grouped(zip(weak_labels(known), known, strict=True), lambda pair: pair[0])
+    highest = max(efficiency(run, runs) or 0.0 for run in known)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for colour, style, (name, those) in zip(cycle(COLOURS), cycle("os^Dv"), series.items(), strict=False):
-            _line(axes, [run for run, _ in those], [value for _, value in those], colour, style, name)
+            own = [run for _, run in those]
+            _line(axes, own, [efficiency(run, runs) or 0.0 for run in own], colour, style, name)
         axes.axhline(1.0, color="black", linestyle="--", linewidth=1)
         axes.set(ylabel="Monte Carlo efficiency")
         axes.set_ylim(0, max(1.1, 1.05 * highest))
@@ -191,15 +193,12 @@ def _efficiency(runs: list[WeakRun], origin: str) -> list[Plot]:
 def _shares(runs: list[WeakRun], origin: str) -> Plot:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        left = np.zeros(len(runs))
         totals = np.array([sum(run.median(part) for part in PARTS) for run in runs])
-        for part, label in PARTS.items():
-            shares = np.array([run.median(part) for run in runs]) / totals
-            axes.barh(range(len(runs)), shares, 0.6, left, color=PART_COLOURS[part], label=label)
-            for row, share in enumerate(shares):
-                if share >= 0.07:
-                    axes.text(left[row] + share / 2, row, f"{share:.0%}", ha="center", va="center", fontsize=7)
-            left += shares
+        parts = {
+            label: (PART_COLOURS[part], np.array([run.median(part) for run in runs]) / totals)
+            for part, label in PARTS.items()
+        }
+        stacked_bars(axes, parts, lambda share: f"{share:.0%}" if share >= 0.07 else "")
         labels = [
             printable(f"{label}, {run.ranks} rank{'s' * (run.ranks > 1)}")
             for label, run in zip(weak_labels(runs), runs, strict=True)

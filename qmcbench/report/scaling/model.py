@@ -167,7 +167,7 @@ def _times(projection: Projection, source: str) -> Table:
         if each.source == source:
             rows.append([
                 *case(each.phase, each.work), count(each.nodes), number(each.known, 4), number(each.value),
-                band(each.band95), fixed((each.value or 0.0) / each.known, 2),
+                band(each.band95), fixed(each.value / each.known, 2),
             ])  # fmt: skip
     columns = [*TIMES, ">nodes", ">paper s", ">model s", ">95 % band", ">model / paper"]
     caption = (
@@ -207,7 +207,7 @@ def _more(projection: Projection) -> Table:
     rows: list[Row] = []
     for three in projection.more:
         work, nodes = three[0].work, three[0].nodes
-        mc, *sr = (each.value or 0.0 for each in three)
+        mc, *sr = (each.value for each in three)
         rows.append([
             count(work.parameters), f"{work.L}x{work.L}", count(work.processes), count(nodes),
             count(work.samples), number(mc), *map(number, sr), *(percent(time / (mc + time)) for time in sr),
@@ -256,7 +256,7 @@ def _gains(projection: Projection) -> Table:
 def _crossovers(projection: Projection) -> Table:
     rows: list[Row] = [
         [
-            count(each.parameters), count(each.samples_per_process), count(round(each.value or 0)),
+            count(each.parameters), count(each.samples_per_process), count(round(each.value)),
             fixed(each.samples_per_parameter, 3),
         ]
         for each in projection.crossovers

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from qmcbench.group import named
+from qmcbench.report.document import grouped
 from qmcbench.report.figure import (
     BLUE,
     COLOURS,
@@ -28,7 +29,7 @@ from qmcbench.report.numbers import count
 from qmcbench.report.scaling.model import PHASES as NAMES
 from qmcbench.scaling.heldout import COST, EXTRAPOLATION, HALVES
 from qmcbench.scaling.projection import Projection
-from qmcbench.store.scaling import Band, Efficiency, Modelled, ModelledTime, SolverGain
+from qmcbench.store.scaling import Band, Modelled, ModelledTime
 
 MODEL_COLOURS = {
     "factorisation": VERMILION,
@@ -82,7 +83,7 @@ BANDS = {"band95": 0.15, "band68": 0.25}
 def _estimates(axes: Axes, rows: Sequence[Modelled], colour: str, label: str, bands: Iterable[str] = BANDS) -> None:
     """Line and bands of the model, and the paper's points."""
     x = [each.work.processes for each in rows]
-    axes.plot(x, [each.value or 0.0 for each in rows], color=colour, linewidth=1.2, label=label)
+    axes.plot(x, [each.value for each in rows], color=colour, linewidth=1.2, label=label)
     for level in bands:
         _fill(axes, x, [getattr(each, level) for each in rows], colour, BANDS[level])
     printed = [(each.work.processes, each.known) for each in rows if each.reference]
@@ -103,66 +104,48 @@ def _machine(projection: Projection) -> str:
     return f"Lines: the model for {projection.machine.name}. {bands} Circles: printed in the paper, for its machine."
 
 
-def _series(times: Iterable[ModelledTime], key: Callable[[ModelledTime], str]) -> dict[str, list[ModelledTime]]:
-    """Times by what they are of."""
-    found: dict[str, list[ModelledTime]] = {}
-    for each in times:
-        found.setdefault(key(each), []).append(each)
-    return found
-
-
 def _of(projection: Projection, source: str) -> dict[int, list[ModelledTime]]:
     """Times of one table or figure by the parameters of their network."""
-    found: dict[int, list[ModelledTime]] = {}
-    for each in projection.times:
-        if each.source == source:
-            found.setdefault(each.work.parameters, []).append(each)
-    return found
+    own = (each for each in projection.times if each.source == source)
+    return grouped(own, lambda each: each.work.parameters)
 
 
-def _phase(each: ModelledTime) -> str:
-    return each.phase
+def _panels(
+    figure: Figure,
+    sizes: Mapping[int, Sequence[ModelledTime]],
+    label: Callable[[ModelledTime], str],
+    colours: Mapping[str, str],
+    **legend: float,
+) -> None:
+    """A panel for each network, with a line for each label."""
+    panels = figure.subplots(len(sizes), 1)
+    for axes, (parameters, times) in zip(panels, sizes.items(), strict=True):
+        for default, (name, rows) in zip(COLOURS, grouped(times, label).items(), strict=False):
+            _estimates(axes, rows, colours.get(name, default), name)
+        log_axis(axes, [each.work.processes for each in rows], "processes")
+        seconds_axis(axes)
+        axes.set_title(f"{count(parameters)} parameters", fontsize=9)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", **legend)
 
 
 def _figure9(projection: Projection) -> Plot:
-    sizes = _of(projection, "Fig. 9")
+    colours = {NAMES[phase]: colour for phase, colour in MODEL_COLOURS.items()}
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(len(sizes), 1)
-        for axes, (parameters, times) in zip(panels, sizes.items(), strict=True):
-            for phase, rows in _series(times, _phase).items():
-                _estimates(axes, rows, MODEL_COLOURS[phase], NAMES[phase])
-            _process_axis(axes, rows)
-            seconds_axis(axes)
-            axes.set_title(f"{count(parameters)} parameters", fontsize=9)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+        _panels(figure, _of(projection, "Fig. 9"), lambda each: NAMES[each.phase], colours, ncols=2)
 
     caption = f"The paper's Fig. 9: pdpotrf and pdgemm with 16 samples a process. {_machine(projection)}"
     return Plot("figure-9", "Fig. 9: pdpotrf and pdgemm", caption, render("figure-9", (WIDTH, 4.8), draw))
 
 
-def _process_axis(axes: Axes, rows: Sequence[Modelled]) -> None:
-    log_axis(axes, [each.work.processes for each in rows], "processes")
-
-
 def _table3(projection: Projection) -> Plot:
-    sizes = _of(projection, "Table 3")
-
     def label(each: ModelledTime) -> str:
         if each.phase == "sr":
             return NAMES["sr"]
         return f"{each.work.L}x{each.work.L}" + (f", {named(each.work.rotations)}" if each.work.rotations > 1 else "")
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(len(sizes), 1)
-        for axes, (parameters, times) in zip(panels, sizes.items(), strict=True):
-            series = _series(times, label)
-            for colour, (name, rows) in zip(COLOURS, series.items(), strict=False):
-                _estimates(axes, rows, colour, name)
-            _process_axis(axes, rows)
-            seconds_axis(axes)
-            axes.set_title(f"{count(parameters)} parameters", fontsize=9)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, columnspacing=1)
+        _panels(figure, _of(projection, "Table 3"), label, {}, ncols=5, columnspacing=1)
 
     caption = (
         "The paper's Table 3: ScaLAPACK, and the whole iteration (the column MC-CNN) on each lattice with and "
@@ -173,14 +156,12 @@ def _table3(projection: Projection) -> Plot:
 
 def _figure10(projection: Projection) -> Plot:
     ((large, times),) = _of(projection, "Fig. 10").items()
-    series = _series(times, _phase)
+    series = grouped(times, lambda each: each.phase)
     first = {each.work.processes for each in series["product"]}
     # pdpotrf does not depend on the samples: where Fig. 9 has it already, Fig. 10's points do not list it again.
     same = [each for each in _of(projection, "Fig. 9")[large] if each.phase == "factorisation"]
     series["factorisation"] = [each for each in same if each.work.processes in first] + series["factorisation"]
-    efficiencies: dict[int, list[Efficiency]] = {}
-    for each in projection.efficiencies:
-        efficiencies.setdefault(each.work.L or 0, []).append(each)
+    efficiencies = grouped(projection.efficiencies, lambda each: each.work.L)
 
     def draw(figure: Figure) -> None:
         top, bottom = figure.subplots(2, 1, height_ratios=[1.2, 1])
@@ -206,15 +187,13 @@ def _figure10(projection: Projection) -> Plot:
 
 def sample_space_plots(projection: Projection) -> list[Plot]:
     """How much faster SR in sample space is, against samples over parameters."""
-    series: dict[str, list[SolverGain]] = {}
-    for each in projection.gains:
-        series.setdefault(f"{count(each.work.parameters)} parameters, {each.source}", []).append(each)
+    series = grouped(projection.gains, lambda each: f"{count(each.work.parameters)} parameters, {each.source}")
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for colour, (label, rows) in zip((BLUE, VERMILION, GREEN), series.items(), strict=False):
             x = [each.samples_per_parameter for each in rows]
-            axes.plot(x, [each.value or 0.0 for each in rows], "o-", color=colour, markersize=4, label=label)
+            axes.plot(x, [each.value for each in rows], "o-", color=colour, markersize=4, label=label)
             _fill(axes, x, [each.band95 for each in rows], colour, 0.2)
         axes.axhline(1.0, color="black", linestyle="--", linewidth=1)
         axes.set(xscale="log", yscale="log", xlabel="samples / parameters", ylabel="covariance / sample space")

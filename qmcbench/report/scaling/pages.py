@@ -10,7 +10,7 @@ from qmcbench.errors import UserError
 from qmcbench.provenance import Machine
 from qmcbench.ranks.mesh import memory
 from qmcbench.reference import paper
-from qmcbench.report.claims import check_tables, judge, machine_text, versions_text
+from qmcbench.report.claims import check_tables, judge, machine_text, numbered, together, versions_text
 from qmcbench.report.document import Cell, Chapter, Row, Section, Table
 from qmcbench.report.figure import Plot
 from qmcbench.report.numbers import DASH, count, number
@@ -21,11 +21,10 @@ from qmcbench.report.scaling.model_figures import held_out_plots, model_plots, s
 from qmcbench.scaling.claims import checks
 from qmcbench.scaling.measurements import describe, measured
 from qmcbench.scaling.projection import Projection
-from qmcbench.scaling.sound import sound
 from qmcbench.store.records import Run
 from qmcbench.store.scaling import Layout, OnRanks, SolverGain, StrongRun, WeakRun
 
-NAME, TITLE = "scaling", "qmcbench scale: stochastic reconfiguration and Monte Carlo on many processes"
+TITLE = "qmcbench scale: stochastic reconfiguration and Monte Carlo on many processes"
 STRONG = "Strong scaling measured here (paper Fig. 9)"
 WEAK = "Weak scaling measured here (paper Table 3 and Fig. 10)"
 PROJECTED = "The paper's times, printed and modelled"
@@ -50,9 +49,9 @@ class Material:
 
     @classmethod
     def of(cls, runs: dict[str, Run]) -> Material:
-        """Sort their records; raises UserError if they cannot be computed with."""
-        strong = sound(runs["strong"]).of(StrongRun) if "strong" in runs else []
-        weak = sound(runs["weak"]).of(WeakRun) if "weak" in runs else []
+        """Sort their records; raises UserError if those of a projection are not complete."""
+        strong = runs["strong"].of(StrongRun) if "strong" in runs else []
+        weak = runs["weak"].of(WeakRun) if "weak" in runs else []
         projection = Projection.of(runs["projection"]) if "projection" in runs else None
         return cls({part: runs[part] for part in COMMANDS if part in runs}, tuple(strong), tuple(weak), projection)
 
@@ -75,20 +74,18 @@ def chapters(runs: Sequence[Run]) -> list[Chapter]:
     UserError
         If the records of a run cannot be computed with.
     """
-    sets: list[dict[str, Run]] = []
-    for run in runs:
-        part = JOBS.get(run.job)
-        if part is None:
-            raise UserError(f"The job {run.job!r} of a run is not one of {', '.join(JOBS)}.")
-        if not sets or part in sets[-1]:
-            sets.append({})
-        sets[-1][part] = run
-    return [_chapter(Material.of(each), position) for position, each in enumerate(sets, start=1)]
+    sets = together(runs, _part)
+    return [_chapter(Material.of(each), numbered("scaling", n)) for n, each in enumerate(sets, start=1)]
 
 
-def _chapter(material: Material, position: int) -> Chapter:
+def _part(run: Run) -> str:
+    if run.job not in JOBS:
+        raise UserError(f"The job {run.job!r} of a run is not one of {', '.join(JOBS)}.")
+    return JOBS[run.job]
+
+
+def _chapter(material: Material, name: str) -> Chapter:
     found = checks(material.strong, material.weak, material.projection)
-    name = NAME if position == 1 else f"{NAME}-{position}"
     none = {part: f"Nothing yet; {command} makes it." for part, command in COMMANDS.items()}
     strongly = (strong_tables(material.strong), strong_plots(material.strong, _origin(material.strong)))
     weakly = (weak_tables(material.weak), weak_plots(material.weak, _origin(material.weak)))
@@ -128,12 +125,12 @@ def _remarks(material: Material) -> list[str]:
 
 def _gain(projection: Projection) -> str:
     """What sample space would have been worth to the paper, for better and for worse."""
-    lost, *_, won = sorted(projection.gains, key=lambda each: each.value or 0.0)
-    faster = sum((each.value or 0.0) > 1 for each in projection.gains)
+    lost, *_, won = sorted(projection.gains, key=lambda each: each.value)
+    faster = sum(each.value > 1 for each in projection.gains)
     return (
         f"By the model for {projection.machine.name}, SR in sample space would have been faster than the "
         f"covariance at {faster} of the paper's {len(projection.gains)} points, at most {number(won.value)} "
-        f"times ({_where(won)}), and at worst {number(1 / (lost.value or 1.0))} times slower ({_where(lost)})."
+        f"times ({_where(won)}), and at worst {number(1 / lost.value)} times slower ({_where(lost)})."
     )
 
 

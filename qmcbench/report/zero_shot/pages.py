@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qmcbench.errors import UserError
 from qmcbench.gates.check import Check
 from qmcbench.gates.energies import claims, deviation, doubts, label
-from qmcbench.report.claims import check_tables, judge, provenance_table
+from qmcbench.report.claims import check_tables, judge, numbered, provenance_table
 from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Table
 from qmcbench.report.figure import COLOURS, WIDTH, Plot, origin, render
 from qmcbench.report.numbers import DASH, count, duration, fixed, format_value_error, number, percent
@@ -25,7 +25,7 @@ from qmcbench.store.records import Run
 def chapters(runs: Sequence[Run]) -> list[Chapter]:
     """One chapter for each evaluation, of one lattice or many."""
     return [
-        Chapter("energies" if n == 1 else f"energies-{n}", title(run), judgement(run), sections(run))
+        Chapter(numbered("energies", n), title(run), judgement(run), sections(run))
         for n, run in enumerate(runs, start=1)
     ]
 

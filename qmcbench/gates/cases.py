@@ -1,0 +1,146 @@
+"""Gates as parametrised tests of pytest: one test for each gate, at the odds of all of them together."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pytest
+
+from qmcbench.gates import summary
+from qmcbench.gates.check import Verdict
+from qmcbench.gates.registry import select
+from qmcbench.gates.run import RATE, Plan, one, session
+from qmcbench.gates.targets import foreign
+from qmcbench.gates.targets.load import load
+from qmcbench.gates.targets.target import Size, Target
+
+
+class Failed(pytest.fail.Exception):  # type: ignore[name-defined, misc]
+    """A gate found something wrong."""
+
+
+class Undecided(pytest.fail.Exception):  # type: ignore[name-defined, misc]
+    """A gate was inconclusive; to expect a failure does not excuse that."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Gates on one target, which is made when the first of them runs."""
+
+    value: Any
+    """A target, its name on the command line, or whatever a target can be made from."""
+    size: Size
+    plan: Plan
+    expected: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def target(self) -> Target:
+        """The target."""
+        if isinstance(self.value, str):
+            return load(self.value, self.size.L, self.size.J2)
+        name = f"{getattr(self.value, '__module__', '')}:{getattr(self.value, '__qualname__', '')}"
+        return foreign.target(self.value, name if len(name.strip(":")) else type(self.value).__name__, self.size)
+
+    def params(self) -> list[Any]:
+        """One parameter of a test for each gate, with the gate's name as id."""
+        gates = select(self.plan.only, self.plan.levels, quick=self.plan.quick)
+        names = [each.name for each in gates]
+        if unknown := [name for name in self.expected if name not in names]:
+            raise pytest.UsageError(
+                f"expected_failures names {unknown[0]!r}, which is none of the {len(names)} gates that are asked for."
+            )
+        return [
+            pytest.param(
+                Case(self, name),
+                id=name,
+                marks=[pytest.mark.xfail(reason=self.expected[name], raises=Failed, strict=True)]
+                if name in self.expected
+                else [],
+            )
+            for name in names
+        ]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One gate on one target; calling it runs it."""
+
+    suite: Suite
+    name: str
+
+    def __call__(self) -> None:
+        """Pass, fail with what the gate has to say, or skip.
+
+        Raises
+        ------
+        Failed, Undecided, pytest.skip.Exception
+        """
+        __tracebackhide__ = True
+        outcome = one(self.name, self.suite.target, self.suite.plan)
+        verdicts = [check.verdict for check in outcome.checks]
+        if outcome.skipped is not None:
+            pytest.skip(outcome.skipped)
+        wrong = [check for check in outcome.checks if check.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
+        if wrong:
+            again = None if isinstance(self.suite.value, str) else _this_test()
+            run = session(self.suite.target, self.suite.plan)
+            words = [summary.explain(check, run, quick=self.suite.plan.quick, again=again) for check in wrong]
+            raise (Failed if Verdict.FAIL in verdicts else Undecided)("\n\n".join(words), pytrace=False)
+        if Verdict.PASS not in verdicts:
+            pytest.skip("; ".join(sorted({check.not_run or "too small to decide" for check in outcome.checks})))
+
+
+def _this_test() -> str | None:
+    """The command line that runs the test that is running."""
+    name = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0]
+    return f"pytest {shlex.quote(name)}" if name else None
+
+
+def parametrize_with_gates(
+    psi: Any,
+    *,
+    L: int | None = None,
+    J2: float | None = None,
+    expected_failures: Mapping[str, str] | None = None,
+    only: Sequence[str] = (),
+    levels: Sequence[str] = (),
+    quick: bool = False,
+    seed: int = 0,
+    rate: float = RATE,
+) -> Callable[..., Any]:
+    """Decorate ``def test_psi(gate): gate()``: it becomes one test for each gate, named by it.
+
+    Each test can be run alone (``-k``, pytest-xdist); the false-alarm rate is that of all of them together.
+
+    Parameters
+    ----------
+    psi
+        A wave function or whatever else a target can be made from
+        (:func:`qmcbench.gates.targets.foreign.target`), or the name of one on the command line.
+    L, J2
+        Lattice and coupling, 4 and 0.5 unless the target says others.
+    expected_failures
+        Gates that are known to fail, each with the reason: they are expected to (``xfail``), and one that passes
+        fails the test.
+    only, levels
+        Names of gates or patterns, and of levels, if not all are to be run.
+    quick
+        Smaller sizes; leave out what takes long.
+    seed
+        Of everything random.
+    rate
+        Family-wise false-alarm rate.
+
+    Returns
+    -------
+    Callable
+        The decorator.
+    """
+    plan = Plan(only=only, levels=levels, quick=quick, seed=seed, rate=rate)
+    suite = Suite(psi, Size(L=L, J2=J2), plan, dict(expected_failures or {}))
+    return pytest.mark.parametrize("gate", suite.params())
