@@ -34,7 +34,9 @@ def claims(run: Run) -> list[Check]:
 
 def allowed(record: Calibration, probability: float) -> float:
     """The most alarms that a check of the stated rate has but for a ``probability``."""
-    return float(next(most for most in range(record.replicas + 1) if bdtrc(most, record.replicas, record.rate) <= probability))
+    return float(
+        next(most for most in range(record.replicas + 1) if bdtrc(most, record.replicas, record.rate) <= probability)
+    )
 
 
 def words(run: Run) -> str:

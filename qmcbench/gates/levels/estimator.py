@@ -29,7 +29,9 @@ WEIGHTS = (
     "over the wrong connected configurations"
 )
 CLIPPED = "a mean of clipped or windowed local energies that is called unbiased: filters are for the gradient only"
-ERRORS = "no autocorrelation in the error; errors of single samples, or of the wrong number of samples; no weights in it"
+ERRORS = (
+    "no autocorrelation in the error; errors of single samples, or of the wrong number of samples; no weights in it"
+)
 PILOT = 128
 MOST = 8192
 """Chains of a pilot, and the most that a plan may take."""
@@ -117,7 +119,9 @@ def independent_samples(target: Target, setting: Setting) -> Iterator[Check]:
         chains = math.ceil((POWER * max(one / 2, two if number == 0 else 0.0) / setting.effect) ** 2)
         found = _evaluate(target, case.known.psi, case.asked(chains, 1, 64, stream(setting.seed, number)))
         exact = case.known.error(alpha, energies) / math.sqrt(chains)
-        words = Words(name=f"error of independent samples of {name}", statement=f"Its logarithm, of {chains} samples.")
+        words = Words(
+            name=f"error of independent samples of {name}", statement=f"Its logarithm, of {chains} samples."
+        )
         yield difference(words, _log(found.sigma / exact), one / 2 / math.sqrt(chains), chains, setting)
         if number == 0:
             words = Words(name="variance of the local energy", statement="Per site, under |psi|^2: its logarithm.")
@@ -263,5 +267,7 @@ def streams_apart(target: Target, setting: Setting) -> Check:
         sampler.advance(flat, state, 160, 0.0)
         spins.append(state.spins.flatten(1).double())
     overlaps = [float((spins[0] * spins[1].roll(shift, 0)).mean()) for shift in (0, 1, -1)]
-    words = Words(name="overlap of chains of training and evaluation", statement="Chains and those 0 and 1 places on.")
+    words = Words(
+        name="overlap of chains of training and evaluation", statement="Chains and those 0 and 1 places on."
+    )
     return distance(words, 15 * chains * sum(overlap**2 for overlap in overlaps), 3, chains, setting)
