@@ -28,8 +28,8 @@ STREAMS = "one seed for all chains; the seed ignored; chain i seeded with seed +
 UNIT = "chi-square distance of the law"
 DISTANCE = 0.01
 """What a chain without the Hastings factor differs by is 0.015 to 0.023."""
-RELAXED = 192
-"""Proposals from the Neel state after which, by the exact kernel, less than 1e-6 of chi-square distance is left at
+RELAXED = 128
+"""Proposals from the Neel state after which, by the exact kernel, less than 1e-5 of chi-square distance is left at
 alpha = 1 with the hard psi, the slowest case that is used."""
 
 
@@ -68,9 +68,9 @@ def _law_check(words: Words, spins: Tensor, law: Floats, order: Integers, settin
 
 @gate("unbiased", needs=("sample",), cause=MOVES, effect=Effect(size=DISTANCE, unit=UNIT))
 def own_start(target: Target, setting: Setting) -> Check:
-    """Chains come from the sampler's own start to the exact |psi| of a hard psi within 12 sweeps."""
+    """Chains come from the sampler's own start to the exact |psi| of a hard psi within eight sweeps."""
     asked = Draw(L=4, alpha=1.0, chains=size(setting, BINS - 1), proposals=RELAXED, seed=stream(setting.seed, 0))
-    words = Words(name="law from the own start, 4x4, |psi|", statement="192 proposals forget where chains began.")
+    words = Words(name="law from the own start, 4x4, |psi|", statement="128 proposals forget where chains began.")
     return _law_check(words, _sample(target, rough().psi, asked).spins, rough().law(1), _by_pairs(1.0), setting)
 
 
