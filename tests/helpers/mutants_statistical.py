@@ -234,7 +234,7 @@ ESTIMATOR: dict[str, tuple[Plant, str]] = {
         "unbiased",
     ),
     "outliers beyond 5 deviations left out": (_mean_of(_near, lambda energies: energies), "unclipped"),
-    "no warm-up": (_no_warm_up, "unbiased"),
+    "no warm-up": (_no_warm_up, "warm-up"),
     "errors without autocorrelation": (
         _blocking(lambda found: found.errors[0] if found.errors else math.nan),
         "honest-errors",
