@@ -66,8 +66,8 @@ def calibrate(request: Request) -> Run:
     """
     if request.replicas < 1 or not request.enlarged >= 1 or not 0 < request.rate < 1:
         raise UserError(
-            f"{request.replicas} replicas with effects enlarged {request.enlarged:g} times at the rate {request.rate:g}: "
-            "ask for at least 1 and 1, and for a rate between 0 and 1."
+            f"{request.replicas} replicas with effects enlarged {request.enlarged:g} times at the rate "
+            f"{request.rate:g}: ask for at least 1 and 1, and for a rate between 0 and 1."
         )
     make_folder(request.out)
     target = builtin()

@@ -4,8 +4,8 @@ A check may pass only where ``sigma <= effect / POWER`` (:mod:`qmcbench.gates.ch
 sigma is its standard error, and the rule means that the effect is seen but for a miss rate of :data:`MISS`. A
 chi-square has another shape, so its *sigma* is defined by what the rule means. Let ``D = sum (q - p)^2 / p`` be the
 distance of the law q that is sampled from the law p that should be. With N samples the chi-square follows the
-noncentral law with parameter ``N D``. With ``needed(dof, rate)`` the parameter at which it exceeds its bound but for a
-probability of MISS, ``sigma = needed / (POWER N)``: then ``sigma <= D / POWER`` says ``N D >= needed``.
+noncentral law with parameter ``N D``. Let ``needed(dof, rate)`` be the parameter at which it exceeds its bound but
+for a probability of MISS. With ``sigma = needed / (POWER N)`` the rule ``sigma <= D / POWER`` says ``N D >= needed``.
 """
 
 from __future__ import annotations

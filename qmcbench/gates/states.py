@@ -81,8 +81,8 @@ def spiky() -> Known:
     """Rare configurations with large local energies, which carry energy that a clipped mean loses.
 
     All amplitudes have Marshall's sign, those with an even number of up spins on sublattice A are :data:`SPIKE` of
-    the others, and every exchange of neighbours leads from one kind to the other. So 2 % of |psi|^2 has local energies
-    around -3 a site.
+    the others, and every exchange of neighbours leads from one kind to the other. So 2 % of |psi|^2 has local
+    energies around -3 a site.
     """
     a = torch.arange(4)
     even = (a[:, None] + a[None, :]) % 2 == 0

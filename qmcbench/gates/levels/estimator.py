@@ -22,6 +22,7 @@ from qmcbench.gates.power import Words, difference, distance, size, stream
 from qmcbench.gates.registry import Effect, Setting, gate
 from qmcbench.gates.states import J2, Known, broken, flat, marshall, ordered, rough, spiky, valleys
 from qmcbench.gates.targets.target import Evaluated, Evaluation, Target
+from qmcbench.ranks.comm import Serial
 from qmcbench.sampler import Chains
 
 WEIGHTS = (
@@ -29,9 +30,7 @@ WEIGHTS = (
     "over the wrong connected configurations"
 )
 CLIPPED = "a mean of clipped or windowed local energies that is called unbiased: filters are for the gradient only"
-ERRORS = (
-    "no autocorrelation in the error; errors of single samples, or of the wrong number of samples; no weights in it"
-)
+ERRORS = "no autocorrelation in the error; errors of single samples, or of a wrong number of them; weights left out"
 PILOT = 128
 MOST = 8192
 """Chains of a pilot, and the most that a plan may take."""
@@ -197,12 +196,12 @@ def r_hat(target: Target, setting: Setting) -> Iterator[Check]:
     drifting = replace(asked, L=16, gap=2, samples=16, warm_up=0)
     mixing = replace(asked, alpha=1.0, gap=32, samples=64)
     # R-hat is 1.8 and more in the first two, 1.01 at most in the last: chance plays no part.
-    for name, psi, evaluation_, relation in (
+    for name, psi, how, relation in (
         ("in two valleys", valleys, asked, "at least"),
         ("that drift", marshall, drifting, "at least"),
         ("that mix", rough(0.5).psi, mixing, "at most"),
     ):
-        value = _evaluate(target, psi, evaluation_).r_hat
+        value = _evaluate(target, psi, how).r_hat
         yield Check(
             name=f"R-hat of chains {name}",
             check="exact",
@@ -210,7 +209,7 @@ def r_hat(target: Target, setting: Setting) -> Iterator[Check]:
             relation=relation,
             bound=1.1,
             not_run="the code reports no R-hat" if value is None else None,
-            statement=f"{evaluation_.chains} chains of {evaluation_.samples} samples, {evaluation_.L}x{evaluation_.L}.",
+            statement=f"{how.chains} chains of {how.samples} samples, {how.L}x{how.L}.",
         )
 
 
@@ -273,7 +272,7 @@ def streams_apart(target: Target, setting: Setting) -> Check:
         checkpoint=Path(), out=Path(), samples=1, sampling=Sampling(), L=4, J2=(J2,), seed=seed
     )
     spins = []
-    for sampler in (trainer.sampler, evaluation.evaluator_of(request, target.psi).sampler):
+    for sampler in (trainer.sampler, evaluation.evaluator_of(request, target.psi, Serial()).sampler):
         state = Chains.neel(4, chains)
         sampler.advance(flat, state, 160, 0.0)
         spins.append(state.spins.flatten(1).double())

@@ -13,7 +13,7 @@ from torch import Tensor
 from qmcbench.ansatz.base import Ansatz
 from qmcbench.gates.check import POWER, Check
 from qmcbench.gates.exchange import Floats, Integers, after, draw, space
-from qmcbench.gates.power import BINS, Words, distance, goodness, needed, size, stream
+from qmcbench.gates.power import BINS, Words, distance, goodness, size, stream
 from qmcbench.gates.registry import Effect, Setting, gate
 from qmcbench.gates.states import flat, rough
 from qmcbench.gates.targets.target import Draw, Drawn, Target
