@@ -30,12 +30,12 @@ WEIGHTS = (
     "over the wrong connected configurations"
 )
 CLIPPED = "a mean of clipped or windowed local energies that is called unbiased: filters are for the gradient only"
-ERRORS = "no autocorrelation in the error; errors of single samples, or of a wrong number of them; weights left out"
-PILOT = 128
+ERRORS = "no autocorrelation in the error; errors of single samples, or of too few; weights left out of it"
+PILOT = 256
 MOST = 8192
 """Chains of a pilot, and the most that a plan may take."""
-MARGIN = 1.4
-"""More samples than the pilot says, since its own error is not exact."""
+MARGIN = 2.0
+"""More samples than the pilot says, since its own error is known to some ten per cent only."""
 REPLICAS = 50
 CHAINS = 32
 """Of each replica: as few as an error may be had from (:data:`qmcbench.statistics.MIN_BLOCKS`)."""
