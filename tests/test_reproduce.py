@@ -15,6 +15,7 @@ from qmcbench.files import Interrupted
 from qmcbench.gates import checks
 from qmcbench.gates.check import Check
 from qmcbench.gates.energies import claims
+from qmcbench.gates.levels import sampler
 from qmcbench.jobs import reproduce as job
 from qmcbench.jobs.plan import Evaluation, Forward, NotCovered, PlannedRun, Profile, load_profile, plan, profile_names
 from qmcbench.jobs.reproduce import RECORDS, Request, reproduce
@@ -94,8 +95,9 @@ def test_finished_parts_are_kept(finished: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(training.Trainer, "advance", never)
     monkeypatch.setattr(evaluator.Evaluator, "advance", never)
-    for name in ("matrix_elements", "full_sum", "derivatives", "solvers", "solver_precision", "sampled_distribution"):
+    for name in ("matrix_elements", "full_sum", "derivatives", "solvers", "solver_precision"):
         monkeypatch.setattr(checks, name, never)
+    monkeypatch.setattr(sampler, "stationary", never)
     after = timeless(reproduce(request(finished)))
     for kind in (Exact, Training, Energy, Check):
         assert after.of(kind) == before.of(kind)

@@ -1,4 +1,4 @@
-"""Checks of the engine against exact diagonalization: full sums on 4x4, finite differences, dense algebra, sampling.
+"""Checks of the engine against exact diagonalization: full sums on 4x4, finite differences, dense algebra.
 
 What is claimed of a trained wave function's energy stands in :mod:`qmcbench.gates.energies`.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse
-import scipy.special
 import torch
 from torch import Tensor, nn
 
@@ -15,9 +14,8 @@ from qmcbench import reference
 from qmcbench.ansatz.base import Ansatz, amplitudes
 from qmcbench.ansatz.derivatives import log_derivatives
 from qmcbench.gates.check import Check
-from qmcbench.gates.energies import FALSE_ALARM
-from qmcbench.hamiltonian import J1J2, antiparallel
-from qmcbench.lattice import all_configurations, nearest_bonds
+from qmcbench.hamiltonian import J1J2
+from qmcbench.lattice import all_configurations
 from qmcbench.local_energy import local_energies
 from qmcbench.ranks.comm import Serial
 from qmcbench.sampler import Chains, Sampler
@@ -165,50 +163,3 @@ def _centred(psi: nn.Module, J2: float, seed: int) -> Centred:
     energies = local_energies(psi, hamiltonian, chains.spins, sweep.log_psi, sweep.phase).real
     weights = torch.softmax(sweep.log_psi, 0)
     return centre(log_derivatives(psi, chains.spins).double(), energies, weights)
-
-
-def sampled_distribution(psi: Ansatz, alpha: float, seed: int, *, hastings: bool = True, chains: int = 8192) -> Check:
-    """Independent chains on 4x4 against the exact |psi|^alpha: chi-square over bins of equal probability.
-
-    One sample per chain, far from the start, so samples are independent. Configurations are binned by their number of
-    antiparallel pairs first, which is what a sampler without the Hastings factor gets wrong.
-    """
-    spins = all_configurations(4)
-    with torch.no_grad():
-        log_psi, phase = amplitudes(psi, spins)
-    probability = torch.softmax(alpha * log_psi, 0)
-    count = antiparallel(spins, nearest_bonds(4)).sum(1)
-    order = torch.from_numpy(np.lexsort((log_psi.numpy(), count.numpy())))
-    bins = torch.empty(len(spins), dtype=torch.int64)
-    bins[order] = (probability[order].cumsum(0) * 64).long().clamp(max=63)
-    state = Chains.neel(4, chains)
-    Sampler(4, seed, hastings=hastings).advance(_lookup(spins, log_psi, phase), state, 20 * 16, alpha)
-    where = torch.searchsorted(_codes(spins), _codes(state.spins))
-    observed = torch.bincount(bins[where], minlength=64).double()
-    expected = chains * torch.zeros(64, dtype=torch.float64).index_add_(0, bins, probability.double())
-    used = expected > 0
-    chi_square = float(((observed - expected)[used] ** 2 / expected[used]).sum())
-    bound = float(scipy.special.chdtri(int(used.sum()) - 1, FALSE_ALARM))
-    return Check(
-        name=f"sampled distribution, 4x4, |psi|^{alpha:g}",
-        check="unbiased",
-        value=chi_square,
-        bound=bound,
-        samples=chains,
-        seed=seed,
-        false_alarm=FALSE_ALARM,
-        statement=f"Chi-square of {chains} independent samples in {int(used.sum())} bins, false-alarm rate "
-        f"{FALSE_ALARM:g}.",
-    )
-
-
-def _lookup(spins: Tensor, log_psi: Tensor, phase: Tensor) -> Ansatz:
-    """A table as a wave function: exact amplitudes at the price of an index."""
-    codes = _codes(spins)
-    assert bool((codes.diff() > 0).all())
-
-    def psi(asked: Tensor) -> tuple[Tensor, Tensor]:
-        index = torch.searchsorted(codes, _codes(asked))
-        return log_psi[index], phase[index]
-
-    return psi

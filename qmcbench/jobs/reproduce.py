@@ -20,6 +20,10 @@ from qmcbench.config import Wavefunction
 from qmcbench.files import make_folder
 from qmcbench.gates import checks
 from qmcbench.gates.check import Check
+from qmcbench.gates.energies import FALSE_ALARM
+from qmcbench.gates.levels import sampler
+from qmcbench.gates.registry import Setting
+from qmcbench.gates.targets.builtin import builtin
 from qmcbench.jobs.plan import Profile
 from qmcbench.jobs.stages import Request, finish
 from qmcbench.progress import Whole
@@ -112,7 +116,8 @@ def engine_checks(couplings: tuple[float, ...]) -> list[Callable[[], Check]]:
         partial(checks.solvers, psi, 0.5),
         partial(checks.solver_precision, psi, 0.5),
     ]
-    return works + [partial(checks.sampled_distribution, psi, alpha, seed=5) for alpha in (2.0, 1.0)]
+    setting = Setting(seed=5, rate=FALSE_ALARM, effect=sampler.DISTANCE)
+    return works + [partial(sampler.stationary, builtin(), alpha, setting) for alpha in (2.0, 1.0)]
 
 
 def kept(request: Request, number: int, check: Callable[[], Check]) -> list[Check]:

@@ -81,14 +81,6 @@ def test_solver_precision(psi: nn.Module, monkeypatch: pytest.MonkeyPatch) -> No
     assert not checks.solver_precision(psi, 0.5).passed
 
 
-@pytest.mark.parametrize("alpha", [1.0, 2.0])
-def test_sampled_distribution(psi: nn.Module, alpha: float) -> None:
-    """The engine's chains follow |psi|^alpha; without the Hastings factor they fail far beyond the bound."""
-    assert checks.sampled_distribution(psi, alpha, seed=1).passed
-    broken = checks.sampled_distribution(psi, alpha, seed=1, hastings=False)
-    assert broken.value > 1.4 * broken.bound
-
-
 def test_nan_derivatives_fail(psi: nn.Module) -> None:
     """A single derivative that is not a number, or a wave function that is none, fails."""
 
