@@ -17,6 +17,8 @@ Reals = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
 Indices = NDArray[np.int64]
 
+ITERATIONS = 4000
+"""Of the least-squares solution; one that takes more is not trusted."""
 MOST_UNKNOWN = 0.8
 """How many unknown amplitudes there may be for each equation."""
 CODED = 6
@@ -186,27 +188,31 @@ class Connected:
         row, bond = np.nonzero(antiparallel & (number < 0))
         codes, column = np.unique(others[row, bond], return_inverse=True)
         left = energies[first] - exact
+        whole = np.bincount(row, minlength=len(first)) == 0
+        # Where local energies are large, near a node, errors count relative to them.
+        size = np.maximum(1.0, np.abs(energies[first]) / self.sampled.L**2)
+        unsolved = Solved(np.empty(0), left / size, whole, unknown=len(codes))
         if not len(codes) or len(codes) > MOST_UNKNOWN * len(first):
-            none = np.empty(0)
-            whole = np.bincount(row, minlength=len(first)) == 0
-            return Solved(none, left, whole, unknown=len(codes))
+            return unsolved
         # In units of psi of the row's configuration, so that residuals are errors of local energies.
         top = log_psi.real.max()
-        scale = np.exp(top - log_psi.real)
+        scale = np.exp(top - log_psi.real) / size
         matrix = coo_matrix(
             (coupling[bond] / 2 * scale[row], (row, column.ravel())), shape=(len(first), len(codes))
         ).tocsr()
         norms = np.sqrt(np.asarray(matrix.multiply(matrix).sum(0)).ravel())
         scaled = matrix @ diags(1 / norms)
-        phased = left * np.exp(1j * log_psi.imag)
+        phased = left * np.exp(1j * log_psi.imag) / size
         parts = [
-            lsmr(scaled, part, atol=1e-12, btol=1e-12, conlim=0.0, maxiter=4000)[0]
+            lsmr(scaled, part, atol=1e-12, btol=1e-12, conlim=0.0, maxiter=ITERATIONS)
             for part in (phased.real, phased.imag)
         ]
-        psi = (parts[0] + 1j * parts[1]) / norms
+        if any(part[2] >= ITERATIONS for part in parts):
+            return unsolved
+        psi = (parts[0][0] + 1j * parts[1][0]) / norms
         with np.errstate(divide="ignore"):
-            size: Reals = np.log(np.abs(psi)) + top
-        return Solved(size, phased - matrix @ psi, np.ones(len(first), dtype=np.bool_), unknown=len(codes))
+            found: Reals = np.log(np.abs(psi)) + top
+        return Solved(found, phased - matrix @ psi, np.ones(len(first), dtype=np.bool_), unknown=len(codes))
 
 
 @lru_cache(maxsize=2)

@@ -61,7 +61,13 @@ class Written:
 
 
 def drawn(
-    psi: NDArray[np.complex128], seed: int, *, chains: int = 64, length: int = 500, alpha: float = 2.0, J2: float = 0.5
+    psi: NDArray[np.complex128],
+    seed: int,
+    *,
+    chains: int = 64,
+    length: int = 500,
+    alpha: float = 2.0,
+    J2: float = 0.5,
 ) -> Written:
     """Independent samples of |psi|^alpha."""
     spins, matrix = system(J2)
