@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from qmcbench.errors import UserError
 from qmcbench.gates import summary
 from qmcbench.gates.check import Verdict
 from qmcbench.gates.registry import select
@@ -78,10 +79,14 @@ class Case:
 
         Raises
         ------
-        Failed, Undecided, pytest.skip.Exception
+        Failed, Undecided, pytest.skip.Exception, pytest.fail.Exception
+            The last one if there is no target.
         """
         __tracebackhide__ = True
-        outcome = one(self.name, self.suite.target, self.suite.plan)
+        try:
+            outcome = one(self.name, self.suite.target, self.suite.plan)
+        except UserError as error:  # no failure of a gate, so never an expected one
+            pytest.fail(str(error), pytrace=False)
         if outcome.skipped is not None:
             pytest.skip(outcome.skipped)
         wrong = [check for check in outcome.checks if check.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
