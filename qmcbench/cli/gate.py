@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qmcbench.cli.common import Json, Quiet, typed
+from qmcbench.cli.common import Json, Quiet, print_json, typed
 
 if TYPE_CHECKING:
     from qmcbench.gates.run import Outcome, Plan
