@@ -31,7 +31,11 @@ def rewritten(function: Callable[..., Any], *changes: tuple[str, str]) -> Callab
             raise ValueError(f"{function.__qualname__} holds {old!r} {source.count(old)} times")
         source = source.replace(old, new)
     space: dict[str, Any] = {}
-    exec(compile(source, f"<mutant of {function.__qualname__}>", "exec"), sys.modules[function.__module__].__dict__, space)
+    exec(
+        compile(source, f"<mutant of {function.__qualname__}>", "exec"),
+        sys.modules[function.__module__].__dict__,
+        space,
+    )
     made: Callable[..., Any] = space[function.__name__]
     return made
 
@@ -191,7 +195,9 @@ SAMPLER: dict[str, Plant] = {
 
 ESTIMATOR: dict[str, Plant] = {
     "weights ignored": _weights("(2 - self.sampling.alpha) * log_psi", "0 * log_psi"),
-    "weights with the exponent alpha": _weights("(2 - self.sampling.alpha) * log_psi", "self.sampling.alpha * log_psi"),
+    "weights with the exponent alpha": _weights(
+        "(2 - self.sampling.alpha) * log_psi", "self.sampling.alpha * log_psi"
+    ),
     "weights with the exponent 1 - alpha": _weights("(2 - self.sampling.alpha)", "(1 - self.sampling.alpha)"),
     "clipped at 2 a site": _mean_of(np.ones_like, lambda energies: energies.clip(-2, 2)),
     "windowed mean": _mean_of(lambda energies: (energies > -0.6) & (energies < -0.45), lambda energies: energies),
