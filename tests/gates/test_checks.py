@@ -25,7 +25,7 @@ def psi() -> nn.Module:
 def test_full_sum_in_any_precision(
     psi: nn.Module, dtype: torch.dtype, configurations: Tensor, matrix: Callable[[float], csr_matrix]
 ) -> None:
-    """Amplitudes that come in single or half precision are summed in double: QuSpin's energy of these very numbers."""
+    """Amplitudes in single or half precision are summed in double: QuSpin's energy of these very numbers."""
 
     def rounded(spins: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():

@@ -125,7 +125,7 @@ def _real_only(rows: Tensor) -> Tensor:
 
 
 def test_zeros_and_plain_functions() -> None:
-    """A plain function with zeros, (-inf, 0), is a wave function; a zero given as (0, 0) is told what it should be."""
+    """A plain function with zeros, (-inf, 0), is a wave function; a zero given as (0, 0) is told what to be."""
 
     def psi(spins: Tensor) -> tuple[Tensor, Tensor]:
         even = spins[:, 0].sum(1) != 4
