@@ -69,13 +69,10 @@ class Sampler:
         Linear size.
     seed
         Seed of all random streams.
-    hastings
-        Leave it on; switched off, detailed balance is broken (the gates must notice).
     """
 
-    def __init__(self, L: int, seed: int, *, hastings: bool = True, device: torch.device | str = "cpu") -> None:
+    def __init__(self, L: int, seed: int, *, device: torch.device | str = "cpu") -> None:
         self.seed = seed
-        self.hastings = hastings
         self.pairs = nearest_bonds(L).to(device)
         # The bonds that share just one site with each bond: its exchange turns them parallel or antiparallel.
         shared = self.pairs[:, None, :, None] == self.pairs[None, :, None, :]
@@ -111,9 +108,7 @@ class Sampler:
             # Exchanging opposite spins flips both.
             new_log_psi, new_phase = amplitudes(psi, spins.scatter(1, pair, -before).view(shape))
             new_count = count + touching.shape[1] - 2 * touched.sum(1)
-            log_ratio = alpha * (new_log_psi - log_psi)
-            if self.hastings:
-                log_ratio = log_ratio + (count / new_count).log()
+            log_ratio = alpha * (new_log_psi - log_psi) + (count / new_count).log()
             # A non-finite current weight (an abnormal chain) compares false for ever: let it move instead.
             accept = (threshold.log() < log_ratio) | (~log_psi.isfinite() & new_log_psi.isfinite())
             spins.scatter_(1, pair, torch.where(accept[:, None], -before, before))

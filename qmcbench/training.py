@@ -32,7 +32,7 @@ CHECKPOINT = "checkpoint.safetensors"
 MAY_CHANGE = {
     "optimizer": {"steps"},
     "scalapack": {"grid", "block", "product", "redistribution"},
-    "run": {"checkpoint_every", "threads", "device", "kernels", "oversubscribe", "recipe"},
+    "run": {"checkpoint_every", "hours", "threads", "device", "kernels", "oversubscribe", "recipe"},
     "wavefunction": {"start"},
 }
 
@@ -45,7 +45,6 @@ def train(
     quiet: bool = False,
     command: str = "qmcbench.training.train",
     comm: Communicator | None = None,
-    seconds: float | None = None,
 ) -> Trainer:
     """Train, or continue, the run in the folder ``out``.
 
@@ -70,8 +69,6 @@ def train(
     comm
         The ranks that share the chains, all of which must make this call; rank 0 alone reads and writes files. One
         process if absent.
-    seconds
-        End, with a checkpoint, after the step at which all steps together have taken so long.
 
     Returns
     -------
@@ -102,10 +99,10 @@ def train(
             trainer.warm_up()
             if config.optimizer.steps == 0:
                 run.save()
-        elif seconds is not None and comm.rank == 0:
+        elif config.run.hours is not None and comm.rank == 0:
             run.spent = sum(step.seconds["step"] for step in read_log(out / LOG, trainer.step))
-        while trainer.step < config.optimizer.steps and not run.late(seconds):
-            run.advance(bar, signals, seconds)
+        while trainer.step < config.optimizer.steps and not run.late():
+            run.advance(bar, signals)
     return trainer
 
 
@@ -120,7 +117,7 @@ class _Run:
     spent: float = 0.0
     """Seconds of all its steps, on rank 0."""
 
-    def advance(self, bar: Bar, signals: list[int], seconds: float | None) -> None:
+    def advance(self, bar: Bar, signals: list[int]) -> None:
         """One step, logged, and saved when it is due."""
         trainer, steps = self.trainer, self.trainer.config.optimizer.steps
         step = trainer.advance()
@@ -130,16 +127,17 @@ class _Run:
         bar.update(step.step, summary(step))
         # A signal reaches the ranks at different moments, but they must stop after the same step.
         stop = trainer.comm.any(bool(signals))
-        if stop or self.late(seconds) or step.step == steps or step.step % trainer.config.run.checkpoint_every == 0:
+        if stop or self.late() or step.step == steps or step.step % trainer.config.run.checkpoint_every == 0:
             self.save()
         if stop and step.step < steps:
             raise Interrupted(
                 f"Stopped after step {step.step} of {steps}; run the same command, without --restart, to continue."
             )
 
-    def late(self, seconds: float | None) -> bool:
+    def late(self) -> bool:
         """Whether the time is over, the same on every rank."""
-        return seconds is not None and self.trainer.comm.any(self.spent >= seconds)
+        hours = self.trainer.config.run.hours
+        return hours is not None and self.trainer.comm.any(self.spent >= 3600 * hours)
 
     def save(self) -> None:
         """Write the checkpoint; every rank must call it."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from helpers.mutants_statistical import SAMPLER
 from numpy.typing import NDArray
 from plain import lively
 from scipy.sparse import csr_matrix, diags
@@ -61,7 +62,10 @@ def made(configurations: Tensor, tabulated: Callable[..., Ansatz]) -> Made:
 def run(psi: Ansatz, proposals: int, alpha: float, *, hastings: bool = True, seed: int = 1) -> tuple[Chains, Sweep]:
     """Chains from the Neel state, and what their last sweep ended with."""
     chains = Chains.neel(4, CHAINS)
-    return chains, Sampler(4, seed, hastings=hastings).advance(psi, chains, proposals, alpha)
+    with pytest.MonkeyPatch.context() as patch:
+        if not hastings:
+            SAMPLER["no Hastings factor"][0](patch)
+        return chains, Sampler(4, seed).advance(psi, chains, proposals, alpha)
 
 
 def chi_square(found: Tensor, probabilities: NDArray[np.float64], made: Made) -> tuple[float, float]:

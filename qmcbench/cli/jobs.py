@@ -38,9 +38,10 @@ def reproduce(
     """
     from qmcbench.jobs import plan
     from qmcbench.jobs import reproduce as job
+    from qmcbench.jobs.stages import Request
     from qmcbench.report.reproduction import pages
 
-    wanted = job.Request(
+    wanted = Request(
         profile=plan.load_profile(profile, seed, threads), out=out, restart=restart, quiet=quiet, command=typed()
     )
     run = job.reproduce(wanted)

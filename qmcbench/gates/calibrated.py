@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from qmcbench.gates.check import Check
 from qmcbench.store.gates import Calibration
@@ -34,7 +34,9 @@ def claims(run: Run) -> list[Check]:
 
 def allowed(record: Calibration, probability: float) -> float:
     """The most alarms that a check of the stated rate has but for a ``probability``."""
-    return float(binom.isf(probability, record.replicas, record.rate))
+    return float(
+        next(most for most in range(record.replicas + 1) if bdtrc(most, record.replicas, record.rate) <= probability)
+    )
 
 
 def words(run: Run) -> str:

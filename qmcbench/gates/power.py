@@ -4,8 +4,8 @@ A check may pass only where ``sigma <= effect / POWER`` (:mod:`qmcbench.gates.ch
 sigma is its standard error, and the rule means that the effect is seen but for a miss rate of :data:`MISS`. A
 chi-square has another shape, so its *sigma* is defined by what the rule means. Let ``D = sum (q - p)^2 / p`` be the
 distance of the law q that is sampled from the law p that should be. With N samples the chi-square follows the
-noncentral law with parameter ``N D``. With ``needed(dof, rate)`` the parameter at which it exceeds its bound but for a
-probability of MISS, ``sigma = needed / (POWER N)``: then ``sigma <= D / POWER`` says ``N D >= needed``.
+noncentral law with parameter ``N D``. Let ``needed(dof, rate)`` be the parameter at which it exceeds its bound but
+for a probability of MISS. With ``sigma = needed / (POWER N)`` the rule ``sigma <= D / POWER`` says ``N D >= needed``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.stats import chi2, ncx2, norm
+from scipy.special import chdtri, chndtr, ndtri
 
 from qmcbench.gates.check import POWER, Check
 from qmcbench.gates.registry import Setting
@@ -45,8 +45,8 @@ def stream(seed: int, number: int) -> int:
 @cache
 def needed(dof: int, rate: float) -> float:
     """The noncentrality that a chi-square test at false-alarm ``rate`` sees but for a probability of :data:`MISS`."""
-    bound = float(chi2.isf(rate, dof))
-    return float(brentq(lambda parameter: ncx2.cdf(bound, dof, parameter) - MISS, 1e-6, 100 * (bound + 10)))
+    bound = float(chdtri(dof, rate))
+    return float(brentq(lambda parameter: chndtr(bound, dof, parameter) - MISS, 1e-6, 100 * (bound + 10)))
 
 
 def size(setting: Setting, dof: int) -> int:
@@ -60,7 +60,7 @@ def distance(words: Words, chi_square: float, dof: int, samples: int, setting: S
         name=words.name,
         check="unbiased",
         value=(chi_square - dof) / samples,
-        bound=(float(chi2.isf(setting.rate, dof)) - dof) / samples,
+        bound=(float(chdtri(dof, setting.rate)) - dof) / samples,
         sigma=needed(dof, setting.rate) / (POWER * samples),
         samples=samples,
         smallest_effect=setting.effect,
@@ -96,7 +96,7 @@ def difference(words: Words, off: float, sigma: float, samples: int, setting: Se
         name=words.name,
         check="unbiased",
         value=abs(off),
-        bound=float(norm.isf(setting.rate / 2)) * sigma if math.isfinite(sigma) else 0.0,
+        bound=-float(ndtri(setting.rate / 2)) * sigma if math.isfinite(sigma) else 0.0,
         sigma=sigma if math.isfinite(sigma) else None,
         samples=samples,
         smallest_effect=setting.effect,

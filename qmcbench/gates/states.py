@@ -81,13 +81,20 @@ def spiky() -> Known:
     """Rare configurations with large local energies, which carry energy that a clipped mean loses.
 
     All amplitudes have Marshall's sign, those with an even number of up spins on sublattice A are :data:`SPIKE` of
-    the others, and every exchange of neighbours leads from one kind to the other. So 2 % of |psi|^2 has local energies
-    around -3 a site.
+    the others, and every exchange of neighbours leads from one kind to the other. So 2 % of |psi|^2 has local
+    energies around -3 a site.
     """
     a = torch.arange(4)
     even = (a[:, None] + a[None, :]) % 2 == 0
     odd_number = ((space().spins > 0) & even).sum((1, 2)).numpy() % 2 == 1
     return _known(np.where(odd_number, -1.0, SPIKE))
+
+
+@cache
+def ordered() -> Known:
+    """:func:`marshall` on 4x4: the Neel state, where chains begin, is far below its energy."""
+    log_psi, sign = marshall(space().spins)
+    return _known((sign * log_psi.exp()).numpy())
 
 
 def _known(amplitudes: Floats) -> Known:

@@ -37,8 +37,8 @@ class Request:
     """The ranks that share the work, all of which make the same call; one process if absent."""
 
 
-def finish(run: PlannedRun, request: Request, seconds: float | None = None) -> list[Record]:
-    """Train (or continue, or keep) one run, in so many ``seconds`` of its steps at most, and evaluate it.
+def finish(run: PlannedRun, request: Request) -> list[Record]:
+    """Train (or continue, or keep) one run and evaluate it with fresh samples.
 
     Its start is an earlier run of the profile, or the checkpoint of another one.
     """
@@ -47,8 +47,8 @@ def finish(run: PlannedRun, request: Request, seconds: float | None = None) -> l
         earlier = [each.folder for each in request.profile.runs if each.name == run.start]
         path = request.out / "runs" / earlier[0] / CHECKPOINT if earlier else Path(run.start)
         config = replace(config, wavefunction=replace(config.wavefunction, start=str(path)))
-    limits = {"restart": request.restart, "quiet": request.quiet, "seconds": seconds}
-    train(config, folder, **limits, command=request.command, comm=request.comm)
+    options = {"restart": request.restart, "quiet": request.quiet}
+    train(config, folder, **options, command=request.command, comm=request.comm)
     evaluated = evaluate(run, folder, request)
     full_sum = None
     if run.config.model.L == 4:

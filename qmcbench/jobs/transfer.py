@@ -56,8 +56,9 @@ def transfer(request: Request, hours: float | None = None) -> Run:
         with Whole(f"transfer {plan.name}", len(plan.runs), quiet=request.quiet or comm.rank != 0) as whole:
             for stage in plan.runs:
                 with whole.part(stage.name):
-                    seconds = None if limit is None else 3600 * limit * stage.share / total
-                    run = replace(run, records=(*run.records, *finish(stage, request, seconds)))
+                    own = None if limit is None else limit * stage.share / total
+                    config = replace(stage.config, run=replace(stage.config.run, hours=own))
+                    run = replace(run, records=(*run.records, *finish(replace(stage, config=config), request)))
     finally:
         run = replace(run, seconds=time.perf_counter() - began)
         if comm.rank == 0:

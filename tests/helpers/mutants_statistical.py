@@ -83,12 +83,25 @@ def _blocking(change: Callable[[statistics.BlockingResult], float]) -> Plant:
     return plant
 
 
-def _mean_of(keep: Callable[[np.ndarray], np.ndarray], change: Callable[[np.ndarray], np.ndarray]) -> Plant:
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def _all(energies: Floats, weights: Floats) -> Floats:
+    return np.ones_like(energies)
+
+
+def _near(energies: Floats, weights: Floats) -> Floats:
+    mean = np.average(energies, weights=weights)
+    off = np.abs(energies - mean)
+    return (off < 5 * math.sqrt(np.average(off**2, weights=weights))).astype(np.float64)
+
+
+def _mean_of(keep: Callable[[Floats, Floats], Floats], change: Callable[[Floats], Floats]) -> Plant:
     """The mean of local energies that are changed, or left out."""
 
     def wrong(self: evaluator.Samples) -> statistics.Estimate:
         energies = np.nan_to_num(self.energies)
-        return statistics.estimate(change(energies), self.weights * keep(energies))
+        return statistics.estimate(change(energies), self.weights * keep(energies, self.weights))
 
     def plant(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(evaluator.Samples, "estimate", wrong)
@@ -155,78 +168,104 @@ def _horizontal_only(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sampler, "nearest_bonds", lambda L: right(L)[: L * L])
 
 
-HASTINGS = "log_ratio = log_ratio + (count / new_count).log()"
-ACCEPT = "accept = (threshold.log() < log_ratio)"
+HASTINGS = " + (count / new_count).log()"
+RATIO = "alpha * (new_log_psi - log_psi)"
+THRESHOLD = "threshold.log() < log_ratio"
+FLIP = "torch.where(accept[:, None], -before, before)"
+LOG_PSI = "log_psi = torch.where(accept, new_log_psi, log_psi)"
+COUNT = "count = torch.where(accept, new_count, count)"
+CHOICE = "choice * count"
 
-SAMPLER: dict[str, Plant] = {
-    "no Hastings factor": _moves((HASTINGS, "pass")),
-    "Hastings factor upside down": _moves((HASTINGS, HASTINGS.replace("count / new_count", "new_count / count"))),
-    "alpha ignored": _moves(("alpha * (new_log_psi", "2 * (new_log_psi")),
-    "alpha halved": _moves(("alpha * (new_log_psi", "alpha / 2 * (new_log_psi")),
-    "threshold equal to the choice's random number": _uniforms(
-        lambda right, *asked: right(*asked)[:, :1].expand(-1, 2, -1)
+SAMPLER: dict[str, tuple[Plant, str]] = {
+    "no Hastings factor": (_moves((HASTINGS, "")), "stationary-law"),
+    "Hastings factor upside down": (_moves((HASTINGS, " - (count / new_count).log()")), "detailed-balance"),
+    "alpha ignored": (_moves((RATIO, "2 * (new_log_psi - log_psi)")), "stationary-law"),
+    "alpha halved": (_moves((RATIO, "alpha / 2 * (new_log_psi - log_psi)")), "detailed-balance"),
+    "threshold equal to the choice's random number": (
+        _uniforms(lambda right, *asked: right(*asked)[:, :1].expand(-1, 2, -1)),
+        "exact-kernel",
     ),
-    "pairs not chosen uniformly": _moves(("k = (choice * count)", "k = (choice**1.2 * count)")),
-    "last pair never chosen": _moves(("k = (choice * count)", "k = (choice * (count - 1))")),
-    "acceptance 5 % too high": _moves(("threshold.log() < log_ratio", "(threshold / 1.05).log() < log_ratio")),
-    "log|psi| not updated": _moves(
-        ("log_psi = torch.where(accept, new_log_psi, log_psi)", "log_psi = torch.where(accept & (threshold < 0.5), new_log_psi, log_psi)")
+    "pairs not chosen uniformly": (_moves((CHOICE, "choice**1.2 * count")), "exact-kernel"),
+    "last pair never chosen": (_moves((CHOICE, "choice * (count - 1)")), "exact-kernel"),
+    "acceptance a tenth too high": (_moves((THRESHOLD, "(threshold / 1.1).log() < log_ratio")), "exact-kernel"),
+    "log|psi| updated by half of the moves": (
+        _moves((LOG_PSI, "log_psi = torch.where(accept & (threshold < 0.5), new_log_psi, log_psi)")),
+        "stationary-law",
     ),
-    "number of pairs not updated": _moves(("count = torch.where(accept, new_count, count)", "count = movable.sum(1) * 0 + count")),
-    "every proposal accepted": _moves(("threshold.log() < log_ratio", "threshold.log() < 1e9")),
-    "no proposal accepted": _moves(("threshold.log() < log_ratio", "threshold.log() < -1e9 + 0 * log_ratio")),
-    "only horizontal pairs": _horizontal_only,
-    "one spin flipped": _moves(("torch.where(accept[:, None], -before, before)", "torch.where(accept[:, None] & torch.tensor([True, False]), -before, before)")),
-    "spins in float": _moves(("chains.spins = spins.view(shape)", "chains.spins = spins.view(shape).float()")),
-    "acceptance overstated in reverse": _moves(("accepted += accept.sum()", "accepted += accept.sum() // 2")),
-    "equal streams of all chains": _uniforms(lambda right, seed, chains, *rest: right(seed, chains * 0, *rest)),
-    "every second chain repeats its neighbour": _uniforms(
-        lambda right, seed, chains, *rest: right(seed, chains // 2, *rest)
+    "number of pairs not updated": (_moves((COUNT, "count = count.clone()")), "stationary-law"),
+    "every proposal accepted": (_moves((THRESHOLD, "threshold < 2")), "stationary-law"),
+    "no proposal accepted": (_moves((THRESHOLD, "threshold > 2")), "acceptance"),
+    "only horizontal pairs": (_horizontal_only, "reachability"),
+    "one spin flipped": (
+        _moves((FLIP, "torch.where(accept[:, None] & torch.tensor([True, False]), -before, before)")),
+        "conserved",
     ),
-    "chain i of seed s is chain 0 of seed s + i": _uniforms(
-        lambda right, seed, chains, *rest: right(0, chains + seed, *rest)
+    "spins in float": (_moves(("spins.view(shape)\n", "spins.view(shape).float()\n")), "conserved"),
+    "acceptance understated": (_moves(("accept.sum()", "accept.sum() // 2")), "acceptance"),
+    "equal streams of all chains": (
+        _uniforms(lambda right, seed, chains, *rest: right(seed, chains * 0, *rest)),
+        "independent-streams",
     ),
-    "seed ignored": _uniforms(lambda right, seed, *rest: right(0, *rest)),
-    "random numbers of the clock": _uniforms(
-        lambda right, seed, *rest: right(torch.seed() % 2**32, *rest)
+    "every second chain repeats its neighbour": (
+        _uniforms(lambda right, seed, chains, *rest: right(seed, chains // 2, *rest)),
+        "independent-streams",
     ),
-}  # fmt: skip
-"""Bugs of the sampler by name."""
-
-ESTIMATOR: dict[str, Plant] = {
-    "weights ignored": _weights("(2 - self.sampling.alpha) * log_psi", "0 * log_psi"),
-    "weights with the exponent alpha": _weights(
-        "(2 - self.sampling.alpha) * log_psi", "self.sampling.alpha * log_psi"
+    "chain i of seed s is chain 0 of seed s + i": (
+        _uniforms(lambda right, seed, chains, *rest: right(0, chains + seed, *rest)),
+        "independent-streams",
     ),
-    "weights with the exponent 1 - alpha": _weights("(2 - self.sampling.alpha)", "(1 - self.sampling.alpha)"),
-    "clipped at 2 a site": _mean_of(np.ones_like, lambda energies: energies.clip(-2, 2)),
-    "windowed mean": _mean_of(lambda energies: (energies > -0.6) & (energies < -0.45), lambda energies: energies),
-    "outliers beyond 5 deviations left out": _mean_of(
-        lambda energies: np.abs(energies - energies.mean()) < 5 * energies.std(), lambda energies: energies
+    "seed ignored": (_uniforms(lambda right, seed, *rest: right(0, *rest)), "independent-streams"),
+    "random numbers from outside the seed": (
+        _uniforms(lambda right, seed, *rest: right(int(torch.randint(1 << 31, ())), *rest)),
+        "seeds",
     ),
-    "no warm-up": _no_warm_up,
-    "errors without autocorrelation": _blocking(lambda found: found.errors[0] if found.errors else math.nan),
-    "errors times 10": _blocking(lambda found: found.error * 10),
-    "errors too small by 2": _blocking(lambda found: found.error / 2),
-    "error of one sample instead of the mean": _estimates(
-        lambda found, samples: replace(found, error=math.sqrt(found.variance))
-    ),
-    "error without the weights": _estimates(
-        lambda found, samples: replace(found, error=statistics.blocking_error(samples.energies).error)
-    ),
-    "variance of the total energy": _estimates(
-        lambda found, samples: replace(found, variance=found.variance * samples.sites)
-    ),
-    "variance without weights": _estimates(
-        lambda found, samples: replace(found, variance=float(np.nanvar(samples.energies)))
-    ),
-    "V-score without N": _v_score(lambda score, sites: score / sites),
-    "R-hat of whole chains": _r_hat_of_whole_chains,
-    "R-hat always 1": _estimates(lambda found, samples: replace(found, r_hat=1.0)),
-    "abnormal count always 0": _abnormal_is_zero,
-    "half of the samples dropped": _half_of_the_samples,
-    "evaluation on the training's streams": _training_streams,
 }
-"""Bugs of estimates by name."""
+"""Bugs of the sampler by name, and the gate of the level ``sampler`` that catches each."""
 
-MUTANTS = {**SAMPLER, **ESTIMATOR}
+EXPONENT = "(2 - self.sampling.alpha) * log_psi"
+
+ESTIMATOR: dict[str, tuple[Plant, str]] = {
+    "weights ignored": (_weights(EXPONENT, "0 * log_psi"), "unbiased"),
+    "weights with the exponent alpha": (_weights(EXPONENT, "self.sampling.alpha * log_psi"), "unbiased"),
+    "weights with the exponent 1 - alpha": (_weights(EXPONENT, "(1 - self.sampling.alpha) * log_psi"), "unbiased"),
+    "clipped at 2 a site": (_mean_of(_all, lambda energies: energies.clip(-2, 2)), "unclipped"),
+    "windowed mean": (
+        _mean_of(lambda energies, _: (energies > -0.6) & (energies < -0.45), lambda energies: energies),
+        "unbiased",
+    ),
+    "outliers beyond 5 deviations left out": (_mean_of(_near, lambda energies: energies), "unclipped"),
+    "no warm-up": (_no_warm_up, "warm-up"),
+    "errors without autocorrelation": (
+        _blocking(lambda found: found.errors[0] if found.errors else math.nan),
+        "honest-errors",
+    ),
+    "errors times 10": (_blocking(lambda found: found.error * 10), "honest-errors"),
+    "errors too small by 2": (_blocking(lambda found: found.error / 2), "honest-errors"),
+    "error of one sample instead of the mean": (
+        _estimates(lambda found, samples: replace(found, error=math.sqrt(found.variance))),
+        "honest-errors",
+    ),
+    "error without the weights": (
+        _estimates(lambda found, samples: replace(found, error=statistics.blocking_error(samples.energies).error)),
+        "independent-samples",
+    ),
+    "variance of the total energy": (
+        _estimates(lambda found, samples: replace(found, variance=found.variance * samples.sites)),
+        "independent-samples",
+    ),
+    "variance without weights": (
+        _estimates(lambda found, samples: replace(found, variance=float(np.nanvar(samples.energies)))),
+        "independent-samples",
+    ),
+    "V-score without N": (_v_score(lambda score, sites: score / sites), "v-score"),
+    "R-hat of whole chains": (_r_hat_of_whole_chains, "r-hat"),
+    "R-hat always 1": (_estimates(lambda found, samples: replace(found, r_hat=1.0)), "r-hat"),
+    "abnormal count always 0": (_abnormal_is_zero, "abnormal"),
+    "half of the samples dropped": (_half_of_the_samples, "samples-used"),
+    "evaluation on the training's streams": (_training_streams, "streams-apart"),
+}
+"""Bugs of estimates by name, and the gate of the level ``estimator`` that catches each."""
+
+MUTANTS = {name: (plant, f"sampler/{gate}") for name, (plant, gate) in SAMPLER.items()}
+MUTANTS |= {name: (plant, f"estimator/{gate}") for name, (plant, gate) in ESTIMATOR.items()}
+"""All of them with the full names of gates."""
