@@ -12,10 +12,8 @@ from qmcbench import evaluator, training
 from qmcbench.config import parse
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted
-from qmcbench.gates import checks
 from qmcbench.gates.check import Check
 from qmcbench.gates.energies import claims
-from qmcbench.gates.levels import sampler
 from qmcbench.jobs import reproduce as job
 from qmcbench.jobs.plan import Evaluation, Forward, NotCovered, PlannedRun, Profile, load_profile, plan, profile_names
 from qmcbench.jobs.reproduce import RECORDS, reproduce
@@ -96,9 +94,7 @@ def test_finished_parts_are_kept(finished: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(training.Trainer, "advance", never)
     monkeypatch.setattr(evaluator.Evaluator, "advance", never)
-    for name in ("matrix_elements", "full_sum", "derivatives", "solvers", "solver_precision"):
-        monkeypatch.setattr(checks, name, never)
-    monkeypatch.setattr(sampler, "stationary", never)
+    monkeypatch.setattr(job, "gated", never)
     after = timeless(reproduce(request(finished)))
     for kind in (Exact, Training, Energy, Check):
         assert after.of(kind) == before.of(kind)
@@ -108,9 +104,9 @@ def test_checks_of_other_code_are_not_kept(finished: Path, monkeypatch: pytest.M
     """A check is of the code that it was made with: another one is checked anew, and so is this one on --restart."""
     made: list[int] = []
 
-    def outcome() -> Check:
+    def outcome() -> list[Check]:
         made.append(1)
-        return Check(name="n", check="exact", value=0.0, bound=1.0, statement="It holds.")
+        return [Check(name="n", check="exact", value=0.0, bound=1.0, statement="It holds.")]
 
     assert job.kept(request(finished), 1, outcome)[0].name != "n"
     monkeypatch.setattr(job, "fingerprint", lambda: "0" * 64)

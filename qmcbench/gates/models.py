@@ -70,7 +70,8 @@ class Jastrow(nn.Module):
     def energy_along(self, direction: Array, rate: float, J2: float) -> float:
         """The total energy there."""
         vector, matrix = self.vector_along(direction, rate), quspin(J2)[1]
-        return float((vector.conj() @ (matrix @ vector)).real / (vector.conj() @ vector).real)
+        applied: Complex = np.asarray(matrix @ vector)
+        return float((vector.conj() @ applied).real / (vector.conj() @ vector).real)
 
 
 def _turns(pair: tuple[int, int]) -> set[tuple[int, int]]:

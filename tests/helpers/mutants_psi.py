@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from helpers.planting import Mutant, Plant, changed, edited
+from helpers.planting import Plant, caught_by, changed, edited
 from torch import Tensor, nn
 
 from qmcbench.ansatz import derivatives, sign, symmetry
@@ -61,27 +61,27 @@ def _missing(base: nn.Module, spins: Tensor) -> tuple[Tensor, Tensor]:
 
 
 ANSATZ = {
-    "NaN on some configurations": Mutant("ansatz/finite", psi(_missing)),
-    "underflow of psi before the logarithm": Mutant(
+    "NaN on some configurations": caught_by("ansatz/finite", psi(_missing)),
+    "underflow of psi before the logarithm": caught_by(
         "ansatz/finite", psi(lambda base, spins: ((base(spins)[0] - 800).exp().log(), base(spins)[1]))
     ),
-    "dropout left on": Mutant(
+    "dropout left on": caught_by(
         "ansatz/deterministic",
         psi(lambda base, spins: (base(spins)[0] + 1e-9 * torch.rand(len(spins)), base(spins)[1])),
     ),
-    "input changed in place": Mutant("ansatz/deterministic", psi(_in_place)),
-    "normalised over the batch": Mutant("ansatz/batches", psi(_over_the_batch)),
-    "an angle for a phase": Mutant(
+    "input changed in place": caught_by("ansatz/deterministic", psi(_in_place)),
+    "normalised over the batch": caught_by("ansatz/batches", psi(_over_the_batch)),
+    "an angle for a phase": caught_by(
         "ansatz/phase", psi(lambda base, spins: (base(spins)[0], base(spins)[1].arccos()))
     ),
-    "psi for psi / |psi|": Mutant(
+    "psi for psi / |psi|": caught_by(
         "ansatz/phase", psi(lambda base, spins: (base(spins)[0], base(spins)[1] * base(spins)[0].exp()))
     ),
-    "claimed symmetry that is not there": Mutant(
+    "claimed symmetry that is not there": caught_by(
         "ansatz/symmetries",
         psi(lambda base, spins: (base(spins)[0] + 1e-3 * spins[:, 0, 0], base(spins)[1])),
     ),
-    "odd under a symmetry that is claimed": Mutant(
+    "odd under a symmetry that is claimed": caught_by(
         "ansatz/symmetries",
         psi(
             lambda base, spins: (
@@ -90,16 +90,16 @@ ANSATZ = {
             )
         ),
     ),
-    "float16 outputs": Mutant(
+    "float16 outputs": caught_by(
         "ansatz/papers-network",
         changed(
             fused.FusedNetwork, "outputs", lambda right, self, spins: right(self, spins).half().to(self.head.weight)
         ),
     ),
-    "float16 outputs of any psi": Mutant(
+    "float16 outputs of any psi": caught_by(
         "ansatz/precision", psi(lambda base, spins: (base(spins)[0].half(), base(spins)[1]))
     ),
-    "float16 Fourier weights": Mutant(
+    "float16 Fourier weights": caught_by(
         "ansatz/precision",
         changed(
             fused,
@@ -109,26 +109,26 @@ ANSATZ = {
             ),
         ),
     ),
-    "float16 parameters": Mutant(
+    "float16 parameters": caught_by(
         "ansatz/precision",
         changed(builtin, "build_ansatz", lambda right, *given, **named: right(*given, **named).to(torch.bfloat16)),
     ),
-    "a C4 sum without signs": Mutant(
+    "a C4 sum without signs": caught_by(
         "ansatz/papers-network",
         changed(symmetry, "log_sum", lambda right, log_psi, phase, dim: right(log_psi, phase.abs(), dim)),
     ),
-    "three rotations of four": Mutant(
+    "three rotations of four": caught_by(
         "ansatz/papers-network",
         edited(
             symmetry.Projected._terms,
             (".characters[:, None]", ".characters[:, None].clone().index_fill_(0, torch.tensor(-1), 0)"),
         ),
     ),
-    "Marshall's sign of rows": Mutant(
+    "Marshall's sign of rows": caught_by(
         "ansatz/papers-network",
         changed(sign, "sublattice_a", lambda right, L: (torch.arange(L) % 2 == 0)[:, None].expand(L, L)),
     ),
-    "another column first where gradients are asked for": Mutant(
+    "another column first where gradients are asked for": caught_by(
         "ansatz/precision",
         edited(fused.FusedNetwork.outputs, ("x = spins.to(weight.dtype)", "x = spins.roll(1, 2).to(weight.dtype)")),
     ),
@@ -136,37 +136,39 @@ ANSATZ = {
 """Bugs of wave functions by name."""
 
 DERIVATIVES = {
-    "every derivative is NaN": Mutant("derivatives/finite-differences", rows(lambda found: found * torch.nan)),
-    "one derivative is NaN": Mutant("derivatives/finite-differences", rows(_poisoned)),
-    "derivatives of the other sign": Mutant("derivatives/finite-differences", rows(lambda found: -found)),
-    "derivatives of |psi|^2": Mutant("derivatives/finite-differences", rows(lambda found: 2 * found)),
-    "derivatives off by 1e-6": Mutant("derivatives/finite-differences", rows(lambda found: found * (1 + 1e-6))),
-    "samples in another order": Mutant("derivatives/finite-differences", rows(lambda found: found.flip(0))),
-    "parameters in another order": Mutant("derivatives/finite-differences", rows(lambda found: found.roll(1, 1))),
-    "one parameter too many": Mutant(
+    "every derivative is NaN": caught_by("derivatives/finite-differences", rows(lambda found: found * torch.nan)),
+    "one derivative is NaN": caught_by("derivatives/finite-differences", rows(_poisoned)),
+    "derivatives of the other sign": caught_by("derivatives/finite-differences", rows(lambda found: -found)),
+    "derivatives of |psi|^2": caught_by("derivatives/finite-differences", rows(lambda found: 2 * found)),
+    "derivatives off by 1e-6": caught_by("derivatives/finite-differences", rows(lambda found: found * (1 + 1e-6))),
+    "samples in another order": caught_by("derivatives/finite-differences", rows(lambda found: found.flip(0))),
+    "parameters in another order": caught_by("derivatives/finite-differences", rows(lambda found: found.roll(1, 1))),
+    "one parameter too many": caught_by(
         "derivatives/finite-differences", rows(lambda found: torch.cat([found, found[:, :1]], 1))
     ),
-    "the phase left out": Mutant(
+    "the phase left out": caught_by(
         "derivatives/finite-differences", rows(lambda found: found.real if found.is_complex() else found)
     ),
-    "the conjugate of the phase": Mutant("derivatives/finite-differences", rows(lambda found: found.conj())),
-    "complex parameters taken for analytic": Mutant(
+    "the conjugate of the phase": caught_by("derivatives/finite-differences", rows(lambda found: found.conj())),
+    "complex parameters taken for analytic": caught_by(
         "derivatives/finite-differences",
         edited(derivatives.log_derivatives, ("if has_complex_phase(module, spins[:1])", "if False")),
     ),
-    "derivatives of images without their signs": Mutant(
+    "derivatives of images without their signs": caught_by(
         "derivatives/finite-differences",
         edited(symmetry.Projected.log_derivatives, ("shares = phase * total_phase.conj()", "shares = phase.abs()")),
     ),
-    "derivative of one pooled column": Mutant(
+    "derivative of one pooled column": caught_by(
         "derivatives/finite-differences", edited(layerwise.log_derivatives, ("even >= odd", "even >= even"))
     ),
-    "later chunks differentiate the first samples": Mutant(
+    "later chunks differentiate the first samples": caught_by(
         "derivatives/batches",
         edited(
             derivatives.log_derivatives, ("per_sample(parameters, few)", "per_sample(parameters, spins[: len(few)])")
         ),
     ),
-    "derivatives centred over the batch": Mutant("derivatives/autograd", rows(lambda found: found - found.mean(0))),
+    "derivatives centred over the batch": caught_by(
+        "derivatives/autograd", rows(lambda found: found - found.mean(0))
+    ),
 }
 """Bugs of log-derivatives by name."""

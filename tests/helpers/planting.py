@@ -7,7 +7,6 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,12 +14,13 @@ import pytest
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """A bug, and the gate that has to fail on it."""
+Mutant = tuple[Plant, str]
+"""A bug, and the gate that has to fail on it."""
 
-    gate: str
-    plant: Plant
+
+def caught_by(gate: str, plant: Plant) -> Mutant:
+    """A bug that this gate has to see."""
+    return plant, gate
 
 
 def edited(function: Callable[..., Any], *changes: tuple[str, str]) -> Plant:

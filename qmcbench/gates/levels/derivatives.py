@@ -53,6 +53,9 @@ class Point:
 def finite_differences(target: Target, setting: Setting) -> Iterator[Check]:
     """Log-derivatives are differences of psi along random directions, with its phase where psi is complex."""
     assert target.log_derivatives is not None
+    if (why := fixed(target)) is not None:
+        yield not_run("log-derivatives against differences", "Log-derivatives are differences of psi.", why)
+        return
     for at in points(target, setting, 8):
         name, steps = f"log-derivatives against differences, {at.label}", STEPS if at.double else SINGLE_STEPS
         statement = (
@@ -77,6 +80,9 @@ def finite_differences(target: Target, setting: Setting) -> Iterator[Check]:
 def autograd(target: Target, setting: Setting) -> Iterator[Check]:
     """Every single log-derivative is what automatic differentiation of psi gives, sample by sample."""
     assert target.log_derivatives is not None
+    if (why := fixed(target)) is not None:
+        yield not_run("log-derivatives against autograd", "Log-derivatives are those of autograd.", why)
+        return
     for at in points(target, setting, 8):
         name = f"log-derivatives against autograd, {at.label}"
         statement = f"Largest difference of an entry, relative to the row's norm; {len(at.spins)} samples."
@@ -100,6 +106,9 @@ def autograd(target: Target, setting: Setting) -> Iterator[Check]:
 def batches(target: Target, setting: Setting) -> Iterator[Check]:
     """A sample's log-derivatives depend neither on the others of its batch nor on how many there are."""
     assert target.log_derivatives is not None
+    if (why := fixed(target)) is not None:
+        yield not_run("log-derivatives of many samples", "Log-derivatives do not depend on the batch.", why)
+        return
     for at in points(target, setting, 8):
         count = max(16, min(300, ENTRIES // sum(part.numel() for part in degrees(at.psi))))
         name = f"log-derivatives of {count} samples, {at.label}"
@@ -117,20 +126,18 @@ def batches(target: Target, setting: Setting) -> Iterator[Check]:
         yield exactly(name, worst, at.bound(1e-9, 1e-3), statement)
 
 
-def points(target: Target, setting: Setting, count: int) -> Iterator[Point]:
-    """psi as it is and less flat, in float64 if it runs so, with random configurations; of the engine others too.
-
-    Raises
-    ------
-    UserError
-        If psi is no module with parameters.
-    """
+def fixed(target: Target) -> str | None:
+    """Why the target's parameters cannot be moved here, if they cannot."""
     psi = target.psi
-    if not isinstance(psi, nn.Module) or not any(parameter.requires_grad for parameter in psi.parameters()):
-        raise UserError(
-            "psi is no torch.nn.Module with parameters, but brings log-derivatives; finite differences need to move "
-            "its parameters."
-        )
+    if isinstance(psi, nn.Module) and any(parameter.requires_grad for parameter in psi.parameters()):
+        return None
+    return "psi is no torch.nn.Module with parameters that ask for gradients, so they cannot be moved from here"
+
+
+def points(target: Target, setting: Setting, count: int) -> Iterator[Point]:
+    """psi as it is and less flat, in float64 if it runs so, with random configurations; of the engine others too."""
+    psi = target.psi
+    assert isinstance(psi, nn.Module)
     for L in (4, 6) if target.engine and not setting.quick else (target.L,):
         spins = random_configurations(L, count, setting.seed)
         double = _runs_in_double(psi, spins)
