@@ -148,7 +148,7 @@ def _log(ratio: float) -> float:
 def honest_errors(target: Target, setting: Setting) -> Iterator[Check]:
     """Over 50 seeds and more, means of strongly correlated samples scatter about the full sum as their errors say."""
     replicas = math.ceil((POWER / setting.effect) ** 2 / 2)
-    for number, case in enumerate(cases()[2:]):
+    for number, case in enumerate(cases()[2:3] if setting.quick else cases()[2:]):
         asked = case.asked(CHAINS, samples=16, gap=2, seed=0)
         seeds = [stream(setting.seed, 10_000 * (number + 1) + each) for each in range(replicas)]
         found = [_evaluate(target, case.known.psi, replace(asked, seed=seed)) for seed in seeds]
