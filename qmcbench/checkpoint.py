@@ -14,6 +14,7 @@ from qmcbench.config import Config, parse
 from qmcbench.errors import UserError
 from qmcbench.files import write_atomically
 from qmcbench.provenance import Provenance
+from qmcbench.store.energies import Origin
 from qmcbench.structure import parse_json, structure, unstructure
 from qmcbench.tensors import pack, read_whole, texts_of, unpack
 
@@ -40,20 +41,6 @@ class State:
 
 
 @dataclass(frozen=True)
-class Imported:
-    """Where an imported network comes from; what is known of the authors' network stands with theirs."""
-
-    file: str
-    sha256: str
-    source: str | None = None
-    licence: str | None = None
-    citation: str | None = None
-    L: int | None = None
-    J2: float | None = None
-    published_energy: float | None = None
-
-
-@dataclass(frozen=True)
 class Checkpoint:
     """A run after a completed step, or an imported network, which has neither chains, optimizer nor state."""
 
@@ -69,7 +56,7 @@ class Checkpoint:
     mixing: dict[str, Tensor] | None = None
     """``pairs`` (chains, steps): antiparallel nearest neighbours at the last steps; None in those of 0.1.0."""
     ranks: int = 1
-    imported: Imported | None = None
+    imported: Origin | None = None
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
@@ -146,7 +133,7 @@ def decode(content: bytes, source: str) -> Checkpoint:
         optimizer=groups["optimizer"] or None,
         mixing=groups["mixing"] or None,
         ranks=structure(plain["ranks"], int, f"{source}: ranks", HINT),
-        imported=structure(plain["imported"], Imported | None, f"{source}: imported", HINT),  # type: ignore[arg-type]
+        imported=structure(plain["imported"], Origin | None, f"{source}: imported", HINT),  # type: ignore[arg-type]
     )
     if wrong := next(iter(mistakes(checkpoint)), None):
         raise UserError(f"{source} is no checkpoint of a run: {wrong}; {HINT}.")
@@ -185,6 +172,9 @@ def mistakes(checkpoint: Checkpoint) -> list[str]:
     ]
     if not checkpoint.parameters:
         found.append("it has no parameters")
+    origin = checkpoint.imported
+    if origin is not None and None in (origin.file, origin.sha256):
+        found.append("it is imported, but from no file")
     if checkpoint.ranks < 1:
         found.append(f"ranks = {checkpoint.ranks}")
     parts = checkpoint.state, checkpoint.chains, checkpoint.optimizer

@@ -125,6 +125,8 @@ class Run:
     oversubscribe: bool = False
     """Whether there may be more threads than this process has cores."""
     checkpoint_every: int = 20
+    hours: float | None = None
+    """End, with a checkpoint, after the step at which all steps together have taken so long; no limit if absent."""
     kernels: str = "compiled"
     """compiled (for this processor, once a run) or torch (PyTorch's operations alone, several times slower)."""
     recipe: int = 1
@@ -227,6 +229,7 @@ def _check(config: Config, source: str) -> None:
         ("run.recipe", r.recipe, RECIPES[0], RECIPES[-1]),
         ("run.threads", r.threads, 1, 4096),
         ("run.checkpoint_every", r.checkpoint_every, 1, 10**9),
+        ("run.hours", r.hours, 0, 1e6),
         *[
             (f"optimizer.{name}", value, 1e-30, 1e30)
             for name in ("learning_rate", "shift", "max_step_norm")

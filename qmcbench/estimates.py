@@ -14,7 +14,7 @@ from qmcbench.evaluator import Samples
 from qmcbench.observables import Measured, Observables
 from qmcbench.reference.schemas import document
 from qmcbench.reference.verify_paper import cells
-from qmcbench.store.energies import Correlations, Energy, Network, Origin, Windowed, finite
+from qmcbench.store.energies import Correlations, Energy, Network, Windowed, finite
 from qmcbench.store.records import Reference
 
 # The authors keep only local energies per site in here (MCMC.py of github liangstein/Verify-CNN-based-wave-functions-
@@ -57,16 +57,6 @@ class Request:
 
 def network_of(stored: Checkpoint, config: Config, digest: str) -> Network:
     """Which wave function a checkpoint holds."""
-    imported, known = stored.imported, None
-    if imported is not None:
-        known = Origin(
-            citation=imported.citation,
-            source=imported.source,
-            licence=imported.licence,
-            L=imported.L,
-            J2=imported.J2,
-            windowed=imported.published_energy,
-        )
     wavefunction = config.wavefunction
     return Network(
         name=wavefunction.network,
@@ -77,7 +67,7 @@ def network_of(stored: Checkpoint, config: Config, digest: str) -> Network:
         L=config.model.L,
         J2=config.model.J2,
         sha256=digest,
-        origin=known,
+        origin=stored.imported,
     )
 
 

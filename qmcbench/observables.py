@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -66,10 +66,6 @@ class Measured:
     error: Array
     plateau: NDArray[np.bool_]
 
-    def as_dict(self) -> dict[str, Any]:
-        """The three arrays as nested lists (numbers, where they have no axis)."""
-        return {"mean": self.mean.tolist(), "error": self.error.tolist(), "plateau": self.plateau.tolist()}
-
 
 @dataclass(frozen=True)
 class Observables:
@@ -94,12 +90,6 @@ class Observables:
             np.asarray(self.structure_factor.error[at] / L**2),
             np.asarray(self.structure_factor.plateau[at]),
         )
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready: a dictionary of mean, error and plateau for each quantity; None for those left out."""
-        names = ("correlation", "structure_factor", "staggered_magnetisation_squared", "bond", "dimer")
-        found: dict[str, Measured | None] = {name: getattr(self, name) for name in names}
-        return {name: value and value.as_dict() for name, value in found.items()}
 
 
 def random_origins(L: int, count: int, *, seed: int, chains: Tensor, draw: int) -> Tensor:

@@ -32,7 +32,7 @@ CHECKPOINT = "checkpoint.safetensors"
 MAY_CHANGE = {
     "optimizer": {"steps"},
     "scalapack": {"grid", "block", "product", "redistribution"},
-    "run": {"checkpoint_every", "threads", "device", "kernels", "oversubscribe", "recipe"},
+    "run": {"checkpoint_every", "hours", "threads", "device", "kernels", "oversubscribe", "recipe"},
     "wavefunction": {"start"},
 }
 
@@ -99,7 +99,9 @@ def train(
             trainer.warm_up()
             if config.optimizer.steps == 0:
                 run.save()
-        while trainer.step < config.optimizer.steps:
+        elif config.run.hours is not None and comm.rank == 0:
+            run.spent = sum(step.seconds["step"] for step in read_log(out / LOG, trainer.step))
+        while trainer.step < config.optimizer.steps and not run.late():
             run.advance(bar, signals)
     return trainer
 
@@ -112,6 +114,8 @@ class _Run:
     path: Path
     made_by: Provenance
     log: Log | None = None
+    spent: float = 0.0
+    """Seconds of all its steps, on rank 0."""
 
     def advance(self, bar: Bar, signals: list[int]) -> None:
         """One step, logged, and saved when it is due."""
@@ -119,15 +123,21 @@ class _Run:
         step = trainer.advance()
         if self.log is not None:
             self.log.append(step)
+        self.spent += step.seconds["step"] if self.trainer.comm.rank == 0 else 0.0
         bar.update(step.step, summary(step))
         # A signal reaches the ranks at different moments, but they must stop after the same step.
         stop = trainer.comm.any(bool(signals))
-        if stop or step.step == steps or step.step % trainer.config.run.checkpoint_every == 0:
+        if stop or self.late() or step.step == steps or step.step % trainer.config.run.checkpoint_every == 0:
             self.save()
         if stop and step.step < steps:
             raise Interrupted(
                 f"Stopped after step {step.step} of {steps}; run the same command, without --restart, to continue."
             )
+
+    def late(self) -> bool:
+        """Whether the time is over, the same on every rank."""
+        hours = self.trainer.config.run.hours
+        return hours is not None and self.trainer.comm.any(self.spent >= 3600 * hours)
 
     def save(self) -> None:
         """Write the checkpoint; every rank must call it."""

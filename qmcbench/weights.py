@@ -19,7 +19,7 @@ from torch import Tensor
 
 from qmcbench import checkpoint, npz, provenance
 from qmcbench.ansatz.cnn import CNN
-from qmcbench.checkpoint import Checkpoint, Imported
+from qmcbench.checkpoint import Checkpoint
 from qmcbench.config import parse
 from qmcbench.errors import UserError
 from qmcbench.files import make_parents, write_atomically
@@ -27,6 +27,7 @@ from qmcbench.npz import Allowed
 from qmcbench.pickles import unpickle
 from qmcbench.reference import model_names
 from qmcbench.reference.schemas import document
+from qmcbench.store.energies import Origin
 
 Arrays = dict[str, NDArray[np.float64]]
 
@@ -84,7 +85,7 @@ def import_weights(
     model = {"L": known["L"] if L is None else L, "J2": known["J2"] if J2 is None else J2}
     config = parse({"model": model, "wavefunction": wavefunction}, source="import-weights")
     parameters = {name: _tensor(source, name, array, dtype) for name, array in arrays.items()}
-    origin = Imported(source.name, hashlib.sha256(content).hexdigest())
+    origin = Origin(file=source.name, sha256=hashlib.sha256(content).hexdigest())
     # Known by its values, in either format.
     if values_digest(arrays) == known["values_sha256"]:
         names = ("source", "licence", "citation", "L", "J2", "published_energy")

@@ -39,22 +39,14 @@ __all__ = [
     "requirements",
 ]
 
-_HOME = {
-    "ExactResult": "ed",
-    "ModelSpec": "models",
-    "ReferenceLayerError": "errors",
-    "Requirements": "ed_sparse",
-    "compute": "store",
-    "diagonalize": "ed",
-    "diagonalize_sparse": "ed_sparse",
-    "exact": "store",
-    "ground_state": "ed",
-    "hamiltonian_matrix": "ed",
-    "known_energy": "store",
-    "model_names": "models",
-    "model_spec": "models",
-    "requirements": "ed_sparse",
+_OFFERED = {
+    "ed": ("ExactResult", "diagonalize", "ground_state", "hamiltonian_matrix"),
+    "ed_sparse": ("Requirements", "diagonalize_sparse", "requirements"),
+    "errors": ("ReferenceLayerError",),
+    "models": ("ModelSpec", "model_names", "model_spec"),
+    "store": ("compute", "exact", "known_energy"),
 }
+_HOME = {name: module for module, names in _OFFERED.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

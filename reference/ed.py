@@ -38,71 +38,45 @@ _Bond = tuple[float, int, int]
 
 @dataclass(frozen=True)
 class ExactResult:
-    """Ground state of one lattice and coupling, with the diagnostics that say how far to trust it.
-
-    Attributes
-    ----------
-    L, J2
-        Side of the lattice and next-nearest-neighbour coupling.
-    energy
-        Ground-state energy per site.
-    total_energy
-        Ground-state energy of the whole lattice.
-    residual
-        Norm of ``H v - E v`` for the normalised ground state ``v``, in units of the total energy.
-    sector
-        Symmetries and quantum numbers of the state.
-    ground_state
-        How this is known to be the ground state of the whole S^z = 0 space; begins with "not known" if it is not.
-    other_sectors
-        Lowest total energies in the other sectors that were computed, by the names of `qmcbench.reference.irrep`.
-    states
-        Number of orbits of configurations, which is the dimension of the fully symmetric sector.
-    gap
-        From the ground state to the next state of the same sector, total energy.
-    spin_correlation
-        ``<S_0 . S_d>``, averaged over sites and over the displacements that the point group makes equivalent.
-        Keys are ``"dx,dy"`` with ``0 <= dx <= dy <= L/2``; ``"0,0"`` is 3/4.
-    structure_factor_pi_pi, structure_factor_pi_0
-        ``S(q) = sum_d exp(i q.d) <S_0 . S_d>`` over the L*L displacements, not divided by the number of sites:
-        it is extensive where there is order, and its mean over all q is 3/4. ``pi_0`` is the mean of
-        ``S(pi, 0)`` and ``S(0, pi)``.
-    provenance
-        Command, method, library versions, machine, seconds and date of the computation.
-    """
+    """Ground state of one lattice and coupling, with the diagnostics that say how far to trust it."""
 
     L: int
+    """Side of the lattice."""
     J2: float
+    """Next-nearest-neighbour coupling, J1 = 1."""
     energy: float
+    """Ground-state energy per site."""
     total_energy: float
+    """Ground-state energy of the whole lattice."""
     residual: float
+    """Norm of ``H v - E v`` for the normalised ground state ``v``, in units of the total energy."""
     sector: str
+    """Symmetries and quantum numbers of the state."""
     ground_state: str
+    """How this is known to be the ground state of the whole S^z = 0 space; begins with "not known" if it is not."""
     other_sectors: dict[str, float]
+    """Lowest total energies in the other sectors that were computed, by the names of `qmcbench.reference.irrep`."""
     states: int
+    """Number of orbits of configurations, which is the dimension of the fully symmetric sector."""
     gap: float
+    """From the ground state to the next state of the same sector, total energy."""
     spin_correlation: dict[str, float]
+    """``<S_0 . S_d>``, averaged over sites and over the displacements that the point group makes equivalent. Keys
+    are ``"dx,dy"`` with ``0 <= dx <= dy <= L/2``; ``"0,0"`` is 3/4."""
     structure_factor_pi_pi: float
     structure_factor_pi_0: float
+    """``S(q) = sum_d exp(i q.d) <S_0 . S_d>`` over the L*L displacements, not divided by the number of sites: it
+    is extensive where there is order, and its mean over all q is 3/4. ``pi_0`` is the mean of ``S(pi, 0)`` and
+    ``S(0, pi)``."""
     provenance: dict[str, Any]
+    """Command, method, library versions, machine, seconds and date of the computation."""
 
 
 def diagonalize(L: int, J2: float) -> ExactResult:
     """Ground state of the L x L lattice in the fully symmetric sector, and its observables.
 
-    The sector's lowest energy is compared with the lowest one of the whole S^z = 0 space before it is returned.
-
-    Parameters
-    ----------
-    L
-        Side of the lattice; 4 is the only one served.
-    J2
-        Next-nearest-neighbour coupling, at most 1000 in size.
-
-    Returns
-    -------
-    ExactResult
-        Energies in S.S units.
+    The sector's lowest energy is compared with the lowest one of the whole S^z = 0 space before it is returned. L = 4
+    is the only lattice served, and J2 is at most 1000 in size.
 
     Raises
     ------
@@ -155,12 +129,7 @@ def diagonalize(L: int, J2: float) -> ExactResult:
 
 
 def hamiltonian_matrix(L: int, J2: float) -> tuple[npt.NDArray[np.int8], csr_array[Any, tuple[int, int]]]:
-    """Hamiltonian over all S^z = 0 configurations, without symmetries.
-
-    Parameters
-    ----------
-    L, J2
-        As in `diagonalize`.
+    """Hamiltonian over all S^z = 0 configurations, without symmetries; L and J2 as in `diagonalize`.
 
     Returns
     -------
@@ -185,12 +154,7 @@ def hamiltonian_matrix(L: int, J2: float) -> tuple[npt.NDArray[np.int8], csr_arr
 
 
 def ground_state(L: int, J2: float) -> tuple[float, npt.NDArray[np.float64]]:
-    """Lowest state of the whole S^z = 0 space.
-
-    Parameters
-    ----------
-    L, J2
-        As in `diagonalize`.
+    """Lowest state of the whole S^z = 0 space; L and J2 as in `diagonalize`.
 
     Returns
     -------

@@ -28,19 +28,13 @@ CANDIDATES = (Irrep(), Irrep(transposition=-1))
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a diagonalization takes.
-
-    Attributes
-    ----------
-    memory, disk
-        Peak memory, and size of the kept pieces if a folder is given, in bytes.
-    seconds
-        On 2 cores.
-    """
+    """What a diagonalization takes."""
 
     memory: int
     disk: int
+    """Peak memory, and size of the kept pieces if a folder is given, in bytes."""
     seconds: float
+    """On 2 cores."""
 
 
 # Orbits and exchanges, counted by `build`; seconds that the build takes one core.
@@ -78,7 +72,7 @@ def requirements(L: int, couplings: int) -> Requirements:
 def diagonalize_sparse(
     L: int, couplings: Sequence[float], folder: Path | None = None, progress: Progress | None = None
 ) -> Iterator[ExactResult]:
-    """Lowest states of the sectors `CANDIDATES`, the lower one for each coupling.
+    """Lowest states of the sectors `CANDIDATES`, the lower one for each coupling, in their order.
 
     The exchanges serve every coupling and sector, and up to eight of these share a run. The correlations are three
     times those of S^z, as for any singlet; that it is one is verified by the energy that follows from them.
@@ -87,18 +81,11 @@ def diagonalize_sparse(
     ----------
     L
         4 or 6.
-    couplings
-        Values of J2.
     folder
         Where finished pieces, an unfinished Lanczos run and the states found are kept (see `requirements`), so that
         an interrupted computation resumes and a later one has them.
     progress
         Called with what is being done, how many parts are done and how many there are.
-
-    Returns
-    -------
-    iterator of ExactResult
-        In the order of the couplings.
 
     Raises
     ------

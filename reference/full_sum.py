@@ -25,26 +25,18 @@ EIGENSTATE = 1e-12
 
 @dataclass(frozen=True)
 class Moments:
-    """What the Hamiltonian makes of a state; total energies.
-
-    Attributes
-    ----------
-    energy, variance
-        ``<H>`` and ``<H^2> - <H>^2``.
-    one_step_energy, one_step_variance
-        Of the lowest combination of the state and ``H`` times it: one Lanczos step.
-    extrapolated
-        Energy at variance 0 on the line through the two points, no bound; None if the variance does not fall.
-    infidelity
-        ``1 - |<state|other>|^2`` for the normalised other state; None if there was none.
-    """
+    """What the Hamiltonian makes of a state; total energies."""
 
     energy: float
     variance: float
+    """``<H>`` and ``<H^2> - <H>^2``."""
     one_step_energy: float
     one_step_variance: float
+    """Of the lowest combination of the state and ``H`` times it: one Lanczos step."""
     extrapolated: float | None
+    """Energy at variance 0 on the line through the two points, no bound; None if the variance does not fall."""
     infidelity: float | None
+    """``1 - |<state|other>|^2`` for the normalised other state; None if there was none."""
 
 
 def moments(
@@ -135,15 +127,7 @@ def orbits_and_ground(
 ) -> tuple[Orbits, LowestState]:
     """What a full sum needs: the orbits, and the ground state to hold others against.
 
-    Parameters
-    ----------
-    L, J2, folder, progress
-        As in `qmcbench.reference.diagonalize_sparse`.
-
-    Raises
-    ------
-    ReferenceLayerError
-        As there.
+    ``folder`` and ``progress``, and what is raised, are as in `qmcbench.reference.diagonalize_sparse`.
     """
     check_coupling(J2)
     problems = _ground_problems(L, J2)

@@ -16,24 +16,16 @@ _POINT_GROUP = {(1, 1): "A1", (-1, -1): "A2", (1, -1): "B1", (-1, 1): "B2"}
 
 @dataclass(frozen=True)
 class Irrep:
-    """Characters, +1 or -1, of the generators of the symmetry group.
-
-    Attributes
-    ----------
-    translation
-        Of the translations by one site: +1 at momentum (0, 0), -1 at (pi, pi).
-    reflection
-        Of the reflections of rows and of columns whose axes run through a site.
-    transposition
-        Of the reflection on the diagonal.
-    inversion
-        Of the inversion of all spins.
-    """
+    """Characters, +1 or -1, of the generators of the symmetry group."""
 
     translation: int = 1
+    """Of the translations by one site: +1 at momentum (0, 0), -1 at (pi, pi)."""
     reflection: int = 1
+    """Of the reflections of rows and of columns whose axes run through a site."""
     transposition: int = 1
+    """Of the reflection on the diagonal."""
     inversion: int = 1
+    """Of the inversion of all spins."""
 
     @property
     def odd(self) -> int:

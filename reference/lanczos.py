@@ -31,40 +31,27 @@ SAVE_EVERY = 600.0
 
 @dataclass(frozen=True)
 class LowestState:
-    """Lowest state of one sector at one coupling.
-
-    Attributes
-    ----------
-    problem
-        Coupling and sector.
-    energy
-        Total energy ``<v|H|v>``.
-    residual
-        Norm of ``H v - E v`` for the normalised v, computed from the vector.
-    gap
-        To the next state of the sector: from the tridiagonal matrix, hence an upper bound; see `gap_residual`.
-    gap_residual
-        Norm of the residual of that next state, from the tridiagonal matrix.
-    iterations
-        Products with the Hamiltonian in the first pass.
-    together
-        Problems that shared the products.
-    seconds
-        Of the run that they shared, in all of its sittings.
-    vector
-        Amplitudes of the representatives, shape (states,), normalised in the scalar product of
-        `qmcbench.reference.orbits`: that of all configurations is larger by the order of the group.
-    """
+    """Lowest state of one sector at one coupling."""
 
     problem: Problem
+    """Coupling and sector."""
     energy: float
+    """Total energy ``<v|H|v>``."""
     residual: float
+    """Norm of ``H v - E v`` for the normalised v, computed from the vector."""
     gap: float
+    """To the next state of the sector: from the tridiagonal matrix, hence an upper bound; see `gap_residual`."""
     gap_residual: float
+    """Norm of the residual of that next state, from the tridiagonal matrix."""
     iterations: int
+    """Products with the Hamiltonian in the first pass."""
     together: int
+    """Problems that shared the products."""
     seconds: float
+    """Of the run that they shared, in all of its sittings."""
     vector: _Numbers
+    """Amplitudes of the representatives, shape (states,), normalised in the scalar product of
+    `qmcbench.reference.orbits`: that of all configurations is larger by the order of the group."""
 
 
 def lowest_states(

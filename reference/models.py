@@ -9,43 +9,28 @@ from qmcbench.reference.schemas import document
 
 @dataclass(frozen=True)
 class BlockSpec:
-    """One block: convolution, pooling of two neighbouring columns, transposed convolution.
-
-    Attributes
-    ----------
-    conv
-        Output channels of the ``kernel x kernel`` convolution.
-    deconv
-        Output channels of the transposed convolution (width 2, stride 2), hence input channels of the next block.
-    kernel
-        Side of the convolution's square kernel.
-    """
+    """One block: convolution, pooling of two neighbouring columns, transposed convolution."""
 
     conv: int
+    """Output channels of the ``kernel x kernel`` convolution."""
     deconv: int
+    """Output channels of the transposed convolution (width 2, stride 2), hence input channels of the next block."""
     kernel: int
+    """Side of the convolution's square kernel."""
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One network of the paper.
-
-    Attributes
-    ----------
-    name
-        ``small``, ``medium`` or ``large``.
-    parameters
-        Published number of real parameters, biases included.
-    blocks
-        Layout in the order of evaluation; the first block has one input channel.
-    inferred
-        True where the layout was inferred from the published count rather than read from the authors' code.
-    """
+    """One network of the paper."""
 
     name: str
+    """``small``, ``medium`` or ``large``."""
     parameters: int
+    """Published number of real parameters, biases included."""
     blocks: tuple[BlockSpec, ...]
+    """Layout in the order of evaluation; the first block has one input channel."""
     inferred: bool
+    """True where the layout was inferred from the published count rather than read from the authors' code."""
 
 
 @cache
@@ -67,17 +52,7 @@ def model_names() -> tuple[str, ...]:
 
 
 def model_spec(name: str) -> ModelSpec:
-    """Layout of one of the paper's networks.
-
-    Parameters
-    ----------
-    name
-        One of `model_names`.
-
-    Returns
-    -------
-    ModelSpec
-        Published parameter count and block layout.
+    """Layout of one of the paper's networks, by one of `model_names`.
 
     Raises
     ------

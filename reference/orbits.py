@@ -44,37 +44,25 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Orbits:
-    """Orbits of one cluster, and where the exchange on each bond leads.
-
-    Attributes
-    ----------
-    rows, columns
-        Of the cluster.
-    states
-        Representatives as integers (see `qmcbench.reference.bits`), descending, shape (n,), uint64.
-    stabiliser
-        Order of each representative's stabiliser, shape (n,), uint16.
-    seen
-        Bit ``p`` says that the stabiliser has a symmetry with the parities ``p``; shape (n,), uint16.
-    starts
-        Where each representative's exchanges begin in `exchanges`, shape (n + 1,), int64.
-    nearest
-        How many of them are on nearest-neighbour bonds; these stand first. Shape (n,), uint8.
-    exchanges
-        Index and parities (see `INDEX_BITS`) of each exchanged configuration, uint32.
-    seconds
-        What the build took, in all of its sittings.
-    """
+    """Orbits of one cluster, and where the exchange on each bond leads."""
 
     rows: int
     columns: int
+    """Of the cluster."""
     states: Words
+    """Representatives as integers (see `qmcbench.reference.bits`), descending, shape (n,), uint64."""
     stabiliser: npt.NDArray[np.uint16]
+    """Order of each representative's stabiliser, shape (n,), uint16."""
     seen: npt.NDArray[np.uint16]
+    """Bit ``p`` says that the stabiliser has a symmetry with the parities ``p``; shape (n,), uint16."""
     starts: npt.NDArray[np.int64]
+    """Where each representative's exchanges begin in `exchanges`, shape (n + 1,), int64."""
     nearest: npt.NDArray[np.uint8]
+    """How many of them are on nearest-neighbour bonds; these stand first. Shape (n,), uint8."""
     exchanges: npt.NDArray[np.uint32]
+    """Index and parities (see `INDEX_BITS`) of each exchanged configuration, uint32."""
     seconds: float
+    """What the build took, in all of its sittings."""
 
     def words(self, spins: npt.NDArray[np.int8]) -> Words:
         """Integers of configurations +-1, shape (count, rows, columns): as `states`."""

@@ -25,55 +25,38 @@ _TOLERANCE = 1e-12
 
 @dataclass(frozen=True)
 class PublishedEnergy:
-    """One published energy and where it comes from.
-
-    Attributes
-    ----------
-    L, J2
-        Side of the periodic lattice and next-nearest-neighbour coupling, J1 = 1.
-    energy
-        Energy per site in S.S units.
-    quoted
-        The digits as printed; below -1 they are the total energy in Pauli units, ``4 * L**2 * energy``.
-    method
-        How it was computed.
-    kind
-        ``exact`` (diagonalization), ``qmc`` (free of the sign problem, hence J2 = 0), ``variational`` (an upper bound
-        up to its statistical error), ``projected`` (fixed-node) or ``extrapolated``; the last two are no bounds.
-    year, cite, id
-        Year, authors and journal, and DOI or arXiv number of the source.
-    verified
-        The document in which the number was seen; False if it was only remembered.
-    verified_level
-        ``primary`` (the source itself), ``secondary`` (another document quotes it) or ``memory`` (not seen).
-    error
-        Standard error of ``energy``; None if none is printed.
-    variance
-        Variance of the Hamiltonian per site, ``sigma**2 / L**2`` in S.S units; None if unknown.
-    note
-        What else a reader must know.
-    conflict
-        Why the row disagrees beyond its digits with a better one of the same cell and kind; None if it does not.
-    suspect
-        True for a row that must not be used; ``note`` says why.
-    """
+    """One published energy and where it comes from."""
 
     L: int
     J2: float
+    """Side of the periodic lattice and next-nearest-neighbour coupling, J1 = 1."""
     energy: float
+    """Energy per site in S.S units."""
     quoted: str
+    """The digits as printed; below -1 they are the total energy in Pauli units, ``4 * L**2 * energy``."""
     method: str
+    """How it was computed."""
     kind: str
+    """``exact`` (diagonalization), ``qmc`` (free of the sign problem, hence J2 = 0), ``variational`` (an upper
+    bound up to its statistical error), ``projected`` (fixed-node) or ``extrapolated``; the last two are no bounds."""
     year: int
     cite: str
     id: str
+    """Year, authors and journal, and DOI or arXiv number of the source."""
     verified: str | Literal[False]
+    """The document in which the number was seen; False if it was only remembered."""
     verified_level: str
+    """``primary`` (the source itself), ``secondary`` (another document quotes it) or ``memory`` (not seen)."""
     error: float | None = None
+    """Standard error of ``energy``; None if none is printed."""
     variance: float | None = None
+    """Variance of the Hamiltonian per site, ``sigma**2 / L**2`` in S.S units; None if unknown."""
     note: str | None = None
+    """What else a reader must know."""
     conflict: str | None = None
+    """Why the row disagrees beyond its digits with a better one of the same cell and kind; None if it does not."""
     suspect: bool = False
+    """True for a row that must not be used; ``note`` says why."""
 
     @property
     def scale(self) -> int:
@@ -117,17 +100,9 @@ def every_row() -> tuple[PublishedEnergy, ...]:
 
 
 def published(L: int | None = None, J2: float | None = None, kind: str | None = None) -> tuple[PublishedEnergy, ...]:
-    """All published energies that match, without the suspect ones.
+    """All published energies that match, without the suspect ones, by L, J2, kind (exact first) and energy.
 
-    Parameters
-    ----------
-    L, J2, kind
-        What to keep; None keeps everything. J2 is matched within 1e-12.
-
-    Returns
-    -------
-    tuple of PublishedEnergy
-        Ordered by L, J2, kind (exact first) and energy; empty if nothing matches.
+    J2 is matched within 1e-12; None matches everything.
 
     Raises
     ------
@@ -152,19 +127,7 @@ def energy(L: int, J2: float, kind: str | None = None) -> PublishedEnergy:
     Of several the best is the lowest for ``variational``, and for the other kinds the one with the smallest
     uncertainty (the standard error, or one unit of the last digit), the lower of two equals, as a diagonalization
     that has not converged lies above. Rows with a ``conflict`` come after the others, and rows that nobody has seen
-    (``verified_level == "memory"``) last.
-
-    Parameters
-    ----------
-    L, J2
-        As in `published`.
-    kind
-        One of `KINDS`; None is the same as `best`.
-
-    Returns
-    -------
-    PublishedEnergy
-        Per site, S.S units, J1 = 1.
+    (``verified_level == "memory"``) last. L and J2 are matched as by `published`; without a kind it is the `best`.
 
     Raises
     ------
@@ -182,17 +145,8 @@ def best(L: int, J2: float) -> PublishedEnergy:
     The true ground-state energy where it is known: by diagonalization, else by quantum Monte Carlo at J2 = 0. Else
     the lowest variational energy, which lies above the ground state: a computed energy may well lie below it.
     Projected and extrapolated energies bound nothing and never count. An energy that was only remembered is taken if
-    no seen one of these three kinds exists; its ``verified_level`` then says ``memory``.
-
-    Parameters
-    ----------
-    L, J2
-        As in `published`.
-
-    Returns
-    -------
-    PublishedEnergy
-        Per site, S.S units, J1 = 1; ``kind`` says which of the three it is.
+    no seen one of these three kinds exists; its ``verified_level`` then says ``memory``. L and J2 are matched as by
+    `published`.
 
     Raises
     ------

@@ -24,14 +24,7 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def problems(content: Any, name: str) -> tuple[str, ...]:
-    """Where ``content`` breaks the schema of the document ``name``; empty if nowhere.
-
-    Parameters
-    ----------
-    content
-        What `document` returns, or a changed copy.
-    name
-        One of `DOCUMENTS`.
+    """Where ``content``, such as `document` returns, breaks the schema of the document ``name``; empty if nowhere.
 
     Raises
     ------

@@ -35,17 +35,8 @@ _BEGAN = time.perf_counter()
 def exact(L: int, J2: float, *, recompute: bool = False) -> ExactResult:
     """Exact ground state, from the committed store where it has it, else (4x4, or if told to) computed.
 
-    Parameters
-    ----------
-    L, J2
-        Side of the lattice and next-nearest-neighbour coupling (J1 = 1); J2 is matched within 1e-12.
-    recompute
-        Compute even what is stored; 6x6 is computed only then (see `qmcbench.reference.requirements`).
-
-    Returns
-    -------
-    ExactResult
-        Energies in S.S units, with provenance.
+    J2 is matched within 1e-12. ``recompute`` computes even what is stored; 6x6 is computed only then (see
+    `qmcbench.reference.requirements`).
 
     Raises
     ------
@@ -74,17 +65,9 @@ def compute(L: int, J2: float, folder: Path | None = None, progress: Progress | 
 
 
 def known_energy(L: int, J2: float) -> tuple[float, str] | None:
-    """Exact energy that needs no computation: the committed store, else the best published one.
+    """Exact energy per site that needs no computation, and its source: the committed store, else the best published.
 
-    Parameters
-    ----------
-    L, J2
-        As in `exact`.
-
-    Returns
-    -------
-    tuple of float and str, or None
-        Energy per site in S.S units and its source; None if no exact value is at hand.
+    None if there is none at hand.
     """
     if stored := _find(L, J2):
         versions = stored.provenance["versions"]

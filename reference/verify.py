@@ -19,20 +19,14 @@ _LIVE = 4
 
 @dataclass(frozen=True)
 class ReferenceData:
-    """What is verified: by default, what is installed.
-
-    Attributes
-    ----------
-    documents
-        The TOML documents by name, as `schemas.document` returns them.
-    stored
-        Stored results of exact diagonalization.
-    """
+    """What is verified: by default, what is installed."""
 
     documents: Mapping[str, Any] = field(
         default_factory=lambda: {name: schemas.document(name) for name in schemas.DOCUMENTS}
     )
+    """The TOML documents by name, as `schemas.document` returns them."""
     stored: Sequence[ExactResult] = field(default_factory=store.stored)
+    """Stored results of exact diagonalization."""
 
 
 def verify(
@@ -41,7 +35,7 @@ def verify(
     diagonalize: Callable[[int, float], ExactResult] = diagonalize,
     progress: Callable[[str], None] = lambda text: None,
 ) -> list[Verification]:
-    """Run every check of the reference data.
+    """Run every check of the reference data; all of them, failed or not.
 
     Parameters
     ----------
@@ -51,11 +45,6 @@ def verify(
         Ground state of ``(L, J2)``: called for every 4x4 coupling that is published or stored, seconds each.
     progress
         Called with one line before each diagonalization and after each check.
-
-    Returns
-    -------
-    list of Verification
-        All checks, failed or not.
 
     Raises
     ------

@@ -84,7 +84,9 @@ def equal(a: Checkpoint, b: Checkpoint) -> bool:
 
 def test_what_was_written_is_read() -> None:
     """Every field, of a run and of an imported network."""
-    network = made(state=None, chains=None, optimizer=None, imported=checkpoint.Imported("w.npz", "0" * 64, J2=0.5))
+    network = made(
+        state=None, chains=None, optimizer=None, imported=checkpoint.Origin(file="w.npz", sha256="0" * 64, J2=0.5)
+    )
     for each in (made(), network):
         assert equal(decode(content_of(each), "x"), each)
 

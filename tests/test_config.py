@@ -41,7 +41,7 @@ def test_round_trip() -> None:
         "wavefunction": {"network": "large", "sign": "none", "symmetry": "none", "dtype": "float64", "start": "x"},
         "sampling": {"chains": 64, "gap": 5, "warm_up": 0, "alpha": 1.5, "effective_fraction": 0.4, "bound": 100},
         "optimizer": {"steps": 7, "solver": "dense", "learning_rate": [[0, 0.2], [50, 0.01]], "shift": 0.01},
-        "run": {"seed": 9, "device": "cuda:1", "threads": 2, "checkpoint_every": 3},
+        "run": {"seed": 9, "device": "cuda:1", "threads": 2, "checkpoint_every": 3, "hours": 0.5},
     }
     config = parse(data)
     assert parse(config.to_dict()) == config
@@ -182,6 +182,7 @@ def test_wrong_types(key: str, value: object) -> None:
         ("run.threads", 0),
         ("run.device", "gpu"),
         ("run.checkpoint_every", 0),
+        ("run.hours", -1.0),
     ],
     ids=str,
 )

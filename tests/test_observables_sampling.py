@@ -1,6 +1,5 @@
 """Observables by sampling: means and errors against full sums, and what is done with samples of no weight."""
 
-import json
 import math
 from collections.abc import Callable
 
@@ -140,14 +139,3 @@ def test_summarise_refuses_samples_without_any_weight(weight: float) -> None:
     """All weights zero, or not numbers."""
     with pytest.raises(UserError, match="Of 6 weights"):
         summarise(LocalObservables(torch.zeros(3, 2, 4, 4)), torch.full((3, 2), weight))
-
-
-def test_as_dict_is_json(tabulated: Callable[..., Ansatz]) -> None:
-    """Everything survives a trip through JSON; dimers that were not asked for are null."""
-    found = full_sum(tabulated(*table(exact_state(0.5)[1])), dimers=False)
-    read = json.loads(json.dumps(found.as_dict(), allow_nan=False))
-    assert read == found.as_dict()
-    assert read["dimer"] is None
-    assert np.array_equal(np.array(read["structure_factor"]["mean"]), found.structure_factor.mean)
-    assert read["staggered_magnetisation_squared"]["mean"] == found.structure_factor.mean[2, 2] / 16
-    assert read["correlation"]["plateau"] == [[True] * 4] * 4

@@ -18,7 +18,8 @@ from qmcbench.gates.energies import claims
 from qmcbench.gates.levels import sampler
 from qmcbench.jobs import reproduce as job
 from qmcbench.jobs.plan import Evaluation, Forward, NotCovered, PlannedRun, Profile, load_profile, plan, profile_names
-from qmcbench.jobs.reproduce import RECORDS, Request, reproduce
+from qmcbench.jobs.reproduce import RECORDS, reproduce
+from qmcbench.jobs.stages import Request
 from qmcbench.store import jsonl
 from qmcbench.store.bench import WorkTime
 from qmcbench.store.energies import Energy, Exact, LeftOut, Training
@@ -241,12 +242,3 @@ def test_other_names_are_refused() -> None:
         load_profile("slow")
     with pytest.raises(UserError, match=r"no.toml"):
         load_profile("no.toml")
-
-
-def test_threads_are_put_back() -> None:
-    """The job's threads are those that were asked for, and afterwards those of before."""
-    seen = []
-    before = job.torch.get_num_threads()
-    with job.threads(before + 1):
-        seen.append(job.torch.get_num_threads())
-    assert [*seen, job.torch.get_num_threads()] == [before + 1, before]

@@ -10,7 +10,6 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import ours
@@ -68,8 +67,11 @@ CONFIGURATIONS: dict[str, list[dict[str, Scalar]]] = {
 }
 """What each program is tried with; the fastest iteration is its best."""
 
+LEARNING_RATE, SHIFT = 0.02, 1e-3
 SLOW = 4.0
 """How many times the best iteration so far, compilation included, ends a trial."""
+PATIENCE = 3.0
+"""Seconds within which no iteration ends a trial: the machine may be busy for a moment."""
 WARM_UP = 2
 """Uncounted iterations of a trial; NetKet still compiles in its second."""
 
@@ -111,6 +113,8 @@ class Plan:
             "J2": self.J2,
             "samples": self.samples,
             "threads": self.threads,
+            "learning_rate": LEARNING_RATE,
+            "shift": SHIFT,
         }
 
 
@@ -141,7 +145,7 @@ def try_all(job: Job, plan: Plan, command: str) -> list[PeerTrial]:
             found = next(iter(kept.of(PeerTrial)), None) if kept else None
             if found is None:
                 fastest = best(trials, program)
-                most = SLOW * fastest.value if fastest and fastest.value is not None else math.inf
+                most = max(PATIENCE, SLOW * fastest.value) if fastest and fastest.value is not None else math.inf
                 found = trial(program, one, plan, most)
                 if found.value is not None or found.slow:
                     run = Run(job=NAME, provenance=provenance.collect(command), records=(found,), quick=plan.quick)
@@ -201,13 +205,15 @@ def timed(jobs: dict[str, Job], plan: Plan) -> list[Record]:
             program.close()
     found: list[Record] = []
     for name, job in jobs.items():
+        peaks = tuple(row.peak_MiB * 2**20 for row in repeats[name])
         found.append(
             PeerProgram(
                 value=ready[name].amplitude_difference,
                 tau=integrated_autocorrelation_time(series[name]),
                 program=name,
                 configuration=job.configuration,
-                peak_bytes=max(row.peak_MiB for row in repeats[name]) * 2**20,
+                peak_bytes=max(peaks),
+                peaks=peaks,
                 versions=ready[name].versions,
                 energies=tuple(row.energy_per_site for row in repeats[name]),
                 **plan.size,
@@ -220,9 +226,9 @@ def timed(jobs: dict[str, Job], plan: Plan) -> list[Record]:
 def time_of(program: str, phase: str, repeats: list[Repeat], plan: Plan) -> WorkTime:
     """One phase of one program, repeat by repeat."""
     each = tuple(float(getattr(row, phase)) for row in repeats)
-    return WorkTime(
-        work=phase, program=program, network=plan.model, L=plan.L, batch=plan.samples, threads=plan.threads,
-        value=median(each), low=min(each), high=max(each), repeats=len(each), each=each,
+    return WorkTime.of(
+        each, work=phase, program=program, network=plan.model, L=plan.L, batch=plan.samples, threads=plan.threads,
+        each=each,
     )  # fmt: skip
 
 
@@ -277,8 +283,8 @@ def main() -> None:
             samples=asked.samples,
             threads=asked.threads,
             data=str(data),
-            learning_rate=0.02,
-            shift=1e-3,
+            learning_rate=LEARNING_RATE,
+            shift=SHIFT,
             configuration={},
         )
         records = tuple(compare(job, asked, command))

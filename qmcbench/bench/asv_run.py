@@ -86,8 +86,6 @@ def run(checkout: Path, folder: Path, *, quick: bool = False, only: str | None =
         Tiny sizes, each benchmark once.
     only
         Regular expression of the benchmarks to run.
-    quiet
-        Nothing of what asv says.
 
     Raises
     ------

@@ -37,31 +37,6 @@ def configurations(network: CNN, spins: Tensor) -> list[Array]:
     return list(grid(network, spins).numpy())
 
 
-class Loops:
-    """Plain loops for one configuration: grids are (channels, rows, columns)."""
-
-    def array(self, values: Tensor) -> Array:
-        return values.contiguous().numpy()
-
-    def pad(self, x: Array, margin: int) -> Array:
-        return _pad(x, margin)
-
-    def conv2d(self, x: Array, weight: Array) -> Array:
-        return _conv2d(x, weight)
-
-    def bias(self, x: Array, bias: Array) -> Array:
-        return _bias(x, bias)
-
-    def max_pool(self, x: Array) -> Array:
-        return _max_pool(x)
-
-    def deconv(self, x: Array, weight: Array) -> Array:
-        return _deconv(x, weight)
-
-    def product(self, x: Array) -> Array:
-        return _product(x)
-
-
 @njit(nogil=True)
 def _pad(x: Array, margin: int) -> Array:
     channels, rows, columns = x.shape
@@ -139,3 +114,18 @@ def _product(x: Array) -> Array:
             log_psi += np.log(abs(value))
             sign *= np.sign(value)
     return np.array([log_psi, sign])
+
+
+class Loops:
+    """Plain loops for one configuration: grids are (channels, rows, columns)."""
+
+    pad = staticmethod(_pad)
+    conv2d = staticmethod(_conv2d)
+    bias = staticmethod(_bias)
+    max_pool = staticmethod(_max_pool)
+    deconv = staticmethod(_deconv)
+    product = staticmethod(_product)
+
+    @staticmethod
+    def array(values: Tensor) -> Array:
+        return values.contiguous().numpy()

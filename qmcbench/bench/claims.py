@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 from qmcbench.bench.names import FORWARD, FOURIER, FUSED, ITERATION, OURS, PEERS, PLAIN
 from qmcbench.bench.peers import sides
@@ -45,16 +46,11 @@ def checks(parts: Parts) -> list[Check]:
     return [*_peers(parts), *_hotpath(parts), _growth(parts)]
 
 
-def _claim(parts: Parts, part: str, value: float | None, claim: Check) -> Check:
-    """``claim`` with its value, or with why there is none."""
-    quick = part in parts and parts[part].quick
+def _claim(run: Run | None, value: float | None, **claim: Any) -> Check:
+    """A claim of timing about a value of ``run``, or why there is none."""
+    quick = run is not None and run.quick
     why = None if value is not None and not quick else QUICK if quick else ABSENT
-    return replace(claim, value=None if why else value, not_run=why, quick=quick)
-
-
-def _open(name: str, relation: str, bound: float, statement: str, aim: float | None = None) -> Check:
-    """A claim of timing whose value is still to come."""
-    return Check(name=name, check="timing", value=None, relation=relation, bound=bound, statement=statement, aim=aim)
+    return Check(check="timing", value=None if why else value, not_run=why, quick=quick, **claim)
 
 
 def _peers(parts: Parts) -> list[Check]:
@@ -64,9 +60,12 @@ def _peers(parts: Parts) -> list[Check]:
     found = []
     for name in dict.fromkeys([*PEERS, *names]):
         value = compared[name].over(compared[OURS])[ITERATION].median if name in compared else None
-        words = "The peer's fastest configuration over ours, repeat by repeat of one run; the median."
-        claim = _open(f"iteration, times as fast as {name}", "at least", PEER_BOUND, words, PEER_AIM)
-        found.append(_claim(parts if name in compared else {}, "peers", value, claim))
+        claim = _claim(
+            run if name in compared else None, value, name=f"iteration, times as fast as {name}",
+            relation="at least", bound=PEER_BOUND, aim=PEER_AIM,
+            statement="The peer's fastest configuration over ours, repeat by repeat of one run; the median.",
+        )  # fmt: skip
+        found.append(claim)
     return found
 
 
@@ -82,47 +81,40 @@ def _hotpath(parts: Parts) -> list[Check]:
     peaks = [
         each.value / GIB for each in _of(run, Memory) if (each.network, each.L, each.batch) == ("large", 10, 1024)
     ]
-    values = (
-        (
-            min(fractions, default=None),
-            _open(
-                "forward of large, 12x12: fraction of sgemm", "at least", FORWARD_OF_SGEMM,
-                f"The fastest form on all cores, the lowest of {batches}; fused multiply-adds over sgemm's.",
-            ),
+    return [
+        _claim(
+            run, min(fractions, default=None), name="forward of large, 12x12: fraction of sgemm",
+            relation="at least", bound=FORWARD_OF_SGEMM,
+            statement=f"The fastest form on all cores, the lowest of {batches}; fused multiply-adds over sgemm's.",
         ),
-        (
-            min(gains, default=None),
-            _open(
-                "forward of large, 12x12: times as fast as the plain module", "at least", TIMES_PLAIN,
-                f"The fastest form on all cores, the least of {batches}.",
-            ),
+        _claim(
+            run, min(gains, default=None), name="forward of large, 12x12: times as fast as the plain module",
+            relation="at least", bound=TIMES_PLAIN,
+            statement=f"The fastest form on all cores, the least of {batches}.",
         ),
-        (
-            min(sampled, default=None),
-            _open(
-                "samples a second, 12x12 with C4", "at least", SAMPLES_PER_SECOND,
-                "The median rate; of several networks the lowest.", SAMPLES_AIM,
-            ),
+        _claim(
+            run, min(sampled, default=None), name="samples a second, 12x12 with C4",
+            relation="at least", bound=SAMPLES_PER_SECOND, aim=SAMPLES_AIM,
+            statement="The median rate; of several networks the lowest.",
         ),
-        (
-            max(peaks, default=None),
-            _open(
-                "peak memory of derivatives and step, GiB", "below", MEMORY_GIB,
-                "Log-derivatives and the step in sample space of large, 10x10, 1,024 samples: all that the process "
-                "held.",
-            ),
+        _claim(
+            run, max(peaks, default=None), name="peak memory of derivatives and step, GiB",
+            relation="below", bound=MEMORY_GIB,
+            statement="Log-derivatives and the step in sample space of large, 10x10, 1,024 samples: all that the "
+            "process held.",
         ),
-    )  # fmt: skip
-    return [_claim(parts, "hotpath", value, claim) for value, claim in values]
+    ]  # fmt: skip
 
 
 def _growth(parts: Parts) -> Check:
-    curves = [each for each in _of(parts.get("growth"), Growth) if each.quantity == "seconds"]
+    run = parts.get("growth")
+    curves = [each for each in _of(run, Growth) if each.quantity == "seconds"]
     outside = [each for each in curves if each.off > WITHIN]
     words = f"The largest of {len(curves) or 'all'} curves"
     words += f"; outside: {'; '.join(_curve(each) for each in outside)}." if outside else "."
-    claim = _open("growth of seconds: exponent off the expected one", "at most", WITHIN, words)
-    return _claim(parts, "growth", max((each.off for each in curves), default=None), claim)
+    largest = max((each.off for each in curves), default=None)
+    name = "growth of seconds: exponent off the expected one"
+    return _claim(run, largest, name=name, relation="at most", bound=WITHIN, statement=words)
 
 
 def fastest(run: Run) -> list[Fastest]:

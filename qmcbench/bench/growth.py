@@ -5,7 +5,7 @@ ordinary least-squares line through log y against log x over the upper part of a
 middle of the smallest and the largest x on, or the last three if that leaves fewer, since calls and not arithmetic
 take the time at small sizes. What to expect is the slope of the same line through the counted work, or bytes, of the
 same points: a power where they are one, and the right number in between where they are a sum. Work is floating-point
-operations; of log-derivatives it is numbers moved, since their products run at a quarter of sgemm's rate.
+operations.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import psutil
 
 from qmcbench import provenance
 from qmcbench.ansatz.cnn import CNN
-from qmcbench.ansatz.fast.layerwise import chunk_size, kept_numbers
 from qmcbench.bench import kernels, suite, timing, worker_strong
 from qmcbench.bench.answers import structured
 from qmcbench.bench.limits import derivative_products
@@ -110,12 +109,6 @@ def iteration_operations(network: str, L: int, samples: int) -> float:
     return monte_carlo + derivatives + gram_operations(model_spec(network).parameters, samples)
 
 
-@cache
-def derivatives_numbers(network: str, L: int) -> int:
-    """Numbers that the log-derivatives of one sample move: those kept on the way, and the result."""
-    return kept_numbers(CNN(network).blocks(), 1, L) + model_spec(network).parameters
-
-
 def gram_operations(parameters: int, samples: int) -> float:
     """Those of the Gram matrix up to its diagonal, in strips of rows, and of its Cholesky factor."""
     return samples * (samples + min(samples, STRIP)) * parameters + samples**3 / 3
@@ -126,12 +119,9 @@ def covariance_operations(parameters: int, samples: int) -> float:
     return 2 * parameters**2 * samples + parameters**3 / 3
 
 
-@cache
 def derivatives_bytes(network: str, L: int, samples: int) -> int:
-    """The result in float32, and what is kept of one chunk of samples."""
-    blocks = CNN(network).blocks()
-    kept = kept_numbers(blocks, 1, L) * min(samples, chunk_size(blocks, 1, L))
-    return 4 * (samples * model_spec(network).parameters + kept)
+    """The result in float32; what tiles keep meanwhile is the same for few samples and many."""
+    return 4 * samples * model_spec(network).parameters
 
 
 def gram_bytes(parameters: int, samples: int) -> int:
@@ -155,14 +145,11 @@ class Count(NamedTuple):
 
 
 COUNTS = {
-    "forward": Count(
-        lambda network, L, samples: samples * forward_operations(network, L),
-        lambda network, L, samples: samples * L * L,  # the outputs at all sites, whose product psi is
-    ),
+    "forward": Count(lambda network, L, samples: samples * forward_operations(network, L), None),
     "sweep": Count(sweep_operations, None),
     "local_energy": Count(local_energy_operations, None),
     "log_derivatives": Count(
-        lambda network, L, samples: samples * derivatives_numbers(network, L), derivatives_bytes
+        lambda network, L, samples: samples * derivatives_operations(network, L), derivatives_bytes
     ),
     "iteration": Count(
         iteration_operations,
@@ -201,15 +188,15 @@ class Curve:
         return size
 
 
-_FORWARD = "the same products for each of L^2 / 4 frequencies; L^2 outputs of each configuration are kept"
+_FORWARD = "the same products for each of L^2 / 4 frequencies; nothing is kept of a configuration"
 _SWEEP = "L^2 proposals of L^2 sites each"
 _LOCAL_ENERGY = "about 2 L^2 connected configurations of L^2 sites each"
-_DERIVATIVES = "numbers moved: about (L + k)^2 a layer and N_p a sample; memory is the latter, and chunks of one size"
-_ITERATION = "L^2 proposals and 2 L^2 connected configurations of L^2 sites each; memory grows until a chunk is full"
+_DERIVATIVES = "products at L^2 / 2 frequencies, and for each tap; memory is the result, N_p a sample"
+_ITERATION = "L^2 proposals and 2 L^2 connected configurations of L^2 sites each; memory is that of the solve"
 _CHAINS = "each chain costs the same, once there are enough vectors of chains for every core"
 _ITERATION_CHAINS = f"{_CHAINS}; the Gram matrix is quadratic in the chains"
-_SAMPLES = "each sample costs the same; memory is N_p numbers a sample, and one chunk"
-_LAYOUTS = "numbers moved: channels times sites, and N_p, which the layouts make no power; memory is N_p a sample"
+_SAMPLES = "each sample costs the same; memory is N_p numbers a sample"
+_LAYOUTS = "pairs of channels times sites, and times kernels and channels; memory is N_p numbers a sample"
 _GRAM = "N_s^2 N_p for half the Gram matrix and N_s^3 / 3 to factorise it; N_s N_p and N_s^2 numbers"
 _COVARIANCE = "2 N_s N_p^2 for the covariance and N_p^3 / 3 to factorise it; N_s N_p and N_p^2 numbers"
 _L = (6, 8, 10, 12, 16, 20, 24)

@@ -14,19 +14,11 @@ from torch import Tensor
 from qmcbench.ansatz.base import log_product
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.ansatz.fast import fused
-from qmcbench.bench import baseline, operations, worker_derivatives
+from qmcbench.bench import baseline, operations, timing, worker_derivatives
 from qmcbench.bench.answers import structured
 from qmcbench.bench.hotpath_steps import Change, derivatives_step, gram_steps, in_turn, ratio
 from qmcbench.bench.names import DERIVATIVES, FORWARD, FOURIER, FUSED, PLAIN, SCALAR, SOLVE
 from qmcbench.bench.suite import J2
-from qmcbench.bench.timing import (
-    REPEATS,
-    fourier_multiply_adds,
-    fused_multiply_adds,
-    gemm_rate,
-    plain_multiply_adds,
-    sampling_rate,
-)
 from qmcbench.config import Wavefunction
 from qmcbench.hamiltonian import J1J2
 from qmcbench.lattice import random_configurations
@@ -93,7 +85,7 @@ FULL = Sizes(
     gram=(1024, 16249),
     sampling=("large", 12, 64),
     step=("large", 10, 1024),
-    repeats=REPEATS,
+    repeats=timing.REPEATS,
 )
 QUICK = Sizes(
     gemm=256,
@@ -137,7 +129,7 @@ def measure(quick: bool, checkpoint: Path | None = None) -> Iterator[Sequence[Re
     """
     sizes, cores = QUICK if quick else FULL, available_cores()
     with operations.threads(cores):
-        yield [Rate(value=gemm_rate(size=sizes.gemm), operation="sgemm", size=sizes.gemm, threads=cores)]
+        yield [Rate(value=timing.gemm_rate(size=sizes.gemm), operation="sgemm", size=sizes.gemm, threads=cores)]
         for work in sizes.forward:
             yield _forward(work, sizes.repeats)
         yield [derivatives_step(*sizes.derivatives, sizes.repeats)]
@@ -171,7 +163,7 @@ def _forward(work: Forward, repeats: int) -> list[WorkTime | Step]:
     times = in_turn(forms, repeats)
     plain, pooled, fourier = (
         multiply_adds(network, work.L)
-        for multiply_adds in (plain_multiply_adds, fused_multiply_adds, fourier_multiply_adds)
+        for multiply_adds in (timing.plain_multiply_adds, timing.fused_multiply_adds, timing.fourier_multiply_adds)
     )
     rows: list[WorkTime | Step] = []
     for form, seconds in times.items():
@@ -227,7 +219,7 @@ def _sampling_rate(sizes: Sizes, checkpoint: Path | None) -> SamplingRate:
     else:
         psi, config = load_ansatz(checkpoint)
         settings, weights = config.wavefunction, checkpoint.name
-    return sampling_rate(
+    return timing.sampling_rate(
         psi, J1J2(L, J2), chains, lambda work: in_turn({"sample": work}, 5)["sample"],
         network=settings.network, symmetry=settings.symmetry, weights=weights, threads=available_cores(),
     )  # fmt: skip

@@ -6,8 +6,8 @@ measured rate over that roof. The counts, of every phase:
 
 - Operations are floating-point ones, a fused multiply-add being two; additions, comparisons, random numbers and
   logarithms beside the products are not counted. Of psi they are its products in Fourier space, without the
-  transforms; of the log-derivatives both products (with the outputs' and with the weights' gradients), but no
-  gradient of the spins; of a symmetric matrix one triangle, whether or not the code computes both.
+  transforms; of the log-derivatives the same forward, backward and for the weights' gradients, and the products that
+  lead from there to the parameters; of a symmetric matrix one triangle, whether or not the code computes both.
 - Bytes are compulsory traffic: every input read once, every output written once. What is made and used on the way (a
   covariance, the activations) is not counted, so the roof over memory is the most that any cache could give.
 
@@ -24,10 +24,11 @@ from typing import NamedTuple
 import torch
 
 from qmcbench.ansatz.cnn import CNN
+from qmcbench.ansatz.fast.gradient_plan import gradient_plan
 from qmcbench.bench import kernels, suite
 from qmcbench.bench.names import DERIVATIVES, FORWARD, LOCAL_ENERGY, SOLVE, SWEEP
 from qmcbench.bench.roofline import GEMM
-from qmcbench.bench.timing import clock, fourier_multiply_adds, gemm_rate, plain_multiply_adds
+from qmcbench.bench.timing import clock, fourier_multiply_adds, gemm_rate
 from qmcbench.hamiltonian import J1J2
 from qmcbench.lattice import random_configurations
 from qmcbench.ranks.comm import Serial
@@ -191,13 +192,8 @@ def solve_cost(solver: str, model: str, samples: int) -> Cost:
 
 
 def derivative_products(network: CNN, L: int) -> int:
-    """Fused multiply-adds of one configuration's log-derivatives in the plain form.
-
-    Every matrix takes part in three products: forward, backward, and for its own gradient; but for the first one's
-    backward.
-    """
-    first = network.blocks()[0].conv.weight.numel() * L * L
-    return round(3 * plain_multiply_adds(network, L)) - first
+    """Fused multiply-adds of one configuration's log-derivatives as the package does them, without transforms."""
+    return gradient_plan(network.blocks(), 1, L).multiply_adds(1)
 
 
 def _phases(sizes: Sizes) -> Iterator[Phase]:

@@ -131,10 +131,10 @@ def fused_steps(network: CNN) -> list[Step[Tensor]]:
 
 
 @contextmanager
-def threads(count: int) -> Iterator[None]:
-    """So many threads within."""
+def threads(count: int | None) -> Iterator[None]:
+    """So many threads of torch within, if a number is given, and then as many as before."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(count or before)
     try:
         yield
     finally:

@@ -54,11 +54,6 @@ class Part:
 def measure(request: Request, command: str) -> Iterator[tuple[str, Run]]:
     """Measure the parts and keep each, ``records/PART.jsonl``, before the next: that may take hours.
 
-    Parameters
-    ----------
-    command
-        As it was typed, for the provenance.
-
     Yields
     ------
     tuple of str and Run

@@ -158,21 +158,10 @@ def strong(
 ) -> Run:
     """Time the phases of ScaLAPACK for every combination; see :mod:`qmcbench.bench.worker_strong`.
 
-    Parameters
-    ----------
-    request
-        What to measure.
-    out
-        Folder of the store; made if missing.
-    quiet
-        No progress on standard error.
-    command
-        For the provenance.
-
     Returns
     -------
     Run
-        Everything that is in the store by then.
+        Everything that is in the store of the folder ``out`` by then.
 
     Raises
     ------

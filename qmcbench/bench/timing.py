@@ -101,13 +101,7 @@ def iteration(model: str, L: int, J2: float, chains: int, solver: str = "sample_
     return [_timed(name, clock(work, 5), network=model, L=L, batch=chains) for name, work in phases.items()]
 
 
-def sampling_rate(
-    psi: Ansatz,
-    hamiltonian: J1J2,
-    chains: int,
-    clock: Callable[[Callable[[], object]], list[float]],
-    **parameters: Any,
-) -> SamplingRate:
+def sampling_rate(psi: Ansatz, hamiltonian: J1J2, chains: int, clock: Clock, **parameters: Any) -> SamplingRate:
     """How fast :class:`qmcbench.evaluator.Evaluator` gives energies, L * L proposals and a local energy each."""
     sites = hamiltonian.L**2
     evaluator = Evaluator(psi, hamiltonian, Sampling(chains=chains, warm_up=1, gap=sites, alpha=2.0), seed=1)

@@ -64,7 +64,10 @@ def command(
 
         make_parents(junit)
         write_atomically(junit, document(run))
-    print(jsonl.as_json(run) if as_json else f"{gates_table(run).text()}\n{summary.headline(run)}")
+    if as_json:
+        print_json(jsonl.as_object(run))
+    else:
+        print(f"{gates_table(run).text()}\n{summary.headline(run)}")
     for words in summary.failures(run):
         print(words, file=sys.stderr)
     if status := summary.status(run):

@@ -1,4 +1,4 @@
-"""``qmcbench reproduce`` and ``zero-shot``: whole lists of runs, with their report."""
+"""``qmcbench reproduce``, ``transfer`` and ``zero-shot``: whole lists of runs, with their report."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import typer
 
 from qmcbench.cli.common import Json, Quiet, number, typed
 from qmcbench.cli.report import verdicts
+
+COLUMNS = ("run", "E/N", "exact E/N", "relative error", "steps", "training s")
+"""Of the table that is printed."""
 
 REPRODUCE_EPILOG = (
     "Examples: `qmcbench reproduce --profile quick --out reports/quick`; the same command again continues a stopped "
@@ -35,14 +38,61 @@ def reproduce(
     """
     from qmcbench.jobs import plan
     from qmcbench.jobs import reproduce as job
+    from qmcbench.jobs.stages import Request
     from qmcbench.report.reproduction import pages
 
-    wanted = job.Request(
+    wanted = Request(
         profile=plan.load_profile(profile, seed, threads), out=out, restart=restart, quiet=quiet, command=typed()
     )
     run = job.reproduce(wanted)
     if not as_json:
-        print(pages.energies(run).only("run", "E/N", "exact E/N", "relative error", "steps", "training s").text())
+        print(pages.energies(run).only(*COLUMNS).text())
+    verdicts([(pages.title(run), pages.judgement(run))], out, [run] if as_json else None)
+
+
+TRANSFER_EPILOG = (
+    "Examples: `qmcbench transfer quick --out runs/transfer`; `qmcbench transfer cpu --hours 3 --out runs/transfer`; "
+    "`mpiexec -n 4 qmcbench transfer PLAN.toml --out runs/transfer`. The same command again goes on."
+)
+
+
+def transfer(
+    plan: Annotated[str, typer.Argument(help="quick (minutes), cpu (hours), paper (a cluster), or a TOML file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report, its records and its runs.")],
+    hours: Annotated[
+        float | None, typer.Option(help="That training may take in all, shared out among the stages.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Replaces the seed of every stage.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Of torch; all cores if absent.")] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Discard what is there.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Transfer learning: a network trained on one lattice or coupling after another, from parameters of the last.
+
+    Every stage that is reached leaves a checkpoint and an evaluated energy. Exit status 1 if a check fails or is
+    inconclusive.
+    """
+    from qmcbench.jobs import transfer as job
+    from qmcbench.jobs.plan import load_profile
+    from qmcbench.jobs.stages import Request
+    from qmcbench.ranks.comm import world
+    from qmcbench.report.reproduction import pages
+
+    comm = world()
+    wanted = Request(
+        profile=load_profile(plan, seed, threads, "transfer"),
+        out=out,
+        restart=restart,
+        quiet=quiet,
+        command=typed(),
+        comm=comm,
+    )
+    run = job.transfer(wanted, hours)
+    if comm.rank:
+        return
+    if not as_json:
+        print(pages.energies(run).only(*COLUMNS).text())
     verdicts([(pages.title(run), pages.judgement(run))], out, [run] if as_json else None)
 
 

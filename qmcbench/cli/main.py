@@ -20,7 +20,7 @@ from qmcbench.reference.errors import ReferenceLayerError
 
 # What typer raises for a wrong command line: click's class, which some versions of typer carry inside.
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
-SHARED = ("train", "evaluate")
+SHARED = ("train", "evaluate", "transfer")
 """Commands that the ranks of a job do together."""
 INTERRUPTED = "Interrupted; what had been saved by then is kept."
 INTACT = "; the last checkpoint is intact, and the same command continues from it"
@@ -67,6 +67,7 @@ app.add_typer(reference.app, name="reference", cls=Group)
 app.command("zero-shot", epilog=jobs.ZERO_SHOT_EPILOG)(jobs.zero_shot)
 app.add_typer(scale.app, name="scale", cls=Group)
 app.command("bench", epilog=bench.EPILOG)(bench.command)
+app.command("transfer", epilog=jobs.TRANSFER_EPILOG)(jobs.transfer)
 app.command("reproduce", epilog=jobs.REPRODUCE_EPILOG)(jobs.reproduce)
 app.command("gate", epilog=gate.EPILOG)(gate.command)
 app.command("report", epilog=report.EPILOG)(report.command)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from qmcbench.errors import UserError
 from qmcbench.gates import summary
 from qmcbench.gates.check import Verdict
 from qmcbench.gates.registry import select
@@ -78,11 +79,14 @@ class Case:
 
         Raises
         ------
-        Failed, Undecided, pytest.skip.Exception
+        Failed, Undecided, pytest.skip.Exception, pytest.fail.Exception
+            The last one if there is no target.
         """
         __tracebackhide__ = True
-        outcome = one(self.name, self.suite.target, self.suite.plan)
-        verdicts = [check.verdict for check in outcome.checks]
+        try:
+            outcome = one(self.name, self.suite.target, self.suite.plan)
+        except UserError as error:  # no failure of a gate, so never an expected one
+            pytest.fail(str(error), pytrace=False)
         if outcome.skipped is not None:
             pytest.skip(outcome.skipped)
         wrong = [check for check in outcome.checks if check.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
@@ -90,9 +94,11 @@ class Case:
             again = None if isinstance(self.suite.value, str) else _this_test()
             run = session(self.suite.target, self.suite.plan)
             words = [summary.explain(check, run, quick=self.suite.plan.quick, again=again) for check in wrong]
-            raise (Failed if Verdict.FAIL in verdicts else Undecided)("\n\n".join(words), pytrace=False)
-        if Verdict.PASS not in verdicts:
-            pytest.skip("; ".join(sorted({check.not_run or "too small to decide" for check in outcome.checks})))
+            raise (Failed if any(check.verdict is Verdict.FAIL for check in wrong) else Undecided)(
+                "\n\n".join(words), pytrace=False
+            )
+        if not any(check.passed for check in outcome.checks):
+            pytest.skip("measured only at sizes that decide nothing")
 
 
 def _this_test() -> str | None:

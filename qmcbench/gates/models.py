@@ -46,7 +46,8 @@ class Jastrow(nn.Module):
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """(log|psi|, phase) of configurations (batch, 4, 4)."""
         s = spins.double()
-        known = [sum((s * s.roll(turn, (1, 2))).sum((1, 2)) for turn in _turns(pair)) / 16 for pair in PAIRS]
+        around = [torch.stack([s * s.roll(turn, (1, 2)) for turn in _turns(pair)]) for pair in PAIRS]
+        known = [each.sum((0, 2, 3)) / 16 for each in around]
         features = torch.stack([*known, *[each**2 for each in known]], 1)
         sign = marshall(spins)
         if self.angle is None:
@@ -69,7 +70,7 @@ class Jastrow(nn.Module):
     def energy_along(self, direction: Array, rate: float, J2: float) -> float:
         """The total energy there."""
         vector, matrix = self.vector_along(direction, rate), quspin(J2)[1]
-        return float((np.vdot(vector, matrix @ vector) / np.vdot(vector, vector)).real)
+        return float((vector.conj() @ (matrix @ vector)).real / (vector.conj() @ vector).real)
 
 
 def _turns(pair: tuple[int, int]) -> set[tuple[int, int]]:
@@ -85,7 +86,7 @@ class Tilted(nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.base = base
-        self.register_buffer("field", torch.randn(L * L, 12, generator=generator, dtype=torch.float64))
+        self.field = torch.randn(L * L, 12, generator=generator, dtype=torch.float64)
         self.tilt = nn.Parameter(torch.zeros(12, dtype=torch.float64))
 
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,19 +130,24 @@ def orbits_of_4x4() -> tuple[Tensor, Tensor]:
 
 
 class Boltzmann(nn.Module):
-    """psi = prod_h cosh(b_h + w_h . S) times Marshall's signs: parameters of several shapes, of no symmetry."""
+    """psi = prod_h cosh(s (b_h + w_h . S)) times Marshall's signs: parameters of several shapes, of no symmetry.
 
-    def __init__(self, seed: int, hidden: int = 5) -> None:
+    With complex parameters psi is complex.
+    """
+
+    def __init__(self, seed: int, *, dtype: torch.dtype = torch.float64, hidden: int = 5) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
-        self.weight = nn.Parameter(0.4 * torch.randn(hidden, 4, 4, generator=generator, dtype=torch.float64))
-        self.bias = nn.Parameter(0.4 * torch.randn(hidden, generator=generator, dtype=torch.float64))
+        self.weight = nn.Parameter(0.4 * torch.randn(hidden, 4, 4, generator=generator, dtype=dtype))
+        self.bias = nn.Parameter(0.4 * torch.randn(hidden, generator=generator, dtype=dtype))
         self.scale = nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
 
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """(log|psi|, phase) of configurations (batch, 4, 4)."""
-        hidden = torch.einsum("bij,hij->bh", spins.double(), self.weight) + self.bias
-        return (self.scale * hidden).cosh().log().sum(1), marshall(spins)
+        hidden = torch.einsum("bij,hij->bh", spins.to(self.bias.dtype), self.weight) + self.bias
+        factors = (self.scale * hidden).cosh()
+        size, sign = factors.abs().log().sum(1), marshall(spins)
+        return size, sign * (torch.sgn(factors).prod(1) if factors.is_complex() else factors.sign().prod(1))
 
 
 def marshall(spins: Tensor) -> Tensor:

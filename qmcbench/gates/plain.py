@@ -1,6 +1,6 @@
 """What gates compare with, written as plainly as it can be: it shares no code with what is tested.
 
-Loops over bonds instead of tables, dense algebra in NumPy, and the paper's network as in its Sec. 3.1. Slow, readable.
+Loops over bonds instead of tables, dense algebra in NumPy, the paper's network as in its Sec. 3.1: slow, readable.
 """
 
 from __future__ import annotations
@@ -88,7 +88,11 @@ def _values(psi: Ansatz, spins: Tensor) -> Complex:
 
 
 def sr_step(
-    rows: NDArray[np.inexact], energies: NDArray[np.inexact], weights: Array, shift: float, carried: Array | None = None
+    rows: NDArray[np.inexact],
+    energies: NDArray[np.inexact],
+    weights: Array,
+    shift: float,
+    carried: Array | None = None,
 ) -> Array:
     """(M + shift)^-1 (G + shift carried), M and G from weighted samples, by dense algebra.
 

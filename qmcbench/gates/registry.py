@@ -107,6 +107,7 @@ def gate(
     cause: str,
     effect: Effect | None = None,
     quick: bool = True,
+    level: str | None = None,
 ) -> Callable[[Make], Make]:
     """Register the decorated function as a gate of the level whose module it stands in.
 
@@ -122,15 +123,17 @@ def gate(
         The smallest effect that it must see, if it is statistical.
     quick
         Whether ``--quick`` runs it.
+    level
+        Its level, where the function stands in a module of somebody else's.
     """
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is no kind of check")
 
     def register(make: Make) -> Make:
-        level = make.__module__.rpartition(".")[2]
-        name = f"{level}/{make.__name__.replace('_', '-')}"
+        home = level or make.__module__.rpartition(".")[2]
+        name = f"{home}/{make.__name__.replace('_', '-')}"
         about = " ".join((make.__doc__ or "").split("\n\n")[0].split())
-        if level not in LEVELS or name in GATES or not about:
+        if home not in LEVELS or name in GATES or not about:
             raise ValueError(f"the gate {name} has no level, no docstring, or the name of another")
         GATES[name] = Gate(
             name=name, kind=kind, needs=tuple(needs), make=make, about=about, cause=cause, effect=effect, quick=quick

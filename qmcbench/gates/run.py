@@ -104,7 +104,10 @@ def _outcome(each: Gate, target: Target, plan: Plan, rate: float) -> Outcome:
         return Outcome(gate=each, checks=(_skipped(each, lacking),), skipped=lacking)
     began = time.monotonic()
     checks = _checks(each, target, plan, rate)
-    return Outcome(gate=each, checks=checks, seconds=time.monotonic() - began)
+    reasons = dict.fromkeys(check.not_run for check in checks)
+    # A gate that had nothing to judge did not run.
+    skipped = None if None in reasons else "; ".join(filter(None, reasons))
+    return Outcome(gate=each, checks=checks, seconds=time.monotonic() - began, skipped=skipped)
 
 
 def stage_rate(target: Target, plan: Plan, gates: Sequence[Gate]) -> float:

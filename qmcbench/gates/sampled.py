@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix, diags
+from scipy.sparse.linalg import lsmr
 
 from qmcbench.gates.targets.samples import SampleFile
 
@@ -15,6 +17,10 @@ Reals = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
 Indices = NDArray[np.int64]
 
+ITERATIONS = 4000
+"""Of the least-squares solution; one that takes more is not trusted."""
+MOST_UNKNOWN = 0.8
+"""How many unknown amplitudes there may be for each equation."""
 CODED = 6
 """The largest L whose configurations are numbered by 64-bit integers."""
 
@@ -100,6 +106,20 @@ class Sampled:
 
 
 @dataclass(frozen=True)
+class Solved:
+    """What local energies say."""
+
+    log_psi: Reals
+    """log|psi| of configurations that were never drawn; empty if there are too many of these."""
+    residual: Complexes
+    """What is left of the local energy of each configuration that was drawn."""
+    known: NDArray[np.bool_]
+    """Whether that has to be 0."""
+    unknown: int
+    """How many configurations were never drawn, but connected to one that was."""
+
+
+@dataclass(frozen=True)
 class Connected:
     """Each configuration that was drawn with those that H connects it to, where these were drawn, too."""
 
@@ -148,37 +168,57 @@ class Connected:
         return antiparallel, others, np.where(antiparallel, number, -1)
 
     @cached_property
-    def parts(self) -> tuple[Reals, Complexes, Indices]:
-        """Diagonal elements, the sum over known neighbours of <S|H|S'> psi(S') / psi(S), and how many are missing."""
-        antiparallel, _, number = self.neighbours
-        _, coupling = self.bonds
-        log_psi = self.sampled.log_psi[self.sampled.first]
-        ratio = np.exp(log_psi[number] - log_psi[:, None])
-        ratio = np.where(number >= 0, ratio, 0.0)
-        diagonal = (coupling * np.where(antiparallel, -0.25, 0.25)).sum(1)
-        missing = (antiparallel & (number < 0)).sum(1)
-        return diagonal, ratio @ (coupling / 2).astype(np.complex128), missing
-
-    def solved(self) -> Reals:
-        """log|psi| of configurations that were never drawn, from local energies that need just one of them each."""
+    def solved(self) -> Solved:
+        """What the file's own local energies say."""
         assert self.sampled.energies is not None
-        diagonal, known, missing = self.parts
+        return self.solve(self.sampled.energies)
+
+    def solve(self, energies: Complexes) -> Solved:
+        """psi of what was never drawn, from the local energies of what was: one linear equation for each of these.
+
+        ``energies`` (samples,) are total ones.
+        """
         antiparallel, others, number = self.neighbours
         _, coupling = self.bonds
-        rows = np.flatnonzero(missing == 1)
-        bond = np.argmax(antiparallel[rows] & (number[rows] < 0), axis=1)
-        left = self.sampled.energies[self.sampled.first][rows] - diagonal[rows] - known[rows]
+        first = self.sampled.first
+        log_psi = self.sampled.log_psi[first]
+        ratio = np.where(number >= 0, np.exp(log_psi[number] - log_psi[:, None]), 0.0)
+        diagonal = (coupling * np.where(antiparallel, -0.25, 0.25)).sum(1)
+        exact = diagonal + ratio @ (coupling / 2).astype(np.complex128)
+        row, bond = np.nonzero(antiparallel & (number < 0))
+        codes, column = np.unique(others[row, bond], return_inverse=True)
+        left = energies[first] - exact
+        whole = np.bincount(row, minlength=len(first)) == 0
+        # Where local energies are large, near a node, errors count relative to them.
+        size = np.maximum(1.0, np.abs(energies[first]) / self.sampled.L**2)
+        unsolved = Solved(np.empty(0), left / size, whole, unknown=len(codes))
+        if not len(codes) or len(codes) > MOST_UNKNOWN * len(first):
+            return unsolved
+        # In units of psi of the row's configuration, so that residuals are errors of local energies.
+        top = log_psi.real.max()
+        scale = np.exp(top - log_psi.real) / size
+        matrix = coo_matrix(
+            (coupling[bond] / 2 * scale[row], (row, column.ravel())), shape=(len(first), len(codes))
+        ).tocsr()
+        norms = np.sqrt(np.asarray(matrix.multiply(matrix).sum(0)).ravel())
+        scaled = matrix @ diags(1 / norms)
+        phased = left * np.exp(1j * log_psi.imag) / size
+        parts = [
+            lsmr(scaled, part, atol=1e-12, btol=1e-12, conlim=0.0, maxiter=ITERATIONS)
+            for part in (phased.real, phased.imag)
+        ]
+        if any(part[2] >= ITERATIONS for part in parts):
+            return unsolved
+        psi = (parts[0][0] + 1j * parts[1][0]) / norms
         with np.errstate(divide="ignore"):
-            size = (
-                np.log(np.abs(left) * 2 / np.abs(coupling[bond]))
-                + self.sampled.log_psi[self.sampled.first][rows].real
-            )
-        # Each configuration once: with the smallest of the values that different local energies give.
-        codes = others[rows, bond]
-        order = np.lexsort((size, codes))
-        _, starts = np.unique(codes[order], return_index=True)
-        found: Reals = size[order][starts]
-        return found
+            found: Reals = np.log(np.abs(psi)) + top
+        return Solved(found, phased - matrix @ psi, np.ones(len(first), dtype=np.bool_), unknown=len(codes))
+
+
+@lru_cache(maxsize=2)
+def connected(file: SampleFile, J2: float) -> Connected:
+    """The samples of a file, read once for all gates."""
+    return Connected(Sampled(file), J2)
 
 
 def tail(values: Reals) -> float:

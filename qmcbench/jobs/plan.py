@@ -15,8 +15,11 @@ from qmcbench.structure import read_toml, structure
 
 SECTIONS = ("wavefunction", "sampling", "optimizer", "scalapack", "run", "evaluation")
 """What a run may take from ``[base]``."""
-OWN = ("name", "tolerance", "start", "evaluation")
+OWN = ("name", "tolerance", "start", "share", "evaluation")
 """What a run has beside its configuration."""
+
+
+CHECKPOINTS = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,12 @@ class PlannedRun:
     name: str
     config: Config
     evaluation: Evaluation
-    tolerance: float
-    """Relative error of the energy that it is to reach."""
+    tolerance: float | None = None
+    """Relative error of the energy that it is to reach, where the exact one is known."""
     start: str | None = None
-    """The earlier run whose parameters it starts from."""
+    """The earlier run whose parameters it starts from, or the path of a checkpoint."""
+    share: float = 1.0
+    """Of the time, where that is limited, in proportion to the other runs' shares."""
 
     @property
     def folder(self) -> str:
@@ -77,21 +82,24 @@ class Profile:
 
     name: str
     runs: tuple[PlannedRun, ...]
-    checks_J2: tuple[float, ...]
-    timings: tuple[Forward, ...]
+    checks_J2: tuple[float, ...] = ()
+    timings: tuple[Forward, ...] = ()
+    hours: float | None = None
+    """That training may take in all, unless told otherwise (of ``qmcbench transfer``)."""
     left_out: tuple[NotCovered, ...] = ()
 
 
-def profile_names() -> list[str]:
-    """Names of the shipped profiles."""
-    return sorted(entry.name.removesuffix(".toml") for entry in _shipped().iterdir() if entry.name.endswith(".toml"))
+def profile_names(kind: str = "reproduce") -> list[str]:
+    """Names of the shipped profiles of ``qmcbench reproduce``, or plans of ``qmcbench transfer``."""
+    names = (entry.name for entry in _shipped(kind).iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
-def _shipped() -> Traversable:
-    return resources.files("qmcbench") / "profiles"
+def _shipped(kind: str) -> Traversable:
+    return resources.files("qmcbench") / "profiles" / kind
 
 
-def load_profile(name: str, seed: int | None = None, threads: int | None = None) -> Profile:
+def load_profile(name: str, seed: int | None = None, threads: int | None = None, kind: str = "reproduce") -> Profile:
     """A shipped profile, or the file ``name`` if that ends with ``.toml``.
 
     Parameters
@@ -100,6 +108,8 @@ def load_profile(name: str, seed: int | None = None, threads: int | None = None)
         Of the profile, or path of the file.
     seed, threads
         Replace those of every run.
+    kind
+        The command that it is of: ``reproduce`` or ``transfer``.
 
     Raises
     ------
@@ -108,11 +118,10 @@ def load_profile(name: str, seed: int | None = None, threads: int | None = None)
     """
     if name.endswith(".toml"):
         return plan(read_toml(Path(name), "profile"), Path(name).stem, seed, threads)
-    if name not in profile_names():
-        raise UserError(
-            f"--profile {name!r} is not one of {', '.join(profile_names())}, nor a file that ends with .toml."
-        )
-    with resources.as_file(_shipped() / f"{name}.toml") as path:
+    names = profile_names(kind)
+    if name not in names:
+        raise UserError(f"The profile {name!r} is not one of {', '.join(names)}, nor a file that ends with .toml.")
+    with resources.as_file(_shipped(kind) / f"{name}.toml") as path:
         return plan(read_toml(path, "profile"), name, seed, threads)
 
 
@@ -168,16 +177,18 @@ def _check(profile: Profile, source: str) -> None:
         where, model = f"{source}, run {run.name!r}", run.config.model
         if run.folder in folders:
             raise UserError(f"{where}: another run has this name; give each one of its own.")
-        if run.start is not None and run.start not in names:
-            raise UserError(f"{where}: start = {run.start!r} is no earlier run.")
+        if run.start is not None and run.start not in names and not run.start.endswith(CHECKPOINTS):
+            raise UserError(f"{where}: start = {run.start!r} is no earlier run, nor a file *{CHECKPOINTS}.")
         folders.add(run.folder)
         names.add(run.name)
-        if not run.tolerance > 0:
+        if not run.share > 0:
+            raise UserError(f"{where}: share = {run.share} is not above 0.")
+        if run.tolerance is not None and not run.tolerance > 0:
             raise UserError(f"{where}: tolerance = {run.tolerance} is not above 0.")
         if run.evaluation.samples < 1:
             raise UserError(f"{where}: evaluation.samples = {run.evaluation.samples} is less than 1.")
         parse({"model": vars(model), "sampling": vars(run.evaluation.sampling)}, source=f"{where}, evaluation")
-        if reference.known_energy(model.L, model.J2) is None:
+        if run.tolerance is not None and reference.known_energy(model.L, model.J2) is None:
             raise UserError(f"{where}: no exact energy is known for L = {model.L}, J2 = {model.J2:g}.")
     for J2 in profile.checks_J2:
         parse({"model": {"L": 4, "J2": J2}}, source=f"{source}, checks_J2")

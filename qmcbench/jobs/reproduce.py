@@ -5,21 +5,18 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from importlib import resources
 from importlib.resources.abc import Traversable
-from pathlib import Path
-from typing import Any
 
 import torch
 
-from qmcbench import evaluation, provenance, reference
+from qmcbench import provenance, reference
 from qmcbench.bench import timing
+from qmcbench.bench.operations import threads
 from qmcbench.config import Wavefunction
-from qmcbench.estimates import best_known
 from qmcbench.files import make_folder
 from qmcbench.gates import checks
 from qmcbench.gates.check import Check
@@ -27,36 +24,20 @@ from qmcbench.gates.energies import FALSE_ALARM
 from qmcbench.gates.levels import sampler
 from qmcbench.gates.registry import Setting
 from qmcbench.gates.targets.builtin import builtin
-from qmcbench.jobs.plan import PlannedRun, Profile
+from qmcbench.jobs.plan import Profile
+from qmcbench.jobs.stages import Request, finish
 from qmcbench.progress import Whole
 from qmcbench.report import book
 from qmcbench.store import jsonl
 from qmcbench.store.bench import Rate
-from qmcbench.store.energies import Curve, Energy, Exact, LeftOut, Stage, Training, finite
+from qmcbench.store.energies import Exact, LeftOut
 from qmcbench.store.records import Record, Run
-from qmcbench.training import CHECKPOINT, LOG, load_ansatz, read_log, train
-from qmcbench.vmc import Step, build_ansatz
+from qmcbench.vmc import build_ansatz
 
 RECORDS = "reproduce"
-PHASES = ("sampling", "local_energy", "derivatives", "solve")
 EXACT = ("L", "J2", "residual", "sector", "states", "gap", "structure_factor_pi_pi", "structure_factor_pi_0")
 """What is kept of an exact diagonalization, beside the energy."""
 CHECKS = "checks"
-PAPERS_STAGE = (6, 0.5)
-"""Lattice and coupling of the seed paper's first stage of transfer learning."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What to reproduce, and where to."""
-
-    profile: Profile
-    out: Path
-    restart: bool = False
-    """Discard finished runs, evaluations and checks that are there."""
-    quiet: bool = False
-    command: str = "qmcbench.jobs.reproduce.reproduce"
-    """For the provenance."""
 
 
 def reproduce(request: Request) -> Run:
@@ -98,17 +79,6 @@ def reproduce(request: Request) -> Run:
         jsonl.save(out, RECORDS, run)
         book.report([jsonl.path_of(out, RECORDS)], out)
     return run
-
-
-@contextmanager
-def threads(count: int | None) -> Iterator[None]:
-    """Torch with so many threads, if a number is given, and then with as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def work(request: Request) -> list[tuple[str, Callable[[], Sequence[Record]]]]:
@@ -182,85 +152,6 @@ def fingerprint() -> str:
     add(resources.files("qmcbench"))
     add(resources.files("qmcbench.reference"))
     return digest.hexdigest()
-
-
-def finish(run: PlannedRun, request: Request) -> list[Record]:
-    """Train (or continue, or keep) one run and evaluate it with fresh samples."""
-    folder, config = request.out / "runs" / run.folder, run.config
-    if run.start is not None:
-        (start,) = (each.folder for each in request.profile.runs if each.name == run.start)
-        path = str(request.out / "runs" / start / CHECKPOINT)
-        config = replace(config, wavefunction=replace(config.wavefunction, start=path))
-    train(config, folder, restart=request.restart, quiet=request.quiet, command=request.command)
-    evaluated = evaluate(run, folder, request)
-    full_sum = None
-    if run.config.model.L == 4:
-        psi, _ = load_ansatz(folder / CHECKPOINT)
-        full_sum = checks.full_sum_energy(psi, run.config.model.J2)
-    judged = replace(evaluated, full_sum=full_sum, tolerance=run.tolerance)
-    return [training(run, folder, evaluated.network.parameters), judged]
-
-
-def training(run: PlannedRun, folder: Path, parameters: int) -> Training:
-    """What the log of a run says."""
-    log, config = read_log(folder / LOG), run.config
-    return Training(
-        value=finite(log[-1].energy) if log else None,
-        sigma=finite(log[-1].error) if log else None,
-        samples=len(log) * config.sampling.chains,
-        seed=config.run.seed,
-        threads=config.run.threads,
-        seconds=sum(step.seconds["step"] for step in log),
-        reference=best_known(config.model.L, config.model.J2),
-        not_run=None if log else "no step was made",
-        name=run.name,
-        network=config.wavefunction.network,
-        parameters=parameters,
-        symmetry=config.wavefunction.symmetry,
-        sign=config.wavefunction.sign,
-        L=config.model.L,
-        J2=config.model.J2,
-        start=run.start,
-        steps=len(log),
-        chains=config.sampling.chains,
-        curve=curve(log),
-        phases={name: sum(step.seconds[name] for step in log) for name in PHASES},
-        paper=papers_stage() if (config.model.L, config.model.J2) == PAPERS_STAGE else None,
-    )
-
-
-def curve(log: Sequence[Step]) -> Curve:
-    """The columns of a log that a report shows."""
-    columns: dict[str, Any] = {
-        each.name: tuple(finite(getattr(step, each.name)) for step in log) for each in fields(Curve)
-    }
-    return Curve(**columns)
-
-
-def papers_stage() -> Stage:
-    """The seed paper's first transfer stage (its Fig. 11)."""
-    stage = reference.paper.figure11["stages"][0]
-    return Stage(what="6x6 stage 1 (Fig. 11)", start=stage["start"], end=stage["end"], steps=stage["steps"])
-
-
-def evaluate(run: PlannedRun, folder: Path, request: Request) -> Energy:
-    """Energy of the trained network from fresh chains; kept beside the checkpoint as long as that is the same."""
-    wanted = evaluation.Request(
-        checkpoint=folder / CHECKPOINT,
-        out=folder,
-        samples=run.evaluation.chains * run.evaluation.samples,
-        sampling=run.evaluation.sampling,
-        seed=run.config.run.seed,
-        name=run.name,
-        restart=request.restart,
-        quiet=request.quiet,
-        command=request.command,
-    )
-    try:
-        found = evaluation.evaluate(wanted)
-    except evaluation.OtherEvaluationError:
-        found = evaluation.evaluate(replace(wanted, restart=True))
-    return found.of(Energy)[0]
 
 
 def measure(profile: Profile) -> list[Record]:

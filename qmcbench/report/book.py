@@ -15,6 +15,7 @@ from qmcbench.store.records import Run
 CHAPTERS = {
     "gate": "gates",
     "reproduce": "reproduction",
+    "transfer": "reproduction",
     "evaluate": "zero_shot",
     "zero-shot": "zero_shot",
     "scale": "scaling",

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
+from qmcbench.report.colours import BLUE
 from qmcbench.report.numbers import count
 from qmcbench.store.records import Run
 
@@ -24,13 +25,6 @@ Draw = Callable[[Figure], None]
 WIDTH = 5.2
 """Width of a figure in inches: small, so that its text is still readable on a phone."""
 Numbers = Sequence[float] | NDArray[np.float64]
-# Okabe and Ito's colours, told apart by colour-blind readers too.
-BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, GREY = (
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#767676",
-)  # fmt: skip
-COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
-# Light enough for black text.
-PHASES = {"sampling": SKY, "local_energy": ORANGE, "derivatives": "#7fcfb4", "solve": PURPLE}
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",
     "font.size": 9.0,

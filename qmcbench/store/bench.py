@@ -183,6 +183,10 @@ class Compared(Measured):
     network: str
     L: int
     J2: float
+    learning_rate: float | None = None
+    """Of the update, for energies in units of J1 S.S."""
+    shift: float | None = None
+    """Of the diagonal of what stochastic reconfiguration solves."""
     peak_bytes: float | None = None
     """The most memory that its process held."""
 
@@ -213,3 +217,5 @@ class PeerProgram(Compared, kind="peer program"):
     versions: Mapping[str, str]
     energies: tuple[float, ...] = ()
     """Per site, in each repeat."""
+    peaks: tuple[float, ...] = ()
+    """The most memory in bytes that its process had held by the end of each repeat."""

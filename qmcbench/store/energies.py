@@ -14,14 +14,17 @@ Column = tuple[float | None, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where an imported network comes from, as far as that is known."""
+    """Where an imported network comes from; what is known of the authors' network stands with theirs."""
 
+    file: str | None = None
+    sha256: str | None = None
+    """Of the file."""
     citation: str | None = None
     source: str | None = None
     licence: str | None = None
     L: int | None = None
     J2: float | None = None
-    windowed: float | None = None
+    published_energy: float | None = None
     """The mean of windowed local energies per site that its authors published for this lattice and coupling."""
 
 
@@ -109,7 +112,7 @@ class Energy(Record, kind="energy"):
     def published(self) -> float | None:
         """The windowed mean that the network's authors published for this very lattice and coupling."""
         origin = self.network.origin
-        return origin.windowed if origin is not None and (origin.L, origin.J2) == (self.L, self.J2) else None
+        return origin.published_energy if origin is not None and (origin.L, origin.J2) == (self.L, self.J2) else None
 
     def above(self, reference: Reference | None) -> float | None:
         """``(E - E_ref) / |E_ref|``; None where one is missing or the reference is 0."""

@@ -24,6 +24,8 @@ FORMAT = "qmcbench-records-1"
 FOLDER = "records"
 OLD = ("results.json", "evaluation.json", "bench.json", "strong.json", "weak.json", "projection.json", "peers.json")
 """What versions before 0.2 wrote instead."""
+LARGEST = 1e19
+"""No number of a record is beyond it (a seed has 64 bits): what is, no figure could show beside the others."""
 AGAIN = "measure again, or use another folder"
 
 
@@ -111,6 +113,13 @@ def _object(line: str, source: str) -> dict[str, Any]:
     value = parse_json(line, source, AGAIN)
     if not isinstance(value, dict):
         raise UserError(f"{source} is no object; {AGAIN}.")
+    waiting: list[Any] = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict | list):
+            waiting += each.values() if isinstance(each, dict) else each
+        elif isinstance(each, int | float) and abs(each) > LARGEST:
+            raise UserError(f"{source}: the number {str(each)[:30]} is beyond {LARGEST:g}; {AGAIN}.")
     return value
 
 

@@ -19,6 +19,8 @@ KINDS: dict[str, type[Record]] = {}
 R = TypeVar("R", bound="Record")
 LEAST, MOST = 1e-15, 1e18
 """A measured time, rate or size is between these, in whatever unit."""
+UNCHECKED = ("provenance", "libraries")
+"""Fields that nobody computes with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,8 @@ def _numbers(value: Any, name: str) -> Iterator[tuple[str, float]]:
         yield name, value
     elif is_dataclass(value):
         for each in fields(value):
-            yield from _numbers(getattr(value, each.name), f"{name}.{each.name}")
+            if each.name not in UNCHECKED:
+                yield from _numbers(getattr(value, each.name), f"{name}.{each.name}")
     elif isinstance(value, Mapping | tuple):
         for each in value.values() if isinstance(value, Mapping) else value:
             yield from _numbers(each, name)

@@ -7,7 +7,6 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from importlib.resources import files
 from typing import Any
 
 from qmcbench.store.jsonl import FORMAT
@@ -22,12 +21,6 @@ PLAIN: dict[object, Schema] = {
     bool: {"type": "boolean"},
     type(None): {"type": "null"},
 }
-
-
-def committed() -> Schema:
-    """The schema that is installed with the package, as it is in its file."""
-    found: Schema = json.loads(files("qmcbench.store").joinpath("records.schema.json").read_text(encoding="utf-8"))
-    return found
 
 
 def schema() -> Schema:

@@ -122,6 +122,8 @@ def test_threads_are_restored() -> None:
     with suppress(RuntimeError), operations.threads(before + 1):
         assert torch.get_num_threads() == before + 1
         raise RuntimeError
+    with operations.threads(None):
+        assert torch.get_num_threads() == before
     assert torch.get_num_threads() == before
 
 

@@ -9,7 +9,6 @@ import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
 from qmcbench import provenance
-from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench import growth, suite
 from qmcbench.errors import UserError
 from qmcbench.hamiltonian import J1J2
@@ -66,15 +65,6 @@ def test_fit_takes_three_points_and_their_scatter() -> None:
         growth.fit({1: 1.0, 2: 2.0})
 
 
-@pytest.mark.parametrize("network", ["small", "medium"])
-def test_operations_of_log_derivatives_are_those_that_are_done(network: str) -> None:
-    """Counted by PyTorch as they run."""
-    psi, spins = CNN(network), random_configurations(6, 3)
-    with FlopCounterMode(display=False) as counter:
-        psi.log_derivatives(spins)
-    assert counter.get_total_flops() == 3 * growth.derivatives_operations(network, 6)
-
-
 def test_operations_of_the_covariance_are_those_that_are_done() -> None:
     """Its product is counted by PyTorch; Cholesky, which is not, has a third of a cube."""
     samples = growth.worker_strong.synthetic(Serial(), 90, 500, seed=0)
@@ -104,12 +94,11 @@ def test_expected_exponents() -> None:
     """Powers are powers; sums lie where their terms say."""
     # Real frequencies cost less, and are a smaller part on larger lattices.
     assert expected("forward", "L") == pytest.approx(2, abs=0.03)
-    assert expected("forward", "L", "bytes") == pytest.approx(2)
-    # Padding and the N_p results of a sample weigh less on larger lattices; channels grow like the root of N_p.
+    # The fused kernels' way to the parameters weighs less on larger lattices, and more with more channels.
     assert 1 < expected("log_derivatives", "L") < 2
     assert expected("log_derivatives", "samples") == pytest.approx(1)
-    assert 0.5 < expected("log_derivatives", "parameters") < 1
-    assert expected("log_derivatives", "L", "bytes") == pytest.approx(0, abs=0.05)
+    assert 1 < expected("log_derivatives", "parameters") < 1.5
+    assert expected("log_derivatives", "L", "bytes") == pytest.approx(0)
     assert expected("local_energy", "L") == pytest.approx(4, abs=0.03)
     assert expected("sweep", "L") == pytest.approx(4, abs=0.03)
     assert 3.9 < expected("iteration", "L") < 4

@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from qmcbench import checkpoint
 from qmcbench.ansatz.cnn import CNN
-from qmcbench.ansatz.fast import fourier, layerwise
+from qmcbench.ansatz.fast.fourier_derivatives import FourierDerivatives
+from qmcbench.ansatz.fast.fourier_images import FourierImages
 from qmcbench.bench import hotpath, hotpath_steps, kernels, operations, timing, worker_derivatives
 from qmcbench.bench.answers import EVERY, structured
 from qmcbench.checkpoint import Checkpoint
@@ -72,9 +73,9 @@ def test_forms_are_what_they_are_called(monkeypatch: pytest.MonkeyPatch) -> None
     """Only one runs in Fourier space, none records gradients, and all are the network of the paper's Sec. 3.1."""
     network, spins = plain.lively("small", dtype=torch.float32).requires_grad_(False), random_configurations(4, 8)
     calls: list[int] = []
-    real = fourier.FourierNetwork.outputs
+    real = FourierImages.amplitudes
     monkeypatch.setattr(
-        fourier.FourierNetwork, "outputs", lambda self, spins: calls.append(len(spins)) or real(self, spins)
+        FourierImages, "amplitudes", lambda self, spins: calls.append(len(spins)) or real(self, spins)
     )
     with torch.no_grad():
         expected = torch.stack(plain.log_psi(network.spec, plain.parameters_of(network), spins))
@@ -87,13 +88,13 @@ def test_forms_are_what_they_are_called(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def _broken_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = layerwise.log_derivatives
+    real = FourierDerivatives.write
 
-    def broken(blocks: Any, spins: Any, shares: Any, out: torch.Tensor) -> None:
-        real(blocks, spins, shares, out)
+    def broken(self: FourierDerivatives, spins: Any, shares: Any, out: torch.Tensor) -> None:
+        real(self, spins, shares, out)
         out[:, 7] *= 1.5
 
-    monkeypatch.setattr(layerwise, "log_derivatives", broken)
+    monkeypatch.setattr(FourierDerivatives, "write", broken)
 
 
 def _broken_triangle(monkeypatch: pytest.MonkeyPatch) -> None:

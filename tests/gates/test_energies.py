@@ -94,7 +94,7 @@ def test_claims_follow_what_is_known() -> None:
     assert claims([energy(reference=best, tolerance=0.1)]) == []
     known = energy(reference=exact, tolerance=0.3, full_sum=-0.5)
     assert [check.check for check in claims([known])] == ["variational", "convergence", "unbiased"]
-    own = replace(ENERGY.network, origin=Origin(L=4, J2=0.5, windowed=-0.5))
+    own = replace(ENERGY.network, origin=Origin(L=4, J2=0.5, published_energy=-0.5))
     assert [check.name for check in claims([energy(network=own)])] == [
         "published = sampled windowed energy, 4x4 J2=0.5"
     ]

@@ -2,7 +2,8 @@
 
 A page is a story: its blocks are run from the first to the last in one empty folder. A ``toml`` block is a run's
 configuration, written to the file that its first line names; of a ``console`` block each line after ``$`` is a
-command, and lines below it must be in its output (``...`` stands for any lines); a ``python`` block is a program.
+command, and lines below it must be in its output (``...`` stands for any lines); a ``python`` block is a program, and
+a module of those that follow if its first line names its file.
 What cannot run here says why on the line that opens it, ``not-run: why``, and is counted.
 """
 
@@ -90,7 +91,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
     qmcbench.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m qmcbench "$@"\n')
     qmcbench.chmod(0o755)
     path = os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]])
-    return os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}
+    # Modules of the page import each other; the plugin is pytest's also where the package is not installed.
+    modules = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(tmp_path / "reader")]))
+    plugin = {"PYTHONPATH": modules, "PYTEST_PLUGINS": "qmcbench.gates.plugin"}
+    return os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"} | plugin
 
 
 @pytest.mark.parametrize("page", ["README", *PAGES])
@@ -106,6 +110,8 @@ def test_blocks_run_as_they_stand(page: str, tmp_path: Path, environment: dict[s
         elif block.language == "console":
             run_console(block.code, folder, environment)
         else:
+            if named := re.match(r"# (\w+\.py)\n", block.code):
+                (folder / named[1]).write_text(block.code)
             command = [sys.executable, "-P", "-W", "error", "-c", block.code]
             result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
             assert result.returncode == 0, f"{block.code}\n{result.stdout}{result.stderr}"

@@ -8,7 +8,7 @@ import numpy as np
 import plain
 
 from qmcbench import checkpoint
-from qmcbench.checkpoint import Checkpoint, Imported
+from qmcbench.checkpoint import Checkpoint
 from qmcbench.config import parse
 from qmcbench.gates.check import Check
 from qmcbench.provenance import Machine, Provenance
@@ -55,7 +55,9 @@ def network(path: Path, L: int = 4, J2: float = 0.3, published: float | None = N
     """A float64 checkpoint whose network has signs of its own; with a published energy, an imported one."""
     origin: dict[str, Any] = {"citation": "nobody <2026>", "licence": "MIT", "L": L, "J2": J2}
     config = parse({"model": {"L": L, "J2": J2}, "wavefunction": {"dtype": "float64"}})
-    imported = None if published is None else Imported("w.npz", "0" * 64, published_energy=published, **origin)
+    imported = (
+        None if published is None else Origin(file="w.npz", sha256="0" * 64, published_energy=published, **origin)
+    )
     parameters = dict(plain.lively("small").state_dict())
     checkpoint.write(path, Checkpoint(parameters, config, MADE, imported=imported))
     return path
@@ -123,7 +125,7 @@ def reproduction() -> Run:
 def zero_shot() -> Run:
     """A SYNTHETIC transfer of one network to two lattices and two couplings."""
     own = replace(
-        NETWORK, origin=Origin(citation="nobody", source="nowhere", licence="MIT", L=4, J2=0.5, windowed=-0.5)
+        NETWORK, origin=Origin(citation="nobody", source="nowhere", licence="MIT", L=4, J2=0.5, published_energy=-0.5)
     )
     best = {
         4: Reference(value=-0.528, source="synthetic"),

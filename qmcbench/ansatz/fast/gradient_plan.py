@@ -62,6 +62,21 @@ class GradientPlan(NamedTuple):
         """Inputs of a layer whose gradients are summed at once: three sums each, three factors and a weight."""
         return part_of(self.inputs(layer), (self.network.vectors.registers - 4) // 3)
 
+    def multiply_adds(self, images: int) -> int:
+        """Those of a sample's products: forward, backward and outer ones of each image, and what its taps take."""
+        L, P, total = self.network.L, self.network.P, 0
+        real = sum(2 if each.real else 3 for each in frequencies(L, P))
+        for n in range(self.depth):
+            pairs, kernel, read = self.inputs(n) * self.sums(n), self.kernels[n], self.read(n)
+            total += images * real * pairs * (3 if n else 2)
+            total += L * P * pairs * self.taps(n)
+            # Each place of a convolution's kernel falls on one tap of the even and one of the odd column.
+            total += pairs * kernel**2 * read
+            if n:
+                total += pairs * self.taps(n) * 2 * read + self.network.channels[n] * read
+        # The outputs, the gradients of the last map, and from its outputs back to the maxima.
+        return total + images * self.network.channels[-1] * L * P * (2 + 2 + 1)
+
     def steps(self, count: int) -> int:
         """Bytes from a frequency of ``count`` channels of all images of a group to the next."""
         return (2 * count * self.group + 1) * self.network.vectors.size

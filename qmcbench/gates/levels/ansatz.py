@@ -21,6 +21,8 @@ from qmcbench.vmc import build_ansatz
 HALVES = (torch.float16, torch.bfloat16)
 SINGLE = 2.0**-24
 """Relative rounding of float32."""
+JITTER = 2.0**-10
+"""Relative change of parameters that shows how well conditioned an amplitude is."""
 
 
 def exactly(name: str, value: float | None, bound: float, statement: str, cause: str | None = None) -> Check:
@@ -49,13 +51,15 @@ def rounding(psi: Ansatz, spins: Tensor) -> float:
 
 
 def distance(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Tensor:
-    """Relative difference of amplitudes, in log|psi| or in the phase, (batch,); infinite where one is not a number."""
+    """Relative difference of amplitudes, in log|psi| or in the phase, (batch,); infinite where there is no number."""
     equal = one[0] == other[0]  # two zeros of psi, whose difference is none
     size = torch.where(equal, 0.0, (one[0] - other[0]).abs())
     return torch.maximum(size, (one[1] - other[1]).abs()).nan_to_num(torch.inf)
 
 
-@gate("exact", needs=("psi",), cause="a logarithm of zero, an overflow of exp or of a product, a configuration left out")
+@gate(
+    "exact", needs=("psi",), cause="a logarithm of zero, an overflow of exp or of a product, a configuration left out"
+)
 def finite(target: Target, setting: Setting) -> Iterator[Check]:
     """psi is a number on every configuration (all 12 870 of 4x4, else random ones), and not zero on all of them."""
     assert target.psi is not None
@@ -66,7 +70,7 @@ def finite(target: Target, setting: Setting) -> Iterator[Check]:
         "psi is finite",
         float(wrong.sum()),
         0.0,
-        f"Of {len(spins)} configurations, so many where log|psi| is neither finite nor -inf, or the phase is not finite.",
+        f"Of {len(spins)} configurations, how many have a log|psi| neither finite nor -inf, or no finite phase.",
     )
     yield Check(
         name="psi does not vanish",
@@ -84,7 +88,11 @@ def configurations(L: int, count: int, seed: int) -> Tensor:
     return all_configurations(4) if L == 4 else torch.cat([neel(L)[None], random_configurations(L, count, seed)])
 
 
-@gate("exact", needs=("psi",), cause="dropout or another random layer left on, state kept between calls, threads that race")
+@gate(
+    "exact",
+    needs=("psi",),
+    cause="dropout or another random layer left on, state kept between calls, threads that race",
+)
 def deterministic(target: Target, setting: Setting) -> Iterator[Check]:
     """The same configurations give the same bits twice, and are left as they were."""
     assert target.psi is not None
@@ -102,7 +110,11 @@ def deterministic(target: Target, setting: Setting) -> Iterator[Check]:
     )
 
 
-@gate("exact", needs=("psi",), cause="batch normalisation, a softmax or a sum over the wrong axis, or a buffer of fixed size")
+@gate(
+    "exact",
+    needs=("psi",),
+    cause="batch normalisation, a softmax or a sum over the wrong axis, or a buffer of fixed size",
+)
 def batches(target: Target, setting: Setting) -> Check:
     """psi of a configuration depends neither on the batch that it comes in nor on its place there."""
     assert target.psi is not None
@@ -122,8 +134,8 @@ def batches(target: Target, setting: Setting) -> Check:
         "independent of the batch",
         float(worst.amax()),
         max(eps, SINGLE**2) ** 0.5,
-        f"Largest relative difference of an amplitude between orders and sizes (1, 2, 13, 64, {count}) of a batch; the "
-        f"bound is the root of the relative rounding of what psi computes with, {eps:.1e}.",
+        f"Largest relative difference of an amplitude between orders and sizes (1, 2, 13, 64, {count}) of a batch; "
+        f"the bound is the root of the relative rounding of what psi computes with, {eps:.1e}.",
     )
 
 
@@ -141,7 +153,9 @@ def phase(target: Target, setting: Setting) -> Check:
         angle = "an angle a, which has to be given as torch.exp(1j * a)"
         if example == 0:
             angle += "; or psi = 0, whose logarithm is -inf"
-        cause = f"the second value is {example:.4g}: not psi/|psi| (+1, -1 or a complex number of modulus 1) but {angle}"
+        cause = (
+            f"the second value is {example:.4g}: not psi/|psi| (+1, -1 or a complex number of modulus 1) but {angle}"
+        )
     return exactly(
         "phases have modulus 1",
         worst,
@@ -151,7 +165,9 @@ def phase(target: Target, setting: Setting) -> Check:
     )
 
 
-@gate("exact", needs=("psi", "invariance"), cause="a symmetry that is claimed and not there; images without their signs")
+@gate(
+    "exact", needs=("psi", "invariance"), cause="a symmetry that is claimed and not there; images without their signs"
+)
 def symmetries(target: Target, setting: Setting) -> Iterator[Check]:
     """psi is what it was after each symmetry that it claims: the character is real, and +1."""
     assert target.psi is not None
@@ -194,7 +210,9 @@ def precision(target: Target, setting: Setting) -> Check:
     doubt = SINGLE * (1 + expected[0].abs())
     generator = torch.Generator().manual_seed(setting.seed)
     for _ in range(8):
-        doubt = torch.maximum(doubt, distance(values(_jittered(double, generator), spins), expected))
+        # Of a change that is larger than any rounding within psi, scaled down.
+        moved = distance(_differentiable(_jittered(double, generator), spins), expected)
+        doubt = torch.maximum(doubt, moved * SINGLE / JITTER)
     # The double one without gradients too: compiled code may be a code of its own.
     worst = max(float((distance(values(each, spins), expected) / doubt).amax()) for each in (single, double))
     worst = max(worst, rounding(psi, spins) / (2 * SINGLE) if coarse or rounding(psi, spins) > 1e-4 else 0.0)
@@ -210,16 +228,20 @@ def _differentiable(psi: nn.Module, spins: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def _jittered(psi: nn.Module, generator: torch.Generator) -> nn.Module:
-    """A copy whose parameters are changed by up to the rounding of float32."""
+    """A copy whose parameters are changed by up to :data:`JITTER`."""
     made = plain.cast(psi, torch.float64)
     for parameter in made.parameters():
-        parameter.mul_(1 + SINGLE * (2 * torch.rand(parameter.shape, generator=generator, dtype=torch.float64) - 1))
+        parameter.mul_(1 + JITTER * (2 * torch.rand(parameter.shape, generator=generator, dtype=torch.float64) - 1))
     return made
 
 
-@gate("exact", needs=("engine",), cause="a convolution's padding, pooling or Fourier weights; images or their signs in a sum")
+@gate(
+    "exact",
+    needs=("engine",),
+    cause="a convolution's padding, pooling or Fourier weights; images or their signs in a sum",
+)
 def papers_network(target: Target, setting: Setting) -> Iterator[Check]:
-    """The engine's wave function is the paper's formula, layer by layer, with its sign rule and sums over symmetries."""
+    """The engine's psi is the paper's formula, layer by layer, with its sign rule and sums over symmetries."""
     for L, symmetry, dtype in (
         (4, "full", "float64"),
         (8, "C4", "float32"),
@@ -237,7 +259,7 @@ def papers_network(target: Target, setting: Setting) -> Iterator[Check]:
             f"paper's network, {L}x{L}, {symmetry}, {dtype}",
             _off_formula(psi, doubled, spins, symmetry) / eps,
             500.0,
-            "Largest difference of psi from the plain formula in float64, in units of the rounding of its type, after "
+            "Largest difference of psi from the plain formula in float64, in units of the rounding of its type, with "
             "allowance for how much larger rounding is near the zeros of its factors.",
         )
 

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from qmcbench.ansatz.base import amplitudes
+from qmcbench.ansatz.symmetry import Projected
 from qmcbench.errors import UserError
 from qmcbench.gates import plain
 from qmcbench.gates.check import Check
 from qmcbench.gates.levels.ansatz import exactly, not_run, values
+from qmcbench.gates.models import Boltzmann, Jastrow
 from qmcbench.gates.registry import Setting, gate
 from qmcbench.gates.targets.target import LogDerivatives, Target
 from qmcbench.lattice import random_configurations
@@ -23,7 +25,6 @@ STEPS = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 held against the difference that agrees best with it, while a wrong derivative disagrees with all of them."""
 SINGLE_STEPS = (1e-2, 3e-3, 1e-3, 3e-4)
 """Of a psi that runs in float32 alone."""
-DIRECTIONS = 4
 ENTRIES = 1 << 24
 """Of a table of log-derivatives."""
 ALONE = " It runs in float32 alone, which allows no closer look."
@@ -55,8 +56,8 @@ def finite_differences(target: Target, setting: Setting) -> Iterator[Check]:
     for at in points(target, setting, 8):
         name, steps = f"log-derivatives against differences, {at.label}", STEPS if at.double else SINGLE_STEPS
         statement = (
-            f"Largest difference along {DIRECTIONS} random directions d, relative to |O| |d|, each of {len(at.spins)} "
-            f"samples at the best of steps from {steps[0]:g} to {steps[-1]:g}.{'' if at.double else ALONE}"
+            f"Largest difference along random directions d, relative to |O| |d|, each of {len(at.spins)} samples at "
+            f"the best of steps from {steps[0]:g} to {steps[-1]:g}.{'' if at.double else ALONE}"
         )
         found = derivatives(name, statement, target.log_derivatives, at)
         if isinstance(found, Check):
@@ -64,7 +65,7 @@ def finite_differences(target: Target, setting: Setting) -> Iterator[Check]:
             continue
         generator = torch.Generator().manual_seed(setting.seed)
         worst = torch.zeros(len(at.spins), dtype=torch.float64)
-        for _ in range(DIRECTIONS):
+        for _ in range(2 if setting.quick else 4):
             direction = torch.randn(found.shape[1], generator=generator, dtype=torch.float64)
             known = torch.cat([slopes(at, direction, step) for step in steps])
             off = (found @ direction.to(found.dtype) - known).abs().nan_to_num(torch.inf).amin(0)
@@ -91,7 +92,11 @@ def autograd(target: Target, setting: Setting) -> Iterator[Check]:
         yield exactly(name, float(off.nan_to_num(torch.inf).amax()), at.bound(1e-9, 1e-3), statement)
 
 
-@gate("exact", needs=("psi", "log_derivatives"), cause="the chunks in which samples are differentiated; a buffer used again")
+@gate(
+    "exact",
+    needs=("psi", "log_derivatives"),
+    cause="the chunks in which samples are differentiated; a buffer used again",
+)
 def batches(target: Target, setting: Setting) -> Iterator[Check]:
     """A sample's log-derivatives depend neither on the others of its batch nor on how many there are."""
     assert target.log_derivatives is not None
@@ -113,7 +118,7 @@ def batches(target: Target, setting: Setting) -> Iterator[Check]:
 
 
 def points(target: Target, setting: Setting, count: int) -> Iterator[Point]:
-    """psi as it is and less flat, in float64 if it runs so, each with random configurations.
+    """psi as it is and less flat, in float64 if it runs so, with random configurations; of the engine others too.
 
     Raises
     ------
@@ -126,7 +131,7 @@ def points(target: Target, setting: Setting, count: int) -> Iterator[Point]:
             "psi is no torch.nn.Module with parameters, but brings log-derivatives; finite differences need to move "
             "its parameters."
         )
-    for L in (4, 6) if target.engine and not setting.quick else (6,) if target.engine else (target.L,):
+    for L in (4, 6) if target.engine and not setting.quick else (target.L,):
         spins = random_configurations(L, count, setting.seed)
         double = _runs_in_double(psi, spins)
         for label in ("as it is", "less flat"):
@@ -134,6 +139,14 @@ def points(target: Target, setting: Setting, count: int) -> Iterator[Point]:
             if label == "less flat":
                 plain.stir(made, spins)
             yield Point(f"{L}x{L}, {label}", made, spins, double)
+    if target.engine:
+        spins = random_configurations(4, count, setting.seed)
+        for label, made in (
+            ("complex psi", Jastrow(setting.seed, turning=True)),
+            ("complex parameters", Boltzmann(setting.seed, dtype=torch.complex128)),
+            ("a sum of complex images", Projected(Boltzmann(setting.seed, dtype=torch.complex128), "C4")),
+        ):
+            yield Point(f"4x4, {label}", made, spins, True)
 
 
 def _runs_in_double(psi: nn.Module, spins: Tensor) -> bool:
@@ -165,13 +178,13 @@ def derivatives(name: str, statement: str, log_derivatives: LogDerivatives, at: 
 
 
 def degrees(psi: nn.Module) -> list[Tensor]:
-    """The parameters that are trained, in order, as views of real numbers; complex ones as real and imaginary parts."""
+    """Views of the parameters that are trained, in order; complex ones as their real and imaginary parts."""
     parameters = [parameter.detach() for parameter in psi.parameters() if parameter.requires_grad]
     return [torch.view_as_real(each) if each.is_complex() else each for each in parameters]
 
 
 def real_columns(psi: nn.Module, found: Tensor) -> Tensor:
-    """Log-derivatives in double precision; one of a complex parameter gives two columns, O and i O (psi is analytic)."""
+    """Log-derivatives in double precision; one column for a complex parameter gives two, O and i O (analytic psi)."""
     found = found.to(torch.complex128 if found.is_complex() else torch.float64)
     parameters = [parameter for parameter in psi.parameters() if parameter.requires_grad]
     if found.shape[1] == sum(part.numel() for part in degrees(psi)):

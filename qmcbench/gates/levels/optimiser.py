@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from qmcbench.errors import UserError
 from qmcbench.gates import plain
 from qmcbench.gates.check import Check
 from qmcbench.gates.levels.ansatz import exactly, not_run
-from qmcbench.gates.levels.derivatives import Point, differentiated
+from qmcbench.gates.levels.derivatives import Point, degrees, differentiated
 from qmcbench.gates.levels.hamiltonian import magnon
 from qmcbench.gates.models import Boltzmann, Jastrow, Tilted, full_sum, orbits_of_4x4, quspin
 from qmcbench.gates.registry import Setting, gate
@@ -26,8 +26,8 @@ from qmcbench.sr import SOLVERS, Centred, make_solver
 from qmcbench.vmc import Trainer
 
 CAUSE = (
-    "log-derivatives that are not centred; weights left out; the shift added twice, or not; a factor 2 or a sign in the "
-    "gradient; for a complex psi the conjugate of O, or the real part taken too early"
+    "log-derivatives that are not centred; weights left out; the shift added twice, or not; a factor 2 or a sign in "
+    "the gradient; for a complex psi the conjugate of O, or the real part taken too early"
 )
 REFUSALS = (UserError, NotImplementedError, TypeError, RuntimeError)
 
@@ -94,7 +94,7 @@ def single_precision(target: Target, setting: Setting) -> Check:
 
 @gate("exact", needs=("step",), cause=CAUSE)
 def complex_rows(target: Target, setting: Setting) -> Check:
-    """Complex log-derivatives and energies: M = Re <O^dagger O>, G = Re <O^dagger E>, both centred; or they are refused."""
+    """The step from complex O and E: M = Re <O^dagger O>, G = Re <O^dagger E>, both centred; or they are refused."""
     assert target.step is not None
     made, name = system(160, 30, setting.seed, torch.complex128), "step from complex rows"
     statement = "Distance from the solution of dense algebra for real parameters, relative to it."
@@ -105,7 +105,11 @@ def complex_rows(target: Target, setting: Setting) -> Check:
     return exactly(name, made.off(found, 1e-2), 1e-9, statement)
 
 
-@gate("exact", needs=("step", "log_derivatives", "local_energies"), cause="energies or log-derivatives that are not centred")
+@gate(
+    "exact",
+    needs=("step", "log_derivatives", "local_energies"),
+    cause="energies or log-derivatives that are not centred",
+)
 def fixed_point(target: Target, setting: Setting) -> Check:
     """At an exact eigenstate of 6x6 the step is zero, however the samples are weighted."""
     assert target.step is not None
@@ -151,7 +155,7 @@ def imaginary_time(target: Target, setting: Setting) -> Iterator[Check]:
             f"fall of the energy along the step, {kind} psi, 4x4, J2 = {target.J2:g}",
             abs(float(fall / predicted - 1)),
             1e-5,
-            "Relative difference of -dE/d(rate), by differences of the full-sum energy, from 2 Delta (M + shift) Delta.",
+            "Relative difference of -dE/d(rate), by differences of full sums, from 2 Delta (M + shift) Delta.",
         )
 
 
@@ -171,7 +175,11 @@ def _full_sum_step(target: Target, psi: Jastrow, shift: float) -> plain.Array:
     return found
 
 
-@gate("exact", needs=("engine",), cause="a factor, the shift, or the triangle that is left out of a symmetric matrix; half precision")
+@gate(
+    "exact",
+    needs=("engine",),
+    cause="a factor, the shift, or the triangle that is left out of a symmetric matrix; half precision",
+)
 def solvers(target: Target, setting: Setting) -> Iterator[Check]:
     """Each serial solver of the engine gives the step of dense algebra, with the shift that it is asked for."""
     made = system(300, 1500, setting.seed)
@@ -187,7 +195,9 @@ def solvers(target: Target, setting: Setting) -> Iterator[Check]:
         )
 
 
-@gate("exact", needs=("engine",), cause="the shift added twice; a block size that is not handed on; a triangle left out")
+@gate(
+    "exact", needs=("engine",), cause="the shift added twice; a block size that is not handed on; a triangle left out"
+)
 def scalapack(target: Target, setting: Setting) -> Iterator[Check]:
     """Each distributed solver, on one rank, gives the step of dense algebra, in blocks of the size asked for."""
     made = system(40, 90, setting.seed)
@@ -215,15 +225,19 @@ def _centred(made: System) -> Centred:
     return Centred(rows, root * (made.energies - made.weights @ made.energies))
 
 
-UPDATES = {
-    "plain": {"learning_rate": [[0, 0.2], [2, 0.05]], "max_step_norm": 100.0},
-    "momentum 0.9": {"learning_rate": 0.1, "max_step_norm": 100.0, "momentum": 0.9},
+UPDATES: Mapping[str, Mapping[str, object]] = {
+    "momentum 0.9": {"learning_rate": [[0, 0.2], [2, 0.05]], "max_step_norm": 100.0, "momentum": 0.9},
+    "complex psi, momentum 0.9": {"learning_rate": 0.1, "max_step_norm": 100.0, "momentum": 0.9},
     "shortened, with momentum": {"learning_rate": 0.3, "max_step_norm": 0.01, "momentum": 0.5},
 }
-STEPS = 4
+STEPS = 3
 
 
-@gate("exact", needs=("engine",), cause="the step's length or sign; momentum's sign, or the residual it leaves; weights or alpha")
+@gate(
+    "exact",
+    needs=("engine",),
+    cause="the step's length or sign; momentum's sign, or the residual it leaves; weights or alpha",
+)
 def update(target: Target, setting: Setting) -> Iterator[Check]:
     """Training moves the parameters by -rate (M + shift)^-1 (G + shift momentum Delta'), recomputed from its samples.
 
@@ -231,14 +245,17 @@ def update(target: Target, setting: Setting) -> Iterator[Check]:
     solution before.
     """
     for label, optimizer in UPDATES.items():
-        trainer = Trainer(_training(target.J2, optimizer, setting.seed), Boltzmann(setting.seed))
+        dtype = torch.complex128 if label.startswith("complex") else torch.float64
+        if dtype.is_complex and setting.quick:
+            continue
+        trainer = Trainer(_training(target.J2, optimizer, setting.seed), Boltzmann(setting.seed, dtype=dtype))
         trainer.warm_up()
         solution, worst, steered = None, 0.0, True
         for number in range(STEPS):
-            expected = Expected.of(trainer)
+            expected = Expected.of(trainer, dtype)
             trainer.advance()
             solution = expected.solution(trainer, number, solution)
-            change = torch.nn.utils.parameters_to_vector(trainer.psi.parameters()).detach() - expected.before
+            change = torch.cat([each.flatten() for each in degrees(trainer.psi)]) - expected.before
             moved = expected.move(trainer, number, solution)
             off = (change + moved).norm() / moved.norm()
             worst = max(worst, float(off.nan_to_num(torch.inf)))
@@ -257,7 +274,7 @@ def update(target: Target, setting: Setting) -> Iterator[Check]:
         )
 
 
-def _training(J2: float, optimizer: dict[str, object], seed: int) -> Config:
+def _training(J2: float, optimizer: Mapping[str, object], seed: int) -> Config:
     """48 chains on 4x4, at an alpha that is steered."""
     return parse(
         {
@@ -279,11 +296,11 @@ class Expected:
     alpha: float
 
     @classmethod
-    def of(cls, trainer: Trainer) -> Expected:
+    def of(cls, trainer: Trainer, dtype: torch.dtype) -> Expected:
         """The trainer's parameters and alpha, copied."""
-        psi = Boltzmann(0)
+        psi = Boltzmann(0, dtype=dtype)
         psi.load_state_dict(trainer.psi.state_dict())
-        return cls(torch.nn.utils.parameters_to_vector(psi.parameters()).detach(), psi, trainer.alpha)
+        return cls(torch.cat([each.flatten() for each in degrees(psi)]), psi, trainer.alpha)
 
     def weights(self, trainer: Trainer) -> Tensor:
         """|psi|^(2 - alpha) of the samples of the step that has just been made."""

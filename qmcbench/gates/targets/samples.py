@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class SampleFile:
     """Configurations drawn from |psi|^alpha, with psi of each."""
 

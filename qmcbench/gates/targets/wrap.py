@@ -171,7 +171,8 @@ def _refuse_single(function: Callable[..., object], found: object, name: str, sp
 
 
 def _scalar(found: object) -> bool:
-    return all(np.ndim(each) == 0 for each in (found if isinstance(found, tuple | list) else [found]))  # type: ignore[arg-type]
+    values = found if isinstance(found, tuple | list) else [found]
+    return all(not isinstance(each, str) and np.ndim(each) == 0 for each in values)  # type: ignore[arg-type]
 
 
 def _uncallable(name: str, spins: Tensor, said: str) -> UserError:

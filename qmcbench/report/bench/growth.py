@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from qmcbench.report.bench.words import settings, threads, whence
+from qmcbench.report.colours import COLOURS
 from qmcbench.report.document import Row, Table, grouped
-from qmcbench.report.figure import COLOURS, WIDTH, Plot, log_axis, printable, render, seconds_axis, whiskers
+from qmcbench.report.figure import WIDTH, Plot, log_axis, printable, render, seconds_axis, whiskers
 from qmcbench.report.numbers import duration, fixed, number
 from qmcbench.store.bench import Growth
 from qmcbench.store.records import Run

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from qmcbench.bench.names import DERIVATIVES, FORWARD, FOURIER, FUSED, PLAIN, SCALAR, SOLVE
 from qmcbench.bench.roofline import of_sgemm, rates
 from qmcbench.report.bench.words import gib, lattice, spread, threads, whence
+from qmcbench.report.colours import BLUE, GREY, ORANGE, PURPLE, SKY
 from qmcbench.report.document import Row, Table
-from qmcbench.report.figure import BLUE, GREY, ORANGE, PURPLE, SKY, WIDTH, Plot, name_rows, render, whiskers
+from qmcbench.report.figure import WIDTH, Plot, name_rows, render, whiskers
 from qmcbench.report.numbers import DASH, count, duration, fixed, number, percent
 from qmcbench.store.bench import Memory, SamplingRate, Step, WorkTime
 from qmcbench.store.records import Run
@@ -133,16 +134,9 @@ def _forward_plot(run: Run, rows: Sequence[WorkTime]) -> list[Plot]:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        fraction, fastest, slowest = (
-            np.array(
-                [(row.operations or 0.0) / seconds / 1e9 / sgemm for row, seconds in zip(rows, each, strict=True)]
-            )
-            for each in (
-                [row.value for row in rows],
-                [row.low or row.value for row in rows],
-                [row.high or row.value for row in rows],
-            )
-        )
+        ends = [(row.value, row.low or row.value, row.high or row.value) for row in rows]
+        operations = np.array([row.operations or 0.0 for row in rows])
+        fraction, fastest, slowest = operations / np.array(ends).T / 1e9 / sgemm
         bars = whiskers(fraction, slowest, fastest)
         colours = [COLOURS.get(row.form, PURPLE) for row in rows]
         axes.barh(range(len(rows)), fraction, 0.65, xerr=bars, color=colours, error_kw={"capsize": 2})

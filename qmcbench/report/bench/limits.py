@@ -11,21 +11,9 @@ from numpy.typing import NDArray
 
 from qmcbench.bench.roofline import intensity, rates, roof
 from qmcbench.report.bench.words import lattice, spread, threads, whence
+from qmcbench.report.colours import BLUE, GREEN, GREY, PURPLE, VERMILION
 from qmcbench.report.document import Row, Table
-from qmcbench.report.figure import (
-    BLUE,
-    GREEN,
-    GREY,
-    PURPLE,
-    VERMILION,
-    WIDTH,
-    Numbers,
-    Plot,
-    plain_numbers,
-    printable,
-    render,
-    whiskers,
-)
+from qmcbench.report.figure import WIDTH, Numbers, Plot, plain_numbers, printable, render, whiskers
 from qmcbench.report.numbers import DASH, count, duration, number, percent
 from qmcbench.store.bench import Rate, WorkTime
 from qmcbench.store.records import Run

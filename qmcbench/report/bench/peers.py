@@ -12,8 +12,9 @@ from qmcbench.bench.claims import PEER_AIM, PEER_BOUND
 from qmcbench.bench.names import OURS, PHASES
 from qmcbench.bench.peers import Side, Spread, sides
 from qmcbench.report.bench.words import settings, spread, whence
+from qmcbench.report.colours import COLOURS, GREY
 from qmcbench.report.document import Cell, Row, Table
-from qmcbench.report.figure import COLOURS, GREY, WIDTH, Plot, name_rows, plain_numbers, printable, render, whiskers
+from qmcbench.report.figure import WIDTH, Plot, name_rows, plain_numbers, printable, render, whiskers
 from qmcbench.report.numbers import DASH, count, duration, fixed, number
 from qmcbench.store.bench import PeerTrial
 from qmcbench.store.records import Run

@@ -10,22 +10,9 @@ from matplotlib.figure import Figure
 from qmcbench.bench.names import FORWARD, OPERATIONS, SCALAR
 from qmcbench.reference import paper
 from qmcbench.report.bench.words import lattice, whence
+from qmcbench.report.colours import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from qmcbench.report.document import Row, Table, grouped
-from qmcbench.report.figure import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILION,
-    WIDTH,
-    Plot,
-    log_axis,
-    plain_numbers,
-    printable,
-    render,
-)
+from qmcbench.report.figure import WIDTH, Plot, log_axis, plain_numbers, printable, render
 from qmcbench.report.numbers import DASH, count, duration, number
 from qmcbench.store.bench import WorkTime
 from qmcbench.store.records import Run

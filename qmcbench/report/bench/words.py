@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from qmcbench.bench.claims import GIB
 from qmcbench.report.figure import origin
 from qmcbench.report.numbers import DASH, duration, number
+from qmcbench.store.bench import Memory, SamplingRate, Share, WorkTime
 from qmcbench.store.records import Run
 from qmcbench.structure import Scalar
-
-
-class OnLattice(Protocol):
-    """A record of some work."""
-
-    @property
-    def network(self) -> str: ...
-    @property
-    def L(self) -> int: ...
 
 
 def spread(low: float | None, high: float | None) -> str:
@@ -31,7 +22,7 @@ def settings(values: Mapping[str, Scalar] | Mapping[str, str]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
 
 
-def lattice(record: OnLattice) -> str:
+def lattice(record: WorkTime | SamplingRate | Memory | Share) -> str:
     """Network and lattice."""
     return f"{record.network}, {record.L}x{record.L}"
 

@@ -12,21 +12,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from qmcbench.bench.roofline import of_sgemm, rates
-from qmcbench.report.figure import (
-    BLUE,
-    COLOURS,
-    GREY,
-    PHASES,
-    SKY,
-    VERMILION,
-    WIDTH,
-    Plot,
-    name_rows,
-    origin,
-    render,
-    stacked_bars,
-    whiskers,
-)
+from qmcbench.report.colours import BLUE, COLOURS, GREY, PHASES, SKY, VERMILION
+from qmcbench.report.figure import WIDTH, Plot, name_rows, origin, render, stacked_bars, whiskers
 from qmcbench.report.numbers import count, duration, format_value_error, number
 from qmcbench.store.bench import WorkTime
 from qmcbench.store.energies import Column, Energy, Exact, Training
@@ -44,8 +31,10 @@ def figures(run: Run) -> list[Plot]:
     evaluated = {energy.name: energy for energy in run.of(Energy)}
     made = origin(run)
     plots = [_training(i, each, evaluated.get(each.name), made) for i, each in enumerate(trained, 1)]
+    if run.job == "transfer" and trained:
+        plots.insert(0, _stages(trained, evaluated, made))
     known = [energy for energy in run.of(Energy) if energy.exact is not None]
-    if known:
+    if known and run.job == "reproduce":
         plots.append(_against_j2(known, run.of(Exact), made))
     timed = [training for training in run.of(Training) if sum(training.phases.values()) > 0]
     if timed:
@@ -121,6 +110,34 @@ def _training(index: int, training: Training, evaluated: Energy | None, made: st
     )
     name = f"training-{index}"
     return Plot(name, f"Training of {training.name}", caption, render(name, (WIDTH, 4.6), draw))
+
+
+def _stages(trained: list[Training], evaluated: dict[str, Energy], made: str) -> Plot:
+    """The paper's Fig. 11: every stage's energy, one stage behind another."""
+
+    def draw(figure: Figure) -> None:
+        axes, first = figure.subplots(), 0
+        for colour, training in zip(cycle(COLOURS), trained, strict=False):
+            steps = np.arange(first, first + training.steps)
+            mean = running_mean(_array(training.curve.energy))
+            axes.plot(steps, mean, color=colour, linewidth=1, label=f"{training.name}, {training.symmetry}")
+            energy = evaluated.get(training.name)
+            if energy is not None and energy.value is not None:
+                axes.errorbar(steps[-1:], [energy.value], [energy.sigma or 0.0], fmt="o", color=colour, markersize=4)
+            if training.paper is not None:
+                axes.hlines(training.paper.end, first, first + training.steps, color=colour, linestyle=":")
+            first += training.steps
+        ends = [energy.value for energy in evaluated.values() if energy.value is not None]
+        if ends:  # a fresh network starts so high that nothing else would be seen
+            axes.set_ylim(min(ends) - 0.005, max(ends) + 0.02)
+        axes.set(xlabel="step, all stages together", ylabel="E/N")
+        figure.legend(loc="outside upper center", ncols=3)
+
+    caption = (
+        f"Energies per site of each stage during training (mean of the last {WINDOW} steps), evaluated afresh at its "
+        f"end (points, one standard error), and the end of the paper's stage of that lattice (dotted). {made}"
+    )
+    return Plot("stages", "Stages of transfer learning", caption, render("stages", (WIDTH, 4.0), draw))
 
 
 def _relative_errors(axes: Axes, x: NDArray[np.float64], energies: list[Energy], colour: str, label: str) -> None:

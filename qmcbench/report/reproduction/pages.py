@@ -1,4 +1,4 @@
-"""The chapters on reproductions (``qmcbench reproduce``)."""
+"""The chapters on whole lists of runs (``qmcbench reproduce`` and ``qmcbench transfer``)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from qmcbench.report.numbers import DASH, count, duration, fixed, format_value_e
 from qmcbench.report.reproduction.figures import COUNTED, figures
 from qmcbench.store.bench import WorkTime
 from qmcbench.store.energies import Energy, Exact, LeftOut, Training
-from qmcbench.store.records import Run
+from qmcbench.store.records import Record, Run
 
-PARTS = {"exact energies": Exact, "training runs": Training, "timings": WorkTime}
-"""What a complete reproduction holds: an interrupted one lacks the last of them."""
+PARTS: dict[str, dict[str, type[Record]]] = {
+    "reproduce": {"exact energies": Exact, "training runs": Training, "timings": WorkTime},
+    "transfer": {"training runs": Training},
+}
+"""What a complete job holds: an interrupted one lacks the last of them."""
 PLATEAU = "the error is a lower bound"
 
 
 def chapters(runs: Sequence[Run]) -> list[Chapter]:
-    """One chapter for each reproduction."""
+    """One chapter for each job."""
     return [
         Chapter(numbered("reproduction", n), title(run), judgement(run), sections(run))
         for n, run in enumerate(runs, start=1)
@@ -31,7 +34,7 @@ def chapters(runs: Sequence[Run]) -> list[Chapter]:
 
 def title(run: Run) -> str:
     """The command, as far as it decides what was run."""
-    return f"qmcbench reproduce --profile {run.profile}"
+    return f"qmcbench {run.job} {'--profile ' if run.job == 'reproduce' else ''}{run.profile}"
 
 
 def checks(run: Run) -> list[Check]:
@@ -47,7 +50,7 @@ def judgement(run: Run) -> Judgement:
         remarks.append(
             f"Left out: {'; '.join(each.what for each in skipped)}. The last tables say why, and what runs it."
         )
-    missing = [what for what, kind in PARTS.items() if not run.of(kind)]
+    missing = [what for what, kind in PARTS[run.job].items() if not run.of(kind)]
     return judge(checks(run), remarks, missing)
 
 
@@ -62,6 +65,8 @@ def sections(run: Run) -> list[Section]:
         ("Left out", [_left_out(run)], "The profile itself leaves nothing out."),
         ("Provenance", [_provenance(run)], ""),
     ]
+    if run.job == "transfer":  # which measures nothing else
+        parts = [part for part in parts if part[0] not in ("Exact diagonalization", "Timings")]
     made = [Section(title, [t for t in tables if t.rows], empty=empty) for title, tables, empty in parts]
     return [made[0], Section("Figures", plots=figures(run), empty="No data to plot."), *made[1:]]
 

@@ -9,26 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from qmcbench.report.colours import BLUE, COLOURS, GREEN, GREY, ORANGE, PHASES, PURPLE, SKY, VERMILION
 from qmcbench.report.document import grouped
-from qmcbench.report.figure import (
-    BLUE,
-    COLOURS,
-    GREEN,
-    GREY,
-    ORANGE,
-    PHASES,
-    PURPLE,
-    SKY,
-    VERMILION,
-    WIDTH,
-    Plot,
-    log_axis,
-    printable,
-    render,
-    seconds_axis,
-    stacked_bars,
-    whiskers,
-)
+from qmcbench.report.figure import WIDTH, Plot, log_axis, printable, render, seconds_axis, stacked_bars, whiskers
 from qmcbench.report.numbers import count, duration
 from qmcbench.report.scaling.measured import (
     PARTS,

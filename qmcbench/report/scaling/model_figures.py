@@ -9,22 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from qmcbench.group import named
+from qmcbench.report.colours import BLUE, COLOURS, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from qmcbench.report.document import grouped
-from qmcbench.report.figure import (
-    BLUE,
-    COLOURS,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILION,
-    WIDTH,
-    Plot,
-    log_axis,
-    render,
-    seconds_axis,
-)
+from qmcbench.report.figure import WIDTH, Plot, log_axis, render, seconds_axis
 from qmcbench.report.numbers import count
 from qmcbench.report.scaling.model import PHASES as NAMES
 from qmcbench.scaling.heldout import COST, EXTRAPOLATION, HALVES

@@ -14,8 +14,9 @@ from qmcbench.errors import UserError
 from qmcbench.gates.check import Check
 from qmcbench.gates.energies import claims, deviation, doubts, label
 from qmcbench.report.claims import check_tables, judge, numbered, provenance_table
+from qmcbench.report.colours import COLOURS
 from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Table
-from qmcbench.report.figure import COLOURS, WIDTH, Plot, origin, render
+from qmcbench.report.figure import WIDTH, Plot, origin, render
 from qmcbench.report.numbers import DASH, count, duration, fixed, format_value_error, number, percent
 from qmcbench.report.zero_shot.structure_factor import draw_structure_factor
 from qmcbench.store.energies import Correlations, Energy, by_lattice

@@ -18,9 +18,9 @@ def describe(run: Run) -> str:
         lines += _energy(energy)
     lines += _observables(run)
     known = energies[0].network.origin
-    if known is not None and known.windowed is not None:
+    if known is not None and known.published_energy is not None:
         lines.append(
-            f"the authors published E/N = {known.windowed:.6f} (windowed) for {known.L}x{known.L}, "
+            f"the authors published E/N = {known.published_energy:.6f} (windowed) for {known.L}x{known.L}, "
             f"J2 = {known.J2:g}: {known.citation}"
         )
     return "\n".join(lines)

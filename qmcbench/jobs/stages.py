@@ -1,0 +1,129 @@
+"""One stage of a job: a network trained from another's parameters and evaluated, as records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from qmcbench import evaluation, reference
+from qmcbench.config import Config
+from qmcbench.estimates import best_known
+from qmcbench.gates import checks
+from qmcbench.jobs.plan import PlannedRun, Profile
+from qmcbench.ranks.comm import Communicator
+from qmcbench.store.energies import Curve, Energy, Stage, Training, finite
+from qmcbench.store.records import Record
+from qmcbench.training import CHECKPOINT, LOG, load_ansatz, read_log, train
+from qmcbench.vmc import Step
+
+PHASES = ("sampling", "local_energy", "derivatives", "solve")
+PAPERS_J2 = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to run, and where to."""
+
+    profile: Profile
+    out: Path
+    restart: bool = False
+    """Discard finished runs, evaluations and checks that are there."""
+    quiet: bool = False
+    command: str = "qmcbench.jobs"
+    """For the provenance."""
+    comm: Communicator | None = None
+    """The ranks that share the work, all of which make the same call; one process if absent."""
+
+
+def finish(run: PlannedRun, request: Request) -> list[Record]:
+    """Train (or continue, or keep) one run and evaluate it with fresh samples.
+
+    Its start is an earlier run of the profile, or the checkpoint of another one.
+    """
+    folder, config = request.out / "runs" / run.folder, run.config
+    if run.start is not None:
+        earlier = [each.folder for each in request.profile.runs if each.name == run.start]
+        path = request.out / "runs" / earlier[0] / CHECKPOINT if earlier else Path(run.start)
+        config = replace(config, wavefunction=replace(config.wavefunction, start=str(path)))
+    options = {"restart": request.restart, "quiet": request.quiet}
+    train(config, folder, **options, command=request.command, comm=request.comm)
+    evaluated = evaluate(run, folder, request)
+    full_sum = None
+    if run.config.model.L == 4:
+        psi, _ = load_ansatz(folder / CHECKPOINT)
+        full_sum = checks.full_sum_energy(psi, run.config.model.J2)
+    judged = replace(evaluated, full_sum=full_sum, tolerance=run.tolerance)
+    return [training(run, folder, evaluated.network.parameters), judged]
+
+
+def training(run: PlannedRun, folder: Path, parameters: int) -> Training:
+    """What the log of a run says."""
+    log, config = read_log(folder / LOG), run.config
+    return Training(
+        value=finite(log[-1].energy) if log else None,
+        sigma=finite(log[-1].error) if log else None,
+        samples=len(log) * config.sampling.chains,
+        seed=config.run.seed,
+        threads=config.run.threads,
+        seconds=sum(step.seconds["step"] for step in log),
+        reference=best_known(config.model.L, config.model.J2),
+        not_run=None if log else "no step was made",
+        name=run.name,
+        network=config.wavefunction.network,
+        parameters=parameters,
+        symmetry=config.wavefunction.symmetry,
+        sign=config.wavefunction.sign,
+        L=config.model.L,
+        J2=config.model.J2,
+        start=run.start,
+        steps=len(log),
+        chains=config.sampling.chains,
+        curve=curve(log),
+        phases={name: sum(step.seconds[name] for step in log) for name in PHASES},
+        paper=papers_stage(config),
+    )
+
+
+def curve(log: Sequence[Step]) -> Curve:
+    """The columns of a log that a report shows."""
+    columns: dict[str, Any] = {
+        each.name: tuple(finite(getattr(step, each.name)) for step in log) for each in fields(Curve)
+    }
+    return Curve(**columns)
+
+
+def papers_stage(config: Config) -> Stage | None:
+    """The stage of the seed paper's transfer learning (its Fig. 11) that a run is like, None if there is none."""
+    if config.model.J2 != PAPERS_J2:
+        return None
+    symmetry = "none" if config.wavefunction.symmetry == "none" else "C4"
+    stages = list(enumerate(reference.paper.figure11["stages"], start=1))
+    like = [each for each in stages if each[1]["L"] == config.model.L]
+    if not like:
+        return None
+    # The paper sums over symmetries in its last stage alone; what is summed here is compared with what there is.
+    number, stage = next((each for each in like if each[1]["symmetry"] == symmetry), like[-1])
+    what = f"{config.model.L}x{config.model.L} stage {number} (Fig. 11)"
+    return Stage(what=what, start=stage["start"], end=stage["end"], steps=stage.get("steps"))
+
+
+def evaluate(run: PlannedRun, folder: Path, request: Request) -> Energy:
+    """Energy of the trained network from fresh chains; kept beside the checkpoint as long as that is the same."""
+    wanted = evaluation.Request(
+        checkpoint=folder / CHECKPOINT,
+        out=folder,
+        samples=run.evaluation.chains * run.evaluation.samples,
+        sampling=run.evaluation.sampling,
+        seed=run.config.run.seed,
+        name=run.name,
+        restart=request.restart,
+        quiet=request.quiet,
+        command=request.command,
+    )
+    try:
+        found = evaluation.evaluate(wanted, request.comm)
+    except evaluation.OtherEvaluationError:
+        found = evaluation.evaluate(replace(wanted, restart=True), request.comm)
+    return found.of(Energy)[0]
