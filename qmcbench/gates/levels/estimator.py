@@ -36,7 +36,6 @@ MOST = 8192
 """Chains of a pilot, and the most that a plan may take."""
 MARGIN = 2.0
 """More samples than the pilot says, since its own error is known to some ten per cent only."""
-REPLICAS = 50
 CHAINS = 32
 """Of each replica: as few as an error may be had from (:data:`qmcbench.statistics.MIN_BLOCKS`)."""
 
