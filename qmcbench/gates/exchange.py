@@ -87,10 +87,10 @@ def kernel(log_weight: Floats) -> csr_array:
 def after(log_weight: Floats, start: int, proposals: int) -> Floats:
     """Law of a chain after so many proposals from the configuration ``start``."""
     step = kernel(log_weight).T.tocsr()
-    law = np.zeros(len(log_weight))
+    law: Floats = np.zeros(len(log_weight))
     law[start] = 1.0
     for _ in range(proposals):
-        law = step @ law
+        law = np.asarray(step @ law)
     return law
 
 
@@ -98,4 +98,5 @@ def draw(law: Floats, count: int, seed: int) -> Integers:
     """Positions of independent configurations of a law."""
     total = np.cumsum(law)
     uniform = np.random.default_rng(seed).random(count)
-    return np.searchsorted(total, uniform * total[-1], side="right").astype(np.int64)
+    found: Integers = np.searchsorted(total, uniform * total[-1], side="right").astype(np.int64)
+    return found

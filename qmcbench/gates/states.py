@@ -31,7 +31,9 @@ class Known:
     @property
     def local_energies(self) -> Floats:
         """Per site, units of J1, at J2 = 0.5."""
-        return (matrix() @ self.amplitudes) / self.amplitudes / SITES
+        applied: Floats = np.asarray(matrix() @ self.amplitudes)
+        energies: Floats = applied / self.amplitudes / SITES
+        return energies
 
     def law(self, alpha: float) -> Floats:
         """|psi|^alpha, normalised."""
