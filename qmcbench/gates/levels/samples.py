@@ -164,7 +164,7 @@ def _properties(sampled: Sampled) -> dict[str, Reals]:
 def local_energies(target: Target, setting: Setting) -> Check:
     """Local energies are those of the file's own psi, as far as psi of the connected configurations is known."""
     sampled, name = _sampled(target), "local energies"
-    why = sampled.doubt or ("there are none" if sampled.energies is None else None)
+    why = sampled.doubt or ("there are no local energies" if sampled.energies is None else None)
     why = why or (f"of {sampled.L}x{sampled.L} too few configurations are known" if sampled.L > CODED else None)
     if why is not None or sampled.energies is None:
         return _nothing(name, "exact", why or "")
