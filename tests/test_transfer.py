@@ -14,6 +14,7 @@ from qmcbench.jobs.transfer import RECORDS, transfer
 from qmcbench.report.book import report
 from qmcbench.store import jsonl
 from qmcbench.store.energies import Energy, Training
+from qmcbench.store.records import Run
 from qmcbench.training import CHECKPOINT
 
 PLAN = """
@@ -36,7 +37,7 @@ model = { L = 4, J2 = 0.5 }
 name = "6x6"
 start = "4x4"
 model = { L = 6, J2 = 0.5 }
-optimizer = { steps = 3 }
+optimizer = { steps = 0 }
 """
 
 
@@ -53,61 +54,66 @@ def parameters(folder: Path, stage: str) -> torch.Tensor:
     return torch.cat([stored.parameters[name].flatten() for name in sorted(stored.parameters)])
 
 
-def test_stages_start_from_each_other(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
+    """A finished job, whose second stage makes no step."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, transfer(Request(profile=planned(folder), out=folder, quiet=True))
+
+
+def test_stages_start_from_each_other(finished: tuple[Path, Run]) -> None:
     """A second stage of no steps has the first one's parameters; both are evaluated, and drawn as Fig. 11."""
-    run = transfer(
-        Request(profile=planned(tmp_path, PLAN.replace("steps = 3", "steps = 0")), out=tmp_path, quiet=True)
-    )
+    folder, run = finished
     assert [training.start for training in run.of(Training)] == [None, "4x4"]
     assert [(energy.name, energy.L) for energy in run.of(Energy)] == [("4x4", 4), ("6x6", 6)]
-    assert torch.equal(parameters(tmp_path, "4x4"), parameters(tmp_path, "6x6"))
+    assert torch.equal(parameters(folder, "4x4"), parameters(folder, "6x6"))
     assert run.of(Training)[1].paper is not None
-    assert (tmp_path / "figures" / "reproduction-stages.svg").exists()
+    assert (folder / "figures" / "reproduction-stages.svg").exists()
 
 
-def test_a_stage_may_start_from_a_file(tmp_path: Path) -> None:
+def test_what_is_finished_is_kept(finished: tuple[Path, Run], tmp_path: Path) -> None:
+    """The same call again gives the same energies, and the report is a function of its records."""
+    folder, first = finished
+    again = transfer(Request(profile=planned(tmp_path), out=folder, quiet=True))
+    assert [energy.value for energy in first.of(Energy)] == [energy.value for energy in again.of(Energy)]
+    report([jsonl.path_of(folder, RECORDS)], tmp_path)
+    assert (tmp_path / "report.md").read_bytes() == (folder / "report.md").read_bytes()
+
+
+def test_a_stage_may_start_from_a_file(finished: tuple[Path, Run], tmp_path: Path) -> None:
     """The checkpoint of another run is a start too; a file that is not there is one sentence."""
-    transfer(Request(profile=planned(tmp_path), out=tmp_path / "a", quiet=True))
-    source = tmp_path / "a" / "runs" / "6x6" / CHECKPOINT
-    text = PLAN.replace('start = "4x4"', f'start = "{source}"').replace("steps = 3", "steps = 0")
-    transfer(Request(profile=planned(tmp_path, text), out=tmp_path / "b", quiet=True))
-    assert torch.equal(parameters(tmp_path / "a", "6x6"), parameters(tmp_path / "b", "6x6"))
+    source = finished[0] / "runs" / "6x6" / CHECKPOINT
+    text = PLAN.replace("steps = 2", "steps = 0").split("[[runs]]")[0] + (
+        f'[[runs]]\nname = "8x8"\nstart = "{source}"\nmodel = {{ L = 8, J2 = 0.4 }}\n'
+    )
+    run = transfer(Request(profile=planned(tmp_path, text), out=tmp_path, quiet=True))
+    assert torch.equal(parameters(tmp_path, "8x8"), parameters(finished[0], "6x6"))
+    assert run.of(Energy)[0].exact is None
     absent = planned(tmp_path, text.replace(str(source), "absent.safetensors"))
     with pytest.raises(UserError, match=r"absent\.safetensors"):
-        transfer(Request(profile=absent, out=tmp_path / "c", quiet=True))
+        transfer(Request(profile=absent, out=tmp_path / "absent", quiet=True))
 
 
 def test_hours_are_shared(tmp_path: Path) -> None:
-    """Each stage ends after the step in which its time is over, and is evaluated; more time goes on from there."""
-    request = Request(profile=planned(tmp_path, PLAN.replace("steps = 2", "steps = 40")), out=tmp_path, quiet=True)
+    """A stage ends after the step in which its time is over, and is evaluated; more time goes on from there."""
+    text = PLAN.replace("steps = 2", "steps = 5").replace("steps = 0", "steps = 3")
+    request = Request(profile=planned(tmp_path, text), out=tmp_path, quiet=True)
     short = transfer(request, hours=1e-9)
     assert [training.steps for training in short.of(Training)] == [1, 1]
     assert len(short.of(Energy)) == 2
     longer = transfer(request, hours=1.0)
-    assert [training.steps for training in longer.of(Training)] == [40, 3]
+    assert [training.steps for training in longer.of(Training)] == [5, 3]
     with pytest.raises(UserError, match="hours = 0 is not above 0"):
         transfer(request, hours=0.0)
 
 
-def test_what_is_finished_is_kept(tmp_path: Path) -> None:
-    """The same call again gives the same energies, and the report is a function of its records."""
-    request = Request(profile=planned(tmp_path), out=tmp_path, quiet=True)
-    first = transfer(request)
-    pages = (tmp_path / "report.md").read_bytes()
-    again = transfer(request)
-    assert [energy.value for energy in first.of(Energy)] == [energy.value for energy in again.of(Energy)]
-    report([jsonl.path_of(tmp_path, RECORDS)], tmp_path / "copy")
-    assert (tmp_path / "copy" / "report.md").read_bytes() == (tmp_path / "report.md").read_bytes()
-    assert len(pages) > 1000
-
-
-def test_ranks_do_as_one(tmp_path: Path) -> None:
+def test_ranks_do_as_one(finished: tuple[Path, Run], tmp_path: Path) -> None:
     """Two ranks end with the energies of one, and one of them writes and speaks."""
-    alone = transfer(Request(profile=planned(tmp_path), out=tmp_path / "one", quiet=True))
-    done = ranks.run(2, "-m", "qmcbench", "transfer", tmp_path / "plan.toml", "-q", "--out", tmp_path / "two")
+    planned(tmp_path)
+    done = ranks.run(2, "-m", "qmcbench", "transfer", tmp_path / "plan.toml", "-q", "--out", tmp_path)
     assert done.stdout.count("report:") == 1, done.stderr
-    run = jsonl.read(jsonl.path_of(tmp_path / "two", RECORDS))
-    for one, other in zip(alone.of(Energy), run.of(Energy), strict=True):
+    run = jsonl.read(jsonl.path_of(tmp_path, RECORDS))
+    for one, other in zip(finished[1].of(Energy), run.of(Energy), strict=True):
         assert one.value == pytest.approx(other.value, abs=1e-5)
 
 

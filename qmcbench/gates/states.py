@@ -38,7 +38,8 @@ class Known:
     def law(self, alpha: float) -> Floats:
         """|psi|^alpha, normalised."""
         weight = np.abs(self.amplitudes) ** alpha
-        return weight / weight.sum()
+        normalised: Floats = weight / weight.sum()
+        return normalised
 
     @property
     def mean(self) -> float:

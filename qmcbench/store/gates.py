@@ -34,7 +34,7 @@ class GateRun(Record, kind="gate"):
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration(Record, kind="gate calibration"):
-    """How often one statistical check raised an alarm on correct code; the value is the share of replicas that did."""
+    """How often a statistical check raised an alarm on correct code; the value is the share of replicas that did."""
 
     unit: str = ""
     gate: str
