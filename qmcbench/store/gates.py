@@ -48,3 +48,18 @@ class Calibration(Record, kind="gate calibration"):
     """The stated false-alarm rate, of one stage."""
     enlarged: float
     """By how much the smallest effect was enlarged, so that a replica takes fewer samples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant(Record, kind="mutant"):
+    """A deliberate bug planted in the engine, and what the gate that must see it said; the value is the time it took.
+
+    ``samples`` are those of the check that failed, if it is statistical.
+    """
+
+    unit: str = "s"
+    mutant: str
+    gate: str
+    check: str
+    """The check of the gate that decided."""
+    verdict: str

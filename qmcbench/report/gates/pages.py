@@ -9,17 +9,20 @@ from qmcbench.gates.check import Check, Verdict
 from qmcbench.report.claims import check_tables, judge, provenance_table
 from qmcbench.report.document import Cell, Chapter, Row, Section, Table
 from qmcbench.report.gates.calibration import calibration
+from qmcbench.report.gates.mutants import mutants
 from qmcbench.report.numbers import duration
-from qmcbench.store.gates import Calibration, GateRun, GateSession
+from qmcbench.store.gates import Calibration, GateRun, GateSession, Mutant
 from qmcbench.store.records import Run
 
 
 def chapters(runs: Sequence[Run]) -> list[Chapter]:
-    """One chapter for each run of gates, and for each calibration."""
-    calibrations = [run for run in runs if run.of(Calibration)]
-    others = [run for run in runs if run not in calibrations]
-    made = [_chapter(run, number) for number, run in enumerate(others, start=1)]
-    return made + [calibration(run, number) for number, run in enumerate(calibrations, start=1)]
+    """One chapter for each run of gates, each table of mutants and each calibration."""
+    kinds = ((GateSession, _chapter), (Mutant, mutants), (Calibration, calibration))
+    return [
+        make(run, number)
+        for kind, make in kinds
+        for number, run in enumerate((run for run in runs if run.of(kind)), start=1)
+    ]
 
 
 def _chapter(run: Run, number: int) -> Chapter:
