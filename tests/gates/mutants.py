@@ -1,4 +1,4 @@
-"""Every mutant against the gate that must see it: records and a page (``python tests/gates/mutants.py --out DIR``)."""
+"""Every mutant against the gate that must see it, and a page: ``python tests/gates/mutants.py --out DIR``."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def _table(those: list[Mutant]) -> Table:
         for each in sorted(those, key=lambda each: (each.gate, each.mutant))
     ]  # fmt: skip
     caption = (
-        "Each bug is planted alone, and the named gate alone is run on the engine, at the sizes of `--quick`, without "
-        "any unit test. Samples: of the check that failed, where it is statistical; the others are exact."
+        "Each bug is planted alone, and the named gate alone is run on the engine, at the sizes of `--quick`, with "
+        "no unit test. Samples: of the check that failed, where it is statistical; the others are exact."
     )
     return Table("Caught by", ["outcome", "mutant", "gate", "check", ">samples", ">time"], rows, caption)
