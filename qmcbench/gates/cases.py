@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import pytest
 
@@ -15,7 +15,7 @@ from qmcbench.errors import UserError
 from qmcbench.gates import summary
 from qmcbench.gates.check import Verdict
 from qmcbench.gates.registry import select
-from qmcbench.gates.run import RATE, Plan, one, session
+from qmcbench.gates.run import Plan, one, session
 from qmcbench.gates.targets import foreign
 from qmcbench.gates.targets.load import load
 from qmcbench.gates.targets.target import Size, Target
@@ -107,17 +107,29 @@ def _this_test() -> str | None:
     return f"pytest {shlex.quote(name)}" if name else None
 
 
+class Options(TypedDict, total=False):
+    """What :class:`~qmcbench.gates.run.Plan` has, all of it optional."""
+
+    only: Sequence[str]
+    """Names of gates, or patterns such as ``sampler/*``."""
+    levels: Sequence[str]
+    quick: bool
+    """Smaller sizes; leave out what takes long."""
+    seed: int
+    """Of everything random."""
+    rate: float
+    """Family-wise false-alarm rate of all of them."""
+    effects: Mapping[str, float]
+    """Smallest effects by the names of gates."""
+
+
 def parametrize_with_gates(
     psi: Any,
     *,
     L: int | None = None,
     J2: float | None = None,
     expected_failures: Mapping[str, str] | None = None,
-    only: Sequence[str] = (),
-    levels: Sequence[str] = (),
-    quick: bool = False,
-    seed: int = 0,
-    rate: float = RATE,
+    **plan: Unpack[Options],
 ) -> Callable[..., Any]:
     """Decorate ``def test_psi(gate): gate()``: it becomes one test for each gate, named by it.
 
@@ -133,20 +145,13 @@ def parametrize_with_gates(
     expected_failures
         Gates that are known to fail, each with the reason: they are expected to (``xfail``), and one that passes
         fails the test.
-    only, levels
-        Names of gates or patterns, and of levels, if not all are to be run.
-    quick
-        Smaller sizes; leave out what takes long.
-    seed
-        Of everything random.
-    rate
-        Family-wise false-alarm rate.
+    **plan
+        Any of :class:`Options`: which gates, and at which odds.
 
     Returns
     -------
     Callable
         The decorator.
     """
-    plan = Plan(only=only, levels=levels, quick=quick, seed=seed, rate=rate)
-    suite = Suite(psi, Size(L=L, J2=J2), plan, dict(expected_failures or {}))
+    suite = Suite(psi, Size(L=L, J2=J2), Plan(**plan), dict(expected_failures or {}))
     return pytest.mark.parametrize("gate", suite.params())

@@ -159,6 +159,18 @@ def test_few_samples_decide_nothing(tmp_path: Path) -> None:
     assert {check.verdict for check in found} <= {Verdict.INCONCLUSIVE, Verdict.NOT_MEASURED}
 
 
+def test_a_window_on_a_large_lattice(tmp_path: Path) -> None:
+    """12x12, where no configuration comes twice: local energies within 2.5 sigma only are seen, all of them pass."""
+    rng = np.random.default_rng(0)
+    count = 32_000
+    spins = np.where(rng.random((count, 144)).argsort(1) < 72, 1, -1).astype(np.int8)
+    energy = -0.4976 + 0.008 * rng.normal(size=count)
+    log_psi = rng.normal(size=count) + 1j * np.pi * rng.integers(2, size=count)
+    whole = Written(spins, log_psi, np.arange(count) // 500, energy * 144 + 0j)
+    assert not failed(checks(whole, tmp_path))
+    assert failed(checks(whole.kept(np.abs(energy + 0.4976) < 0.02), tmp_path)) == {"window"}
+
+
 def test_tails_and_edges() -> None:
     """Normal, exponential and heavy tails have nothing missing, at 50 seeds; cut at 2.5 sigma they have."""
     for seed in range(50):
