@@ -115,6 +115,11 @@ def _result(evaluator: Evaluator, request: Request, network: Network, seconds: f
     return run
 
 
+def warm_up_of(L: int) -> int:
+    """Sweeps before the first sample that `qmcbench evaluate` takes by default: the label asks for fewer."""
+    return max(20, 2 * L)
+
+
 def rounds_of(request: Request) -> int:
     """Samples of each chain that are asked for."""
     return -(-request.samples // request.sampling.chains)

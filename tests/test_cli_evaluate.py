@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import plain
 import pytest
 import safetensors
 import torch
+from helpers import energies
 from helpers.command import called
 from helpers.energies import timeless
 from test_cli import refused
@@ -21,7 +23,8 @@ from typer.testing import CliRunner
 from qmcbench import checkpoint, provenance
 from qmcbench.cli.main import app
 from qmcbench.config import Config, Model, Wavefunction
-from qmcbench.evaluation import RECORDS, STATE
+from qmcbench.evaluation import RECORDS, STATE, warm_up_of
+from qmcbench.gates.energies import doubts
 from qmcbench.reference import hamiltonian_matrix
 from qmcbench.store import jsonl
 from qmcbench.store.energies import Correlations, Energy
@@ -100,6 +103,21 @@ def test_text_and_json(network: Path, tmp_path: Path) -> None:
     assert json.loads(printed.stdout) == {**head, "records": rest}
     assert "--json" in head["provenance"]["command"]
     assert [row["kind"] for row in rest] == ["energy", "energy"]
+
+
+def test_warm_up_grows_with_the_lattice(network: Path, tmp_path: Path) -> None:
+    """20 sweeps, or 2 L: at least what the label asks for on every lattice."""
+    line = ["evaluate", network, "--samples", 4, "--chains", 2, "--gap", 1, "--quiet", "--out"]
+    small, large = batch([*line, tmp_path / "4"], [*line, tmp_path / "12", "--L", 12])
+    assert small.returncode == large.returncode == 0
+    found = [jsonl.load(tmp_path / name, RECORDS).of(Energy)[0] for name in ("4", "12")]
+    assert [each.warm_up for each in found] == [20, 24]
+    assert not any("warm-up" in doubt for L in range(4, 37, 2) for doubt in doubts(of_size(L)))
+
+
+def of_size(L: int) -> Energy:
+    """A sound energy with the default warm-up of its lattice."""
+    return replace(energies.ENERGY, L=L, gap=L * L, warm_up=warm_up_of(L), tau=1.6)
 
 
 FROZEN = """

@@ -82,7 +82,10 @@ def evaluate(
     ] = None,
     chains: Annotated[int, typer.Option(help="Independent Markov chains.")] = 64,
     alpha: Annotated[float, typer.Option(help="Chains follow |psi|^alpha and are reweighted to |psi|^2.")] = 2.0,
-    warm_up: Annotated[int, typer.Option(help="Sweeps of L * L proposals before the first sample.")] = 20,
+    warm_up: Annotated[
+        int | None,
+        typer.Option(help="Sweeps of L * L proposals before the first sample; if absent, the larger of 20 and 2 L."),
+    ] = None,
     gap: Annotated[int | None, typer.Option(help="Proposals between samples; L * L if absent.")] = None,
     seed: Annotated[int, typer.Option(help="Of the chains.")] = 0,
     observables: Annotated[
@@ -111,13 +114,16 @@ def evaluate(
             raise typer.BadParameter(f"{name} is missing: give it, or --exact for a full sum without samples")
     assert out is not None
     assert samples is not None
-    from qmcbench import evaluation
+    from qmcbench import evaluation, training
     from qmcbench.config import Run, Sampling
     from qmcbench.ranks import comm
     from qmcbench.report.zero_shot.terminal import describe
     from qmcbench.store import jsonl
-    from qmcbench.training import torch_threads
 
+    ranks = comm.world()
+    if warm_up is None:
+        trained = L or comm.on_root(ranks, lambda: training.load_ansatz(checkpoint)[1].model.L)
+        warm_up = evaluation.warm_up_of(trained)
     wanted = evaluation.Request(
         checkpoint=checkpoint,
         out=out,
@@ -132,8 +138,7 @@ def evaluate(
         quiet=quiet,
         command=typed(),
     )
-    ranks = comm.world()
-    with torch_threads(Run(device=device), ranks):
+    with training.torch_threads(Run(device=device), ranks):
         run = evaluation.evaluate(wanted, ranks)
     if ranks.rank != 0:
         return

@@ -36,7 +36,7 @@ def energy(value: float | None = -0.5, sigma: float | None = 1e-5, **changes: An
         pytest.param({"acceptance": 0.0}, "acceptance 0.000", id="dead"),
         pytest.param({"tau": 2.1}, "warm-up of 20 sweeps is shorter than 21", id="warm-up against tau"),
         pytest.param({"tau": 1.1, "gap": 32}, "warm-up of 20 sweeps is shorter than 22", id="tau in samples"),
-        pytest.param({"L": 36, "warm_up": 10, "gap": 1296}, "warm-up of 10 sweeps", id="Neel start at L = 36"),
+        pytest.param({"L": 36, "warm_up": 20, "gap": 1296}, "shorter than 28.8", id="Neel start at L = 36"),
         pytest.param({"plateau": False}, "NO PLATEAU", id="no plateau"),
         pytest.param({"abnormal": 2}, "2 abnormal samples", id="abnormal"),
     ],

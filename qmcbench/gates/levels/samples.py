@@ -29,6 +29,10 @@ REPEATED = 0.1
 """The share of samples that must be configurations drawn before, for their frequencies to say something."""
 
 
+MISSING = 20.0
+"""Samples that a smooth tail must have beyond an edge for its absence to be an alarm."""
+
+
 def _sampled(target: Target) -> Sampled:
     assert target.samples is not None
     return connected(target.samples, target.J2).sampled
@@ -282,7 +286,12 @@ def energy(target: Target, setting: Setting) -> Iterator[Check]:
         )
 
 
-@gate("unbiased", needs=("samples",), cause="local energies outside a window left out, or cut off at its edge")
+@gate(
+    "unbiased",
+    needs=("samples",),
+    effect=Effect(size=MISSING, unit="samples that a smooth tail would have", tests=2),
+    cause="local energies outside a window left out, or cut off at its edge",
+)
 def window(target: Target, setting: Setting) -> Iterator[Check]:
     """Local energies end in tails, not at the edges of a window."""
     sampled = _sampled(target)
@@ -309,8 +318,10 @@ def window(target: Target, setting: Setting) -> Iterator[Check]:
             name=f"samples missing beyond the {side} local energy",
             check="unbiased",
             value=tail(sign * values),
-            bound=20.0,
+            bound=MISSING,
             samples=len(values),
+            # Of a smooth tail with so many expected, none is seen with this probability (Poisson).
+            false_alarm=math.exp(-MISSING),
             statement=f"How many a smooth tail would have beyond {sign * edge:.6g} per site, where there is none.",
         )
 
