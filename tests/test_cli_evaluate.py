@@ -108,7 +108,7 @@ def test_text_and_json(network: Path, tmp_path: Path) -> None:
 def test_warm_up_grows_with_the_lattice(network: Path, tmp_path: Path) -> None:
     """20 sweeps, or 2 L: at least what the label asks for on every lattice."""
     line = ["evaluate", network, "--samples", 4, "--chains", 2, "--gap", 1, "--quiet", "--out"]
-    small, large = batch([*line, tmp_path / "4"], [*line, tmp_path / "12", "--L", 12])
+    small, large = called(*line, tmp_path / "4"), called(*line, tmp_path / "12", "--L", 12)
     assert small.returncode == large.returncode == 0
     found = [jsonl.load(tmp_path / name, RECORDS).of(Energy)[0] for name in ("4", "12")]
     assert [each.warm_up for each in found] == [20, 24]
