@@ -15,6 +15,7 @@ from qmcbench.files import Interrupted
 from qmcbench.gates.check import Check
 from qmcbench.gates.energies import claims
 from qmcbench.jobs import reproduce as job
+from qmcbench.jobs import stages
 from qmcbench.jobs.plan import Evaluation, Forward, NotCovered, PlannedRun, Profile, load_profile, plan, profile_names
 from qmcbench.jobs.reproduce import RECORDS, reproduce
 from qmcbench.jobs.stages import Request
@@ -32,7 +33,7 @@ def tiny() -> Profile:
         "6x6 J2=0.5", parse({"model": {"L": 6, "J2": 0.5}, **TINY}), Evaluation(32, 4), 1e-9, first.name
     )
     left_out = (NotCovered("Table 2", "is not measured", "qmcbench reference show"),)
-    return Profile("tiny", (first, second), (0.5,), (Forward("small", 4, 8),), left_out)
+    return Profile("tiny", (first, second), (0.5,), (Forward("small", 4, 8),), left_out=left_out)
 
 
 def request(out: Path, **changes: Any) -> Request:
@@ -125,7 +126,7 @@ def test_interruption_leaves_records_and_a_partial_report(tmp_path: Path, monkey
             raise Interrupted("stopped")
         return training.train(config, out, quiet=True)
 
-    monkeypatch.setattr(job, "train", stop)
+    monkeypatch.setattr(stages, "train", stop)
     monkeypatch.setattr(job, "engine_checks", lambda _: [])
     with pytest.raises(Interrupted):
         reproduce(request(tmp_path))
@@ -205,7 +206,7 @@ def test_sections_of_a_run_lie_over_the_base(tmp_path: Path) -> None:
         pytest.param("samples = 4", "samples = 0", "evaluation.samples = 0 is less than 1", id="samples"),
         pytest.param("tolerance = 0.1", "tolerence = 0.1", "unknown key 'tolerence'", id="run"),
         pytest.param("tolerance = 0.1", "tolerance = 0", "tolerance = 0.0 is not above 0", id="tolerance"),
-        pytest.param("tolerance = 0.1\n", "", "the key tolerance is missing", id="missing"),
+        pytest.param('name = "a"\n', "", "the key name is missing", id="missing"),
         pytest.param('start = "a"', 'start = "c"', "start = 'c' is no earlier run", id="start"),
         pytest.param('name = "b"', 'name = "a"', "another run has this name", id="name"),
         pytest.param("L = 6", "L = 8", "no exact energy is known for L = 8", id="no reference"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from helpers.planting import Plant, caught_by, changed, edited
+from helpers.planting import Plant, caught_by, changed, edited, together
 from torch import Tensor, nn
 
 from qmcbench.ansatz import derivatives, sign, symmetry
@@ -92,8 +92,13 @@ ANSATZ = {
     ),
     "float16 outputs": caught_by(
         "ansatz/papers-network",
-        changed(
-            fused.FusedNetwork, "outputs", lambda right, self, spins: right(self, spins).half().to(self.head.weight)
+        together(
+            changed(fused.FusedNetwork, "amplitudes", lambda right, *given: None),
+            changed(
+                fused.FusedNetwork,
+                "outputs",
+                lambda right, self, spins: right(self, spins).half().to(self.head.weight),
+            ),
         ),
     ),
     "float16 outputs of any psi": caught_by(
@@ -159,7 +164,11 @@ DERIVATIVES = {
         edited(symmetry.Projected.log_derivatives, ("shares = phase * total_phase.conj()", "shares = phase.abs()")),
     ),
     "derivative of one pooled column": caught_by(
-        "derivatives/finite-differences", edited(layerwise.log_derivatives, ("even >= odd", "even >= even"))
+        "derivatives/finite-differences",
+        together(
+            changed(fused, "fourier_derivatives", lambda right, *given: None),
+            edited(layerwise.log_derivatives, ("even >= odd", "even >= even")),
+        ),
     ),
     "later chunks differentiate the first samples": caught_by(
         "derivatives/batches",

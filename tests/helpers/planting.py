@@ -55,3 +55,13 @@ def changed(owner: object, name: str, change: Callable[..., Any]) -> Plant:
         patch.setattr(owner, name, lambda *given, **named: change(right, *given, **named))
 
     return plant
+
+
+def together(*plants: Plant) -> Plant:
+    """Several changes that are one bug."""
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        for each in plants:
+            each(patch)
+
+    return plant
