@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 
 from qmcbench.gates.calibrated import allowed, claims, words
 from qmcbench.report.claims import judge, provenance_table
+from qmcbench.report.colours import BLUE, GREY, VERMILION
 from qmcbench.report.document import Cell, Chapter, Row, Section, Table
-from qmcbench.report.figure import BLUE, GREY, VERMILION, Plot, name_rows, origin, render
+from qmcbench.report.figure import Plot, name_rows, origin, render
 from qmcbench.report.numbers import count, number, percent
 from qmcbench.store.gates import Calibration
 from qmcbench.store.records import Run
