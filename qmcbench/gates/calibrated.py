@@ -11,6 +11,9 @@ from qmcbench.store.records import Run
 FALSE_ALARM = 1e-3
 """Of the whole calibration, if every check keeps exactly to its rate."""
 
+FEWEST = 2.0
+"""Alarms that a check must be expected to have raised before its count says anything."""
+
 
 def claims(run: Run) -> list[Check]:
     """For each statistical check: no more alarms on correct code than its rate allows."""
@@ -25,6 +28,7 @@ def claims(run: Run) -> list[Check]:
             seed=record.seed,
             samples=record.replicas,
             false_alarm=share,
+            doubt=None if record.rate * record.replicas >= FEWEST else f"{record.replicas} replicas are too few",
             statement=f"Of {record.replicas} replicas of {record.gate} on correct code; expected "
             f"{record.rate * record.replicas:.1f}, inconclusive {record.inconclusive}.",
         )
@@ -47,5 +51,5 @@ def words(run: Run) -> str:
     kept = sum(check.passed for check in claims(run))
     return (
         f"{len(counts)} checks, {replicas} replicas in all: {alarms} alarms, {expected:.1f} expected at the stated "
-        f"rates; {kept} of {len(counts)} checks keep to theirs."
+        f"rates; {kept} of {len(counts)} checks are seen to keep to theirs."
     )

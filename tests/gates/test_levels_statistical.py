@@ -202,4 +202,6 @@ def test_calibration_counts_against_the_rate() -> None:
     assert calibrated.claims(run)[0].verdict is Verdict.FAIL
     run = replace(run, records=(replace(record, alarms=(1, 2)),))
     assert calibrated.claims(run)[0].verdict is Verdict.PASS
+    run = replace(run, records=(replace(record, alarms=(), replicas=100),))
+    assert calibrated.claims(run)[0].verdict is Verdict.INCONCLUSIVE
     assert POWER == 6.5

@@ -118,7 +118,8 @@ def _mean_check(case: Case, found: Evaluated, setting: Setting) -> Check:
 def independent_samples(target: Target, setting: Setting) -> Iterator[Check]:
     """Of one sample from each of many chains, the error of the mean and the variance are those of the full sum."""
     for number, (alpha, name) in enumerate(((1.0, "|psi|^1"), (2.0, "|psi|^2"))):
-        case = Case(rough(0.5), alpha, name)
+        # So soft that the variance of few thousand samples is nearly Gaussian.
+        case = Case(rough(0.5 / alpha), alpha, name)
         energies, law = case.known.local_energies, case.known.law(alpha)
         influence = case.known.influence(alpha, energies)
         # Variance of a sample variance: (kurtosis - 1) / N, in units of its square; a half of it in the error.
