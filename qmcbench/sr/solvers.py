@@ -62,7 +62,9 @@ class FactorisationError(ArithmeticError):
         )
 
 
-def centre(derivatives: Tensor, energies: Tensor, weights: Tensor, comm: Communicator = SERIAL) -> Centred:
+def centre(
+    derivatives: Tensor, energies: Tensor, weights: Tensor, comm: Communicator = SERIAL, *, keep_norm: bool = False
+) -> Centred:
     """Weighted, centred samples of this rank; the averages are over the samples of all ranks.
 
     Parameters
@@ -73,11 +75,15 @@ def centre(derivatives: Tensor, energies: Tensor, weights: Tensor, comm: Communi
         Local (total) energies, shape (samples,), real.
     weights
         Importance weights, shape (samples,), summing to 1 over all ranks.
+    keep_norm
+        Leave O as it is, which adds <O> <O>^T to M: a step that changes the norm of psi then has a price. G does not
+        change, as the centred energies have no mean.
     """
     root = weights.sqrt()
     for columns in derivatives.split(COLUMNS, dim=1):
-        mean = comm.sum(weights @ columns.double())
-        columns.sub_(mean.to(columns.dtype)).mul_(root[:, None].to(columns.dtype))
+        if not keep_norm:
+            columns.sub_(comm.sum(weights @ columns.double()).to(columns.dtype))
+        columns.mul_(root[:, None].to(columns.dtype))
     return Centred(derivatives, root * (energies - comm.sum(weights @ energies)))
 
 
