@@ -130,6 +130,8 @@ class Run:
     checkpoint_every: int = 20
     kernels: str = "compiled"
     """compiled (for this processor, once a run) or torch (PyTorch's operations alone, several times slower)."""
+    preset: str = "own"
+    """own, or paper: its authors' settings for what the configuration leaves open (:mod:`qmcbench.recipe`)."""
     recipe: int = 1
     """Which recipe filled in what the configuration left open (:mod:`qmcbench.recipe`); 1 is that of 0.1.0."""
 
@@ -206,6 +208,7 @@ def _check(config: Config, source: str) -> None:
         ("wavefunction.sign", w.sign, ("marshall", "none")),
         ("wavefunction.dtype", w.dtype, ("float32", "float64")),
         ("optimizer.solver", o.solver, ("dense", "sample_space", "sample_space_float32", *SCALAPACK)),
+        ("run.preset", r.preset, ("own", "paper")),
         ("run.kernels", r.kernels, ("compiled", "torch")),
         ("scalapack.product", p.product, ("pdsyrk", "pdgemm")),
         ("scalapack.redistribution", p.redistribution, ("pdgemr2d", "alltoall")),
