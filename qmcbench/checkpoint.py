@@ -21,7 +21,7 @@ from qmcbench.tensors import pack, read_whole, texts_of, unpack
 FORMAT = "qmcbench-checkpoint-2"
 # Version 0.1.0 wrote this one, without a digest; it is still read.
 FORMAT_1 = "qmcbench-checkpoint-1"
-GROUPS = ("parameters", "chains", "optimizer", "mixing")
+GROUPS = ("parameters", "chains", "optimizer", "mixing", "past")
 HINT = (
     "restore it from a copy, train again with --restart, or make one of the authors' network with "
     "`qmcbench import-weights`"
@@ -55,6 +55,10 @@ class Checkpoint:
     """``last_solution`` (parameters,)."""
     mixing: dict[str, Tensor] | None = None
     """``pairs`` (chains, steps): antiparallel nearest neighbours at the last steps; None in those of 0.1.0."""
+    past: dict[str, Tensor] | None = None
+    """Where the run returns to when its energy leaps: all ``parameters`` in one, the ``change`` that was subtracted
+    from them, ``spins`` (chains, L, L), and the ``recent`` energies, which are alone if the last update was refused;
+    None with no ``optimizer.leap``."""
     ranks: int = 1
     imported: Origin | None = None
 
@@ -132,6 +136,7 @@ def decode(content: bytes, source: str) -> Checkpoint:
         chains=groups["chains"] or None,
         optimizer=groups["optimizer"] or None,
         mixing=groups["mixing"] or None,
+        past=groups["past"] or None,
         ranks=structure(plain["ranks"], int, f"{source}: ranks", HINT),
         imported=structure(plain["imported"], Origin | None, f"{source}: imported", HINT),  # type: ignore[arg-type]
     )
@@ -189,6 +194,8 @@ def mistakes(checkpoint: Checkpoint) -> list[str]:
     if checkpoint.mixing is not None:
         found += _mixing_mistakes(checkpoint.mixing, checkpoint.config, state.step)
     size = sum(p.numel() for p in checkpoint.parameters.values())
+    if checkpoint.past is not None:
+        found += _past_mistakes(checkpoint.past, checkpoint.config, size)
     return found + _tensor_mistakes(chains, optimizer["last_solution"], checkpoint.config, state.step, size)
 
 
@@ -244,6 +251,22 @@ def _mixing_mistakes(mixing: dict[str, Tensor], config: Config, step: int) -> li
     sound = pairs.dtype == torch.int16 and pairs.ndim == 2 and len(pairs) == config.sampling.chains
     if not sound or pairs.shape[1] > step or (pairs < 0).any() or (pairs > bonds).any():
         return [f"the pairs of its chains are no numbers from 0 to {bonds} for each chain and step"]
+    return []
+
+
+def _past_mistakes(past: dict[str, Tensor], config: Config, size: int) -> list[str]:
+    count, L = config.sampling.chains, config.model.L
+    shapes = {"parameters": (size,), "change": (size,), "spins": (count, L, L)}
+    if set(past) not in ({"recent"}, {"recent", *shapes}) or config.optimizer.leap is None:
+        return [f"it holds {', '.join(sorted(past))[:200]} of the past"]
+    if past["recent"].ndim != 1 or any(tuple(past[name].shape) != shapes[name] for name in past if name in shapes):
+        return ["the state before the last update has other shapes than the run"]
+    for name, tensor in past.items():
+        if name != "spins" and not (tensor.is_floating_point() and tensor.isfinite().all()):
+            return [f"{name} before the last update is not finite"]
+    spins = past.get("spins", torch.zeros(0, L, L, dtype=torch.int8))
+    if spins.dtype != torch.int8 or not ((spins == 1) | (spins == -1)).all() or spins.sum((1, 2)).any():
+        return ["some configurations before the last update are outside S^z = 0"]
     return []
 
 

@@ -98,6 +98,12 @@ class Optimizer:
     """Longest Euclidean step of the parameters; a longer one is shortened to it."""
     momentum: float = 0.0
     """Share of the last solution that the next one starts from (SPRING); 0 is the paper's."""
+    keep_norm: bool = False
+    """Whether a step that changes the norm of psi has a price (:func:`qmcbench.sr.solvers.centre`). Without one a few
+    samples leave the norm to chance, and a step that multiplies psi ten times over is a leap in all else too."""
+    leap: float | None = None
+    """If given, an energy above the median of the last eight by more than this share of it is a leap: the run returns
+    to the state before the update and makes half of it, and so on."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,8 @@ class Run:
     """End, with a checkpoint, after the step at which all steps together have taken so long; no limit if absent."""
     kernels: str = "compiled"
     """compiled (for this processor, once a run) or torch (PyTorch's operations alone, several times slower)."""
+    preset: str = "own"
+    """own, or paper: its authors' settings for what the configuration leaves open (:mod:`qmcbench.recipe`)."""
     recipe: int = 1
     """Which recipe filled in what the configuration left open (:mod:`qmcbench.recipe`); 1 is that of 0.1.0."""
 
@@ -205,6 +213,7 @@ def _check(config: Config, source: str) -> None:
         ("wavefunction.sign", w.sign, ("marshall", "none")),
         ("wavefunction.dtype", w.dtype, ("float32", "float64")),
         ("optimizer.solver", o.solver, ("dense", "sample_space", "sample_space_float32", *SCALAPACK)),
+        ("run.preset", r.preset, ("own", "paper")),
         ("run.kernels", r.kernels, ("compiled", "torch")),
         ("scalapack.product", p.product, ("pdsyrk", "pdgemm")),
         ("scalapack.redistribution", p.redistribution, ("pdgemr2d", "alltoall")),
@@ -223,6 +232,7 @@ def _check(config: Config, source: str) -> None:
         ("sampling.bound", s.bound, 1, LARGEST_BOUND),
         ("optimizer.steps", o.steps, 0, 10**9),
         ("optimizer.momentum", o.momentum, 0, 0.999),
+        ("optimizer.leap", o.leap, 1e-6, 1e6),
         ("scalapack.block", p.block, 1, 4096),
         *[(f"scalapack.grid[{i}]", side, 1, 10**6) for i, side in enumerate(p.grid or ())],
         ("run.seed", r.seed, 0, 2**63 - 1),

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 
 from qmcbench.errors import UserError
@@ -18,6 +18,7 @@ from qmcbench.vmc import Step
 LOG = "log.jsonl"
 # Numbers that may be unknown (nan), for which a log has null.
 _NUMBERS = tuple(field.name for field in fields(Step) if field.type == "float")
+_LATER = {field.name: field.default for field in fields(Step) if field.default is not MISSING}
 
 
 class Log:
@@ -71,7 +72,8 @@ class Log:
 def digest(steps: Iterable[Step], before: str = "") -> str:
     """SHA-256 of the numbers of ``steps``, but not their times, after those of the digest ``before``."""
     for step in steps:
-        numbers = {name: value for name, value in asdict(step).items() if name != "seconds"}
+        # What came later than the first logs has a default, and counts where it differs from it.
+        numbers = {k: v for k, v in asdict(step).items() if k != "seconds" and (k not in _LATER or v != _LATER[k])}
         before = hashlib.sha256((before + dumps(numbers)).encode()).hexdigest()
     return before
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from qmcbench import checkpoint, memory, provenance
 from qmcbench import config as configuration
@@ -23,7 +23,7 @@ from qmcbench.progress import Bar
 from qmcbench.provenance import Provenance
 from qmcbench.ranks.comm import Communicator, Serial, on_root, share
 from qmcbench.sampler import Chains
-from qmcbench.vmc import Step, Trainer, build_ansatz
+from qmcbench.vmc import Past, Step, Trainer, build_ansatz
 
 __all__ = ["CHECKPOINT", "LOG", "ansatz_of", "load_ansatz", "read_log", "starting_ansatz", "train"]
 
@@ -310,8 +310,19 @@ def snapshot(trainer: Trainer, made_by: Provenance, log: str) -> Checkpoint:
         },
         optimizer={"last_solution": trainer.last_solution},
         mixing={"pairs": torch.from_numpy(trainer.pairs)},
+        past=_past(trainer),
         ranks=trainer.comm.size,
     )
+
+
+def _past(trainer: Trainer) -> dict[str, Tensor] | None:
+    past, recent = trainer.past, {"recent": torch.from_numpy(trainer.recent)}
+    if trainer.config.optimizer.leap is None:
+        return None
+    if past is None:
+        return recent
+    spins = trainer.comm.gather(past.spins)
+    return {**recent, "parameters": past.parameters, "change": past.change, "spins": spins}
 
 
 def begin(config: Config, comm: Communicator) -> Trainer:
@@ -348,6 +359,11 @@ def resume(stored: Checkpoint, config: Config, path: Path, comm: Communicator) -
     trainer.history = chains["history"].numpy()
     if stored.mixing is not None:
         trainer.pairs = stored.mixing["pairs"].numpy()
+    if stored.past is not None:
+        kept = {name: tensor.to(config.run.device) for name, tensor in stored.past.items()}
+        trainer.recent = stored.past["recent"].numpy()
+        if "change" in kept:
+            trainer.past = Past(kept["parameters"], kept["change"], kept["spins"][own])
     trainer.last_solution = optimizer["last_solution"].to(config.run.device)
     trainer.step, trainer.alpha = state.step, state.alpha
     return trainer
@@ -379,6 +395,8 @@ def summary(step: Step) -> str:
     )
     if step.restarted:
         text += f"  restarted {step.restarted}"
+    if step.leapt_to is not None:
+        text += f"  leapt to {step.leapt_to:.3f}: went back, step halved {step.halvings} times"
     if step.retries:
         text += f"  shift raised to {step.shift:.0e}"
     if step.refused:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,6 +35,10 @@ from qmcbench.sr import Centred, FactorisationError, centre, make_solver
 
 # Steps of local energies that R-hat looks back on.
 HISTORY = 16
+# How many energies a leap is measured by, and from how many on.
+RECENT, ENOUGH = 8, 4
+# How often a step is halved before the state it leads to is taken as it is.
+HALVINGS = 6
 # How fast alpha follows its target: the change of alpha per step and unit of effective fraction.
 STEERING = 0.1
 
@@ -77,6 +81,22 @@ class Step:
     """Why the parameters were left as they were, or None."""
     seconds: dict[str, float]
     """Rank 0's time in sampling, local_energy, derivatives, gather (waiting for other ranks), solve, and the step."""
+    halvings: int = 0
+    """How often the update before was halved because the energy had leapt (:class:`Past`)."""
+    leapt_to: float | None = None
+    """The highest energy that was left again, or None."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """The state before the last update: where a run returns to when its energy leaps."""
+
+    parameters: Tensor
+    """All trainable ones, shape (parameters,)."""
+    change: Tensor
+    """What the update subtracted from them, float64."""
+    spins: Tensor
+    """This rank's chains before the sweep that followed, shape (own chains, L, L)."""
 
 
 class Trainer:
@@ -110,6 +130,8 @@ class Trainer:
                 "needs equally many; use a multiple of the ranks."
             )
         self.last_solution = torch.zeros(count(self.psi), dtype=torch.float64, device=device)
+        self.recent = np.empty(0)
+        self.past: Past | None = None
 
     def warm_up(self) -> None:
         """Take the chains from the Neel state to the sampled distribution."""
@@ -131,19 +153,29 @@ class Trainer:
         mine = slice(self.own.start, self.own.stop)
         clock = _Clock(self.config.run.device)
         batch = self._sample(clock)
+        estimate = self._estimate(batch)
+        halvings, leaps = 0, []
+        while halvings < HALVINGS and self._leapt(estimate.mean):
+            halvings += 1
+            leaps.append(estimate.mean)
+            self._return(0.5**halvings)
+            batch = self._sample(clock)
+            estimate = self._estimate(batch)
+        self.recent = np.append(self.recent, estimate.mean)[-RECENT:]
         effective = statistics.effective_sample_size(batch.weights.numpy(force=True)) / len(batch.weights)
-        energies = real_part(batch.energies)
-        estimate = statistics.estimate(*_columns(energies / sites, batch.weights))
         used_alpha, learning_rate = self.alpha, optimizer.learning_rate(self.step)
-        samples = centre(batch.derivatives, batch.energies[mine], batch.weights[mine], self.comm)
+        own = batch.derivatives, batch.energies[mine], batch.weights[mine]
+        samples = centre(*own, self.comm, keep_norm=optimizer.keep_norm)
         update = self._update(samples, learning_rate)
         clock.lap("solve")
         seconds = {**clock.laps, "step": sum(clock.laps.values())}
         restart(self.chains, batch.healthy, self.comm)
+        if self.past is not None:
+            self.past = replace(self.past, spins=self.chains.spins.clone())
         if self.config.sampling.effective_fraction is not None:
             change = STEERING * (self.config.sampling.effective_fraction - effective)
             self.alpha = min(2.0, max(0.0, self.alpha + change))
-        recent = (energies / sites).masked_fill(~batch.healthy, torch.nan).numpy(force=True)[:, None]
+        recent = (real_part(batch.energies) / sites).masked_fill(~batch.healthy, torch.nan).numpy(force=True)[:, None]
         self.history = np.concatenate([self.history, recent], axis=1)[:, -HISTORY:]
         self.pairs = np.concatenate([self.pairs, batch.pairs.numpy(force=True)[:, None]], axis=1)[:, -HISTORY:]
         self.step += 1
@@ -164,7 +196,32 @@ class Trainer:
             shortened=update.shortened,
             refused=update.refused,
             seconds=seconds,
+            halvings=halvings,
+            leapt_to=max(leaps, default=None),
         )
+
+    def _leapt(self, energy: float) -> bool:
+        """Whether ``energy`` (per site) lies above the recent ones' median by more than ``optimizer.leap`` of it."""
+        leap = self.config.optimizer.leap
+        if leap is None or self.past is None or len(self.recent) < ENOUGH:
+            return False
+        median = float(np.median(self.recent))
+        return energy - median > leap * abs(median)
+
+    def _return(self, part: float) -> None:
+        """Go back to the state before the last update, and make only ``part`` of that update."""
+        past = self.past
+        assert past is not None
+        self._set(past.parameters)
+        self._subtract(part * past.change)
+        self.chains.spins = past.spins.clone()
+        # The sweep is made again with the same random numbers.
+        self.chains.proposals -= self.gap
+        self.last_solution = torch.zeros_like(self.last_solution)
+
+    def _estimate(self, batch: _Batch) -> statistics.Estimate:
+        """Energy per site of one sample of every chain."""
+        return statistics.estimate(*_columns(real_part(batch.energies) / self.hamiltonian.sites, batch.weights))
 
     def _sample(self, clock: _Clock) -> _Batch:
         """One sample of every chain, and what all ranks' samples say.
@@ -204,6 +261,7 @@ class Trainer:
         """Solve for the step and apply it, unless it is not finite."""
         optimizer = self.config.optimizer
         shift = optimizer.shift(self.step)
+        self.past = None
         # SPRING (Goldshlager et al., J. Comput. Phys. 516, 113351 (2024)): what these few samples do not determine is
         # kept from the solution before; (M + shift) Delta = G + shift * carried, written as a correction to it.
         carried = optimizer.momentum * self.last_solution
@@ -221,11 +279,23 @@ class Trainer:
         self.last_solution = direction
         if norm > longest:
             step *= longest / norm
+        if optimizer.leap is not None:
+            parameters = [coordinates(p).detach().flatten() for p in trainable(self.psi).values()]
+            self.past = Past(torch.cat(parameters), step, self.chains.spins)
+        self._subtract(step)
+        return _Update(solution.shift, solution.retries, norm, shortened=norm > longest)
+
+    def _subtract(self, step: Tensor) -> None:
         with torch.no_grad():
             parameters = [coordinates(parameter) for parameter in trainable(self.psi).values()]
             for parameter, change in zip(parameters, step.split([p.numel() for p in parameters]), strict=True):
                 parameter.sub_(change.view_as(parameter).to(parameter.dtype))
-        return _Update(solution.shift, solution.retries, norm, shortened=norm > longest)
+
+    def _set(self, values: Tensor) -> None:
+        with torch.no_grad():
+            parameters = [coordinates(parameter) for parameter in trainable(self.psi).values()]
+            for parameter, value in zip(parameters, values.split([p.numel() for p in parameters]), strict=True):
+                parameter.copy_(value.view_as(parameter))
 
 
 @dataclass(frozen=True)

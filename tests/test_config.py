@@ -335,3 +335,15 @@ def test_recipe_fills_in_what_is_left_open() -> None:
     assert given.sampling == dataclasses.replace(open_.sampling, chains=64, alpha=0.7, effective_fraction=None)
     with pytest.raises(UserError, match=r"run\.recipe = 3"):
         parse({"model": MODEL, "run": {"recipe": 3}})
+
+
+def test_preset_of_the_paper() -> None:
+    """The authors' settings where the configuration is silent, whatever the recipe; what it says stays."""
+    made = parse({"model": MODEL, "run": {"preset": "paper"}, "optimizer": {"shift": 0.5}})
+    assert (made.sampling.alpha, made.sampling.effective_fraction, made.sampling.warm_up_lattices) == (2.0, None, 1)
+    assert (made.optimizer.solver, made.optimizer.momentum) == ("dense", 0.0)
+    assert (made.optimizer.learning_rate(0), made.optimizer.shift(0)) == (0.04, 0.5)
+    assert (made.scalapack.product, made.scalapack.redistribution) == ("pdgemm", "alltoall")
+    assert parse(made.to_dict()) == made
+    with pytest.raises(UserError, match=r"run\.preset = 'seed' is not one of own, paper"):
+        parse({"model": MODEL, "run": {"preset": "seed"}})

@@ -41,7 +41,7 @@ def numbers(out: Path) -> list[dict]:
 
 
 def tensor_groups(of: checkpoint.Checkpoint) -> list[dict[str, torch.Tensor]]:
-    return [getattr(of, group) for group in checkpoint.GROUPS]
+    return [getattr(of, group) or {} for group in checkpoint.GROUPS]
 
 
 def same_state(one: Path, other: Path) -> bool:
@@ -80,6 +80,18 @@ def test_continued_run_has_the_bits_of_an_uninterrupted_one(tmp_path: Path, stop
     train(config(6, **sections), tmp_path / "whole", quiet=True)
     train(config(stop, **sections), tmp_path / "parts", quiet=True)
     train(config(6, **sections), tmp_path / "parts", quiet=True)
+    assert numbers(tmp_path / "whole") == numbers(tmp_path / "parts")
+    assert same_state(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("stop", [4, 7, 9])
+def test_continued_run_leaps_back_alike(tmp_path: Path, stop: int) -> None:
+    """A run whose steps are far too long goes back again and again, also after it was stopped, with the same bits."""
+    sections = {"optimizer": {"leap": 0.01, "learning_rate": 1.0, "max_step_norm": 3.0, "momentum": 0.5}}
+    train(config(12, **sections), tmp_path / "whole", quiet=True)
+    train(config(stop, **sections), tmp_path / "parts", quiet=True)
+    train(config(12, **sections), tmp_path / "parts", quiet=True)
+    assert sum(step.halvings > 0 for step in read_log(tmp_path / "whole" / LOG)) > 1
     assert numbers(tmp_path / "whole") == numbers(tmp_path / "parts")
     assert same_state(tmp_path / "whole", tmp_path / "parts")
 

@@ -1,5 +1,6 @@
 """One optimisation step and sampling at fixed parameters: abnormal chains, refused steps, steering, unbiasedness."""
 
+import dataclasses
 import itertools
 import math
 
@@ -20,6 +21,7 @@ from qmcbench.lattice import neel
 from qmcbench.local_energy import local_energies
 from qmcbench.sampler import Chains, Sampler
 from qmcbench.sr.solvers import Centred, Solution
+from qmcbench.training import summary
 from qmcbench.vmc import Trainer, _places, build_ansatz, mixing, restart
 
 
@@ -95,10 +97,63 @@ def test_non_finite_step_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(parameters(run), before)
 
 
+def test_a_leap_is_taken_back() -> None:
+    """After an update that wrecks psi the run is where it was before it, less a part of the update, with less energy.
+
+    The update is planted: ten times the parameters, in one direction. The sweep is made again with the same numbers.
+    """
+    run = trainer(config(optimizer={"leap": 0.05}, sampling={"chains": 128}))
+    for _ in range(5):
+        run.advance()
+    assert run.past is not None
+    before, spins, proposals = run.past.parameters.clone(), run.past.spins.clone(), run.chains.proposals
+    assert torch.equal(spins, run.chains.spins)
+    wreck = 10 * before.double()
+    run._set(before)
+    run._subtract(wreck)
+    run.past = dataclasses.replace(run.past, change=wreck)
+    part = run.recent.copy()
+    step = run.advance()
+    assert step.halvings > 0
+    assert step.leapt_to is not None
+    assert step.leapt_to > 0.95 * np.median(part)
+    assert step.leapt_to > step.energy
+    expected = (before - (0.5**step.halvings * wreck).to(before.dtype)).to(before.dtype)
+    assert torch.equal(run.past.parameters, expected)
+    assert run.chains.proposals == proposals + run.gap
+    assert "went back" in summary(step)
+
+
+def test_without_leap_nothing_is_taken_back() -> None:
+    """The same wreck stays in a run that asks for nothing (recipe 1), and no past is kept."""
+    run = trainer(config(sampling={"chains": 128}, run={"recipe": 1}))
+    for _ in range(5):
+        run.advance()
+    run._subtract(10 * parameters(run).double())
+    step = run.advance()
+    assert (step.halvings, step.leapt_to, run.past) == (0, None, None)
+    assert step.energy > -0.4
+
+
+def test_norm_of_psi_is_kept() -> None:
+    """With ``keep_norm`` a step changes the norm of psi less than without, from the same samples."""
+    drifts = {}
+    for keep_norm in (False, True):
+        run = trainer(config(optimizer={"keep_norm": keep_norm, "max_step_norm": 1.0}, sampling={"chains": 64}))
+        run.psi.double()
+        batch = run._sample(vmc._Clock("cpu"))
+        mean = batch.weights @ batch.derivatives.double()
+        samples = vmc.centre(batch.derivatives, batch.energies, batch.weights, run.comm, keep_norm=keep_norm)
+        drifts[keep_norm] = abs((mean @ run.solver(samples, 1e-3).step).item())
+    assert drifts[True] < 0.2 * drifts[False]
+
+
 def test_failed_factorisation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """When no shift helps, the step is refused and the reason logged."""
     run = trainer(config())
-    monkeypatch.setattr(vmc, "centre", lambda rows, energies, *_: Centred(torch.full_like(rows, math.nan), energies))
+    monkeypatch.setattr(
+        vmc, "centre", lambda rows, energies, *_, **__: Centred(torch.full_like(rows, math.nan), energies)
+    )
     before = parameters(run)
     step = run.advance()
     assert "indefinite" in str(step.refused)

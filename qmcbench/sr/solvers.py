@@ -62,7 +62,9 @@ class FactorisationError(ArithmeticError):
         )
 
 
-def centre(derivatives: Tensor, energies: Tensor, weights: Tensor, comm: Communicator = SERIAL) -> Centred:
+def centre(
+    derivatives: Tensor, energies: Tensor, weights: Tensor, comm: Communicator = SERIAL, *, keep_norm: bool = False
+) -> Centred:
     """Weighted, centred samples of this rank; the averages are over the samples of all ranks.
 
     Parameters
@@ -73,6 +75,9 @@ def centre(derivatives: Tensor, energies: Tensor, weights: Tensor, comm: Communi
         Local (total) energies, shape (samples,), complex with complex O.
     weights
         Importance weights, shape (samples,), summing to 1 over all ranks.
+    keep_norm
+        Leave O as it is, which adds <O> <O>^T to M: a step that changes the norm of psi then has a price. G does not
+        change, as the centred energies have no mean.
 
     Returns
     -------
@@ -83,12 +88,16 @@ def centre(derivatives: Tensor, energies: Tensor, weights: Tensor, comm: Communi
     """
     if derivatives.is_complex():
         parts = torch.view_as_real(derivatives).unbind(-1), (energies.real, energies.imag)
-        halves = [centre(rows.contiguous(), values, weights, comm) for rows, values in zip(*parts, strict=True)]
+        halves = [
+            centre(rows.contiguous(), values, weights, comm, keep_norm=keep_norm)
+            for rows, values in zip(*parts, strict=True)
+        ]
         return Centred(*map(torch.cat, zip(*halves, strict=True)))
     root = weights.sqrt()
     for columns in derivatives.split(COLUMNS, dim=1):
-        mean = comm.sum(weights @ columns.double())
-        columns.sub_(mean.to(columns.dtype)).mul_(root[:, None].to(columns.dtype))
+        if not keep_norm:
+            columns.sub_(comm.sum(weights @ columns.double()).to(columns.dtype))
+        columns.mul_(root[:, None].to(columns.dtype))
     return Centred(derivatives, root * (energies - comm.sum(weights @ energies)))
 
 

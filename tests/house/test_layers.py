@@ -39,6 +39,7 @@ LONG_FUNCTIONS = {
 }
 """Functions over 60 lines, by module and name, each with the reason."""
 MANY_PARAMETERS = {
+    "gates.cases.parametrize_with_gates": "a decorator's options are what a user writes: those of the command",
     "cli.*": "each option of a command is a parameter: that is how typer reads them",
     "local_energy.amplitude_ratios": "psi, spins, log_psi, phase are what is known of a batch; the rest, where to",
     "observables.local_estimators": "psi, spins, log_psi, phase are what is known of a batch; the rest, what to do",
