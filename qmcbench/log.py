@@ -98,3 +98,20 @@ def read_log(path: Path, count: int | None = None) -> list[Step]:
 
 def _lines(path: Path) -> list[str]:
     return read_text(path, "log").splitlines(keepends=True)
+
+
+def summary(step: Step) -> str:
+    """One line for the progress bar."""
+    text = (
+        f"E/N {step.energy:.6f} +- {step.error:.1e}  var {step.variance:.3f}  acc {step.acceptance:.2f}  "
+        f"R-hat {step.r_hat:.2f}  eff {step.effective_fraction:.2f}"
+    )
+    if step.restarted:
+        text += f"  restarted {step.restarted}"
+    if step.leapt_to is not None:
+        text += f"  leapt to {step.leapt_to:.3f}: went back, step halved {step.halvings} times"
+    if step.retries:
+        text += f"  shift raised to {step.shift:.0e}"
+    if step.refused:
+        text += f"  refused: {step.refused}"
+    return text

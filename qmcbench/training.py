@@ -18,12 +18,12 @@ from qmcbench.config import SCALAPACK, Config, Run
 from qmcbench.cores import default_threads
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted, catch_signals, writing
-from qmcbench.log import LOG, Log, digest, read_log
+from qmcbench.log import LOG, Log, digest, read_log, summary
 from qmcbench.progress import Bar
 from qmcbench.provenance import Provenance
 from qmcbench.ranks.comm import Communicator, Serial, on_root, share
 from qmcbench.sampler import Chains
-from qmcbench.vmc import Past, Step, Trainer, build_ansatz
+from qmcbench.vmc import Past, Trainer, build_ansatz
 
 __all__ = ["CHECKPOINT", "LOG", "ansatz_of", "load_ansatz", "read_log", "starting_ansatz", "train"]
 
@@ -385,20 +385,3 @@ def check_same_run(stored: Config, config: Config, path: Path) -> None:
                     f"{path} belongs to a run with {section}.{key} = {other[section][key]!r}, but the configuration "
                     f"has {value!r}; use another --out folder, or --restart to discard it."
                 )
-
-
-def summary(step: Step) -> str:
-    """One line for the progress bar."""
-    text = (
-        f"E/N {step.energy:.6f} +- {step.error:.1e}  var {step.variance:.3f}  acc {step.acceptance:.2f}  "
-        f"R-hat {step.r_hat:.2f}  eff {step.effective_fraction:.2f}"
-    )
-    if step.restarted:
-        text += f"  restarted {step.restarted}"
-    if step.leapt_to is not None:
-        text += f"  leapt to {step.leapt_to:.3f}: went back, step halved {step.halvings} times"
-    if step.retries:
-        text += f"  shift raised to {step.shift:.0e}"
-    if step.refused:
-        text += f"  refused: {step.refused}"
-    return text

@@ -19,9 +19,9 @@ from qmcbench.gates import checks
 from qmcbench.hamiltonian import J1J2
 from qmcbench.lattice import neel
 from qmcbench.local_energy import local_energies
+from qmcbench.log import summary
 from qmcbench.sampler import Chains, Sampler
 from qmcbench.sr.solvers import Centred, Solution
-from qmcbench.training import summary
 from qmcbench.vmc import Trainer, _places, build_ansatz, mixing, restart
 
 
