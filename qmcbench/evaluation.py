@@ -171,7 +171,7 @@ def check_memory(request: Request, comm: Communicator) -> None:
     memory.check(COPIES * kept, f"{samples} samples", "use fewer samples")
 
 
-def evaluator_of(request: Request, psi: nn.Module, comm: Communicator) -> Evaluator:
+def evaluator_of(request: Request, psi: nn.Module, comm: Communicator | None = None) -> Evaluator:
     """Fresh chains for a settled request."""
     assert request.L is not None
     # At J2 = 1 the two parts of a local energy are those of the couplings themselves.
