@@ -1,8 +1,8 @@
 """Per-sample log-derivatives of the paper's network, layer by layer.
 
 Forward and backward through the plain (unfused) network by hand; the gradient of a weight is then one matrix product
-per sample between the gradient at a layer's outputs and its inputs. The plain form is the right one here: its kernels
-are the parameters themselves, and pulling gradients of fused kernels back costs more than the fusion saves.
+per sample between the gradient at a layer's outputs and its inputs. This is what runs where nothing can be compiled
+(:mod:`~qmcbench.ansatz.fast.fourier_derivatives` is many times faster), and what the compiled form is held against.
 """
 
 from __future__ import annotations
