@@ -26,7 +26,9 @@ EPILOG = (
 def command(
     target: Annotated[
         str,
-        typer.Argument(help="`package.module:name`, or a file (.npz, .csv, .json, .nk); else the suite's engine."),
+        typer.Argument(
+            help="`package.module:name`, or a file (.npz, .csv, .json, .nk, .safetensors); else the suite's engine."
+        ),
     ] = "builtin",
     L: Annotated[int | None, typer.Option("--L", help="Lattice; 4 unless the target says another.")] = None,
     j2: Annotated[float | None, typer.Option("--j2", help="Coupling in units of J1; 0.5 likewise.")] = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -12,6 +13,7 @@ from qmcbench.errors import UserError
 from qmcbench.gates.targets import builtin, netket, quantax
 from qmcbench.gates.targets.target import Size, Target
 from qmcbench.gates.targets.wrap import wave_function
+from qmcbench.training import load_ansatz
 
 PARTS = ("local_energies", "sample", "evaluate", "step", "log_derivatives")
 """Methods by which an object offers parts of a code, with the signatures of :mod:`qmcbench.gates.targets.target`."""
@@ -57,6 +59,20 @@ def target(value: Any, name: str, size: Size) -> Target:
     stated = () if wrapped is None else invariance(wrapped)
     parts = {part: getattr(value, part) for part in own}
     return lend(Target(name=name, L=L, J2=J2, psi=wrapped, invariance=stated, **parts))
+
+
+def checkpoint(path: Path, size: Size) -> Target:
+    """The network of a checkpoint of ``train`` or ``import-weights``, on its own lattice and coupling or another one.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read.
+    """
+    psi, config = load_ansatz(path)
+    L = config.model.L if size.L is None else size.side()
+    J2 = config.model.J2 if size.J2 is None else size.coupling()
+    return lend(Target(name=str(path), L=L, J2=J2, psi=psi, invariance=invariance(psi)))
 
 
 def lend(target: Target) -> Target:

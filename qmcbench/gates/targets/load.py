@@ -20,6 +20,7 @@ FILES: dict[str, Callable[[Path, Size], Target]] = {
     ".csv": files.claims,
     ".json": files.claims,
     ".nk": netket.read,
+    ".safetensors": foreign.checkpoint,
 }
 """What reads a file, by its suffix."""
 
