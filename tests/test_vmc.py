@@ -150,7 +150,9 @@ def test_norm_of_psi_is_kept() -> None:
 def test_failed_factorisation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """When no shift helps, the step is refused and the reason logged."""
     run = trainer(config())
-    monkeypatch.setattr(vmc, "centre", lambda rows, energies, *_, **__: Centred(torch.full_like(rows, math.nan), energies))
+    monkeypatch.setattr(
+        vmc, "centre", lambda rows, energies, *_, **__: Centred(torch.full_like(rows, math.nan), energies)
+    )
     before = parameters(run)
     step = run.advance()
     assert "indefinite" in str(step.refused)
