@@ -32,10 +32,18 @@ def recipe(L: int) -> Sections:
         "optimizer": {
             "learning_rate": [[0, 0.15], [120, 0.15], [240, 0.03]],
             "max_step_norm": [[0, 0.1], [30, 0.4]],
+            "leap": 0.1,
+            "steps": 240,
         },
     }
     if L > 4:
-        sections["optimizer"] = {"learning_rate": 0.1, "shift": 3e-3, "max_step_norm": [[0, 0.1], [30, 0.2]]}
+        sections["optimizer"] = {
+            "learning_rate": [[0, 0.05], [120, 0.05], [300, 0.01]],
+            "max_step_norm": [[0, 0.1], [30, 0.2]],
+            "momentum": 0.9,
+            "leap": 0.1,
+            "steps": 300,
+        }
     return sections
 
 
