@@ -69,7 +69,7 @@ def command(
     if as_json:
         print_json(jsonl.as_object(run))
     else:
-        print(f"{gates_table(run).text()}\n{summary.headline(run)}")
+        print(f"{gates_table(run, skipped=False).text()}\n{summary.headline(run)}")
     for words in summary.failures(run):
         print(words, file=sys.stderr)
     if status := summary.status(run):

@@ -45,10 +45,12 @@ def _chapter(run: Run, number: int) -> Chapter:
     )
 
 
-def gates_table(run: Run) -> Table:
-    """One row for each gate: verdict, time, and what it proves."""
+def gates_table(run: Run, *, skipped: bool = True) -> Table:
+    """One row for each gate: verdict, time, and what it proves; perhaps without those that were skipped."""
     rows: list[Row] = []
     for each in run.of(GateRun):
+        if each.not_run is not None and not skipped:
+            continue
         word = "skipped" if each.not_run is not None else str(summary.verdict(run, each.name))
         bad = word in (Verdict.FAIL, Verdict.INCONCLUSIVE)
         about = each.about if each.not_run is None else f"{each.about} Skipped: {each.not_run}."
