@@ -151,7 +151,7 @@ def test_bits_of_states(state: bytes, tmp_path: Path) -> None:
 
 def test_plans(tmp_path: Path) -> None:
     """300 damaged plans of `reproduce`: every other one as bytes of its TOML, the rest as values."""
-    text = resources.files("qmcbench").joinpath("profiles/quick.toml").read_bytes()
+    text = resources.files("qmcbench").joinpath("profiles/reproduce/quick.toml").read_bytes()
     dice, path, count = random.Random(4), tmp_path / "plan.toml", 0
     for number in range(PLANS):
         if number % 2:

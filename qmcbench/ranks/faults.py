@@ -56,6 +56,8 @@ class Job:
         A rank that fails while others go on says so and ends them all.
         """
         if isinstance(self.comm, Mpi):
+            # One Ctrl-C may reach the ranks one after another: what comes while this one leaves has been heard.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             message = self._agree(self.comm, status, message)
         if message is not None:
             print(message, file=sys.stderr, flush=True)

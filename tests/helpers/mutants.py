@@ -117,14 +117,12 @@ LOCAL_ENERGY = {
 
 STEP = "step = learning_rate * direction"
 OPTIMISER = {
-    "O not centred": caught_by(
-        "optimiser/dense-algebra", edited(solvers.centre, ("columns.sub_(mean.to(columns.dtype))", "columns"))
-    ),
+    "O not centred": caught_by("optimiser/dense-algebra", edited(solvers.centre, ("if not keep_norm:", "if False:"))),
     "E not centred, O neither": caught_by(
         "optimiser/fixed-point",
         edited(
             solvers.centre,
-            ("columns.sub_(mean.to(columns.dtype))", "columns"),
+            ("if not keep_norm:", "if False:"),
             ("root * (energies - comm.sum(weights @ energies))", "root * energies"),
         ),
     ),
@@ -221,7 +219,9 @@ OPTIMISER = {
     ),
     "parameters of the update in another order": caught_by(
         "optimiser/update",
-        edited(Trainer._update, ("in trainable(self.psi).values()]", "in list(trainable(self.psi).values())[::-1]]")),
+        edited(
+            Trainer._subtract, ("in trainable(self.psi).values()]", "in list(trainable(self.psi).values())[::-1]]")
+        ),
     ),
 }
 """Bugs of the step and of the update by name."""
