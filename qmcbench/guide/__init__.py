@@ -8,7 +8,7 @@ from qmcbench.errors import UserError
 
 PAGES = {
     "train": "a run of its own: configuration, sampling, solvers, transfer learning, what was reached",
-    "gates": "your own wave function against exact diagonalization: energies, checks, observables, error bars",
+    "gates": "is my wave function, my sampler, my code right? targets, samples, claims, a pytest plugin",
     "scaling": "how fast it is, and how it scales: timings, peers, ranks, the model of larger machines",
     "cluster": "many ranks and many nodes: libraries, Slurm, memory, what happens when one fails",
     "reference": "exact and published energies with their sources, and how they are made again",

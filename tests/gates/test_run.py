@@ -1,15 +1,19 @@
 """The registry and the run of gates: selection, odds, two stages, skipping, exceptions, words and exit status."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from qmcbench.config import parse
 from qmcbench.errors import UserError
 from qmcbench.gates import registry, summary
 from qmcbench.gates.check import Check, Verdict
 from qmcbench.gates.registry import GATES, Effect, Setting, gate, load, select
 from qmcbench.gates.run import SECOND, Plan, outcomes, recorded, stage_rate
+from qmcbench.gates.targets.load import load as target_of
 from qmcbench.gates.targets.target import Target
+from qmcbench.training import CHECKPOINT, train
 
 TARGET = Target(name="mine", engine=True)
 
@@ -160,3 +164,17 @@ def test_what_is_skipped_is_said() -> None:
     assert summary.headline(run) == (
         "0 gates ran: 0 passed; 1 skipped\n  skipped, the target brings no samples: hamiltonian/skipped"
     )
+
+
+def test_a_checkpoint_is_a_target(tmp_path: Path) -> None:
+    """The network of a run, on its own lattice and coupling or on another one; the suite's parts are lent to it."""
+    settings = {"model": {"L": 4, "J2": 0.2}, "sampling": {"chains": 8}, "optimizer": {"steps": 0}}
+    train(parse(settings), tmp_path, quiet=True)
+    target = target_of(str(tmp_path / CHECKPOINT))
+    assert (target.L, target.J2) == (4, 0.2)
+    assert "column shift" not in target.invariance
+    assert "rotation" in target.invariance
+    assert "evaluate" in target.lent
+    assert target_of(str(tmp_path / CHECKPOINT), 6, 0.5).L == 6
+    with pytest.raises(UserError, match="absent"):
+        target_of(str(tmp_path / "absent.safetensors"))

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qmcbench.ansatz.base import Ansatz, amplitudes
-from qmcbench.config import parse
 from qmcbench.errors import UserError
 from qmcbench.gates.causes import factor
 from qmcbench.gates.check import Verdict
@@ -27,7 +26,6 @@ from qmcbench.gates.targets.load import load
 from qmcbench.gates.targets.target import Size, Target
 from qmcbench.gates.targets.wrap import wave_function
 from qmcbench.lattice import nearest_bonds, next_nearest_bonds, random_configurations
-from qmcbench.training import CHECKPOINT, train
 
 SPINS = random_configurations(4, 32, seed=3)
 WEIGHTS = np.random.default_rng(0).normal(size=(16,)) / 4
@@ -400,17 +398,3 @@ def test_a_saved_netket_state(tmp_path: Path) -> None:
     target = load(str(tmp_path / "state.nk"))
     assert target.psi is not None
     assert target.psi(SPINS)[0].isfinite().all()
-
-
-def test_a_checkpoint_is_a_target(tmp_path: Path) -> None:
-    """The network of a run, on its own lattice and coupling or on another one; the suite's parts are lent to it."""
-    settings = {"model": {"L": 4, "J2": 0.2}, "sampling": {"chains": 8}, "optimizer": {"steps": 0}}
-    train(parse(settings), tmp_path, quiet=True)
-    target = load(str(tmp_path / CHECKPOINT))
-    assert (target.L, target.J2) == (4, 0.2)
-    assert "column shift" not in target.invariance
-    assert "rotation" in target.invariance
-    assert "evaluate" in target.lent
-    assert load(str(tmp_path / CHECKPOINT), 6, 0.5).L == 6
-    with pytest.raises(UserError, match="absent"):
-        load(str(tmp_path / "absent.safetensors"))
