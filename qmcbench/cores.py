@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 
 SPIN_COUNT = "1000"
@@ -108,3 +109,16 @@ def describe(environment: Mapping[str, str] = os.environ) -> str:
         f"{default_threads(environment=environment)} threads by default ({len(cores())} cores, {quotas}, {omp}); "
         f"they wait with {how}"
     )
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """So many threads of torch within, if a number is given, and then as many as before."""
+    import torch  # which must not be loaded before its threads are told how to wait
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

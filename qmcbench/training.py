@@ -15,7 +15,7 @@ from qmcbench import config as configuration
 from qmcbench.ansatz.derivatives import count
 from qmcbench.checkpoint import Checkpoint, State
 from qmcbench.config import SCALAPACK, Config, Run
-from qmcbench.cores import default_threads
+from qmcbench.cores import default_threads, threads
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted, catch_signals, writing
 from qmcbench.log import LOG, Log, digest, read_log, summary
@@ -225,18 +225,14 @@ def torch_threads(run: Run, comm: Communicator) -> Iterator[None]:
     if device == "cuda":
         # One GPU per rank, also where the launcher shows every rank all GPUs of the node.
         torch.cuda.set_device(comm.local_rank % torch.cuda.device_count())
-    threads = run.threads or default_threads(comm.sharing)
-    if run.threads and threads > cores and not run.oversubscribe:
+    count = run.threads or default_threads(comm.sharing)
+    if run.threads and count > cores and not run.oversubscribe:
         raise UserError(
-            f"run.threads = {threads}, but this process may use {cores} cores, and more threads than cores are many "
+            f"run.threads = {count}, but this process may use {cores} cores, and more threads than cores are many "
             "times slower; take fewer, or set run.oversubscribe = true as well."
         )
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with threads(count):
         yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def check_memory(config: Config, psi: nn.Module, comm: Communicator) -> None:

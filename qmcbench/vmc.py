@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -285,17 +286,19 @@ class Trainer:
         self._subtract(step)
         return _Update(solution.shift, solution.retries, norm, shortened=norm > longest)
 
+    def _pieces(self, values: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each parameter's numbers with those of ``values`` (parameters,) that are its own, in its precision."""
+        parameters = [coordinates(parameter).detach() for parameter in trainable(self.psi).values()]
+        for parameter, part in zip(parameters, values.split([p.numel() for p in parameters]), strict=True):
+            yield parameter, part.view_as(parameter).to(parameter.dtype)
+
     def _subtract(self, step: Tensor) -> None:
-        with torch.no_grad():
-            parameters = [coordinates(parameter) for parameter in trainable(self.psi).values()]
-            for parameter, change in zip(parameters, step.split([p.numel() for p in parameters]), strict=True):
-                parameter.sub_(change.view_as(parameter).to(parameter.dtype))
+        for parameter, change in self._pieces(step):
+            parameter.sub_(change)
 
     def _set(self, values: Tensor) -> None:
-        with torch.no_grad():
-            parameters = [coordinates(parameter) for parameter in trainable(self.psi).values()]
-            for parameter, value in zip(parameters, values.split([p.numel() for p in parameters]), strict=True):
-                parameter.copy_(value.view_as(parameter))
+        for parameter, value in self._pieces(values):
+            parameter.copy_(value)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from qmcbench.bench.hotpath_steps import Change, derivatives_step, gram_steps, i
 from qmcbench.bench.names import DERIVATIVES, FORWARD, FOURIER, FUSED, PLAIN, SCALAR, SOLVE
 from qmcbench.bench.suite import J2
 from qmcbench.config import Wavefunction
+from qmcbench.cores import threads
 from qmcbench.hamiltonian import J1J2
 from qmcbench.lattice import random_configurations
 from qmcbench.provenance import available_cores
@@ -128,7 +129,7 @@ def measure(quick: bool, checkpoint: Path | None = None) -> Iterator[Sequence[Re
         If the checkpoint cannot be read, or the process with the derivatives fails.
     """
     sizes, cores = QUICK if quick else FULL, available_cores()
-    with operations.threads(cores):
+    with threads(cores):
         yield [Rate(value=timing.gemm_rate(size=sizes.gemm), operation="sgemm", size=sizes.gemm, threads=cores)]
         for work in sizes.forward:
             yield _forward(work, sizes.repeats)

@@ -12,7 +12,8 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench.names import FORWARD
-from qmcbench.bench.operations import Step, Torch, fused_steps, grid, run, steps, threads
+from qmcbench.bench.operations import Step, Torch, fused_steps, grid, run, steps
+from qmcbench.cores import threads
 from qmcbench.lattice import random_configurations
 from qmcbench.store.bench import Share
 

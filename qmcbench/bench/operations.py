@@ -6,8 +6,7 @@ A forward pass is a list of steps, the same whoever does them: PyTorch for a bat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -128,14 +127,3 @@ def fused_steps(network: CNN) -> list[Step[Tensor]]:
     """The forward pass after fusion, from spins (batch, L, L): one operation, and the product."""
     outputs = network.network().outputs
     return [Step(FUSED, outputs), Step("product", lambda values: torch.stack(log_product(values)))]
-
-
-@contextmanager
-def threads(count: int | None) -> Iterator[None]:
-    """So many threads of torch within, if a number is given, and then as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -17,8 +17,9 @@ from torch import Tensor
 from qmcbench.ansatz.cnn import CNN
 from qmcbench.bench import baseline, operations
 from qmcbench.bench.names import FORWARD, OPERATIONS, SCALAR
-from qmcbench.bench.operations import Step, calls, grid, run, threads
+from qmcbench.bench.operations import Step, calls, grid, run
 from qmcbench.bench.timing import clock
+from qmcbench.cores import threads
 from qmcbench.lattice import random_configurations
 from qmcbench.provenance import available_cores
 from qmcbench.store.bench import WorkTime

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -30,6 +31,10 @@ class Verdict(StrEnum):
     FAIL = "FAIL"
     INCONCLUSIVE = "INCONCLUSIVE"
     NOT_MEASURED = "NOT MEASURED"
+
+
+WORST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS, Verdict.NOT_MEASURED)
+"""What outweighs what where several checks have one verdict."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,3 +97,8 @@ class Check(Record, kind="check"):
     def passed(self) -> bool:
         """Whether the verdict is PASS."""
         return self.verdict is Verdict.PASS
+
+
+def worst(checks: Iterable[Check]) -> Check:
+    """The check whose verdict is that of all of them."""
+    return min(checks, key=lambda each: WORST.index(each.verdict))

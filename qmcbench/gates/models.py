@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from qmcbench import reference
 from qmcbench.ansatz.base import Ansatz
-from qmcbench.gates.plain import Array, Complex, orbits
+from qmcbench.gates.plain import Array, Complex, marshall_sign, orbits
 from qmcbench.gates.tables import codes
 from qmcbench.lattice import all_configurations
 
@@ -49,7 +49,7 @@ class Jastrow(nn.Module):
         around = [torch.stack([s * s.roll(turn, (1, 2)) for turn in _turns(pair)]) for pair in PAIRS]
         known = [each.sum((0, 2, 3)) / 16 for each in around]
         features = torch.stack([*known, *[each**2 for each in known]], 1)
-        sign = marshall(spins)
+        sign = marshall_sign(spins)
         if self.angle is None:
             return features @ self.size, sign
         angle = features @ self.angle
@@ -147,12 +147,5 @@ class Boltzmann(nn.Module):
         """(log|psi|, phase) of configurations (batch, 4, 4)."""
         hidden = torch.einsum("bij,hij->bh", spins.to(self.bias.dtype), self.weight) + self.bias
         factors = (self.scale * hidden).cosh()
-        size, sign = factors.abs().log().sum(1), marshall(spins)
+        size, sign = factors.abs().log().sum(1), marshall_sign(spins)
         return size, sign * (torch.sgn(factors).prod(1) if factors.is_complex() else factors.sign().prod(1))
-
-
-def marshall(spins: Tensor) -> Tensor:
-    """Marshall's sign of configurations (batch, L, L), float64."""
-    rows = torch.arange(spins.shape[-1])
-    even = (rows[:, None] + rows[None, :]) % 2 == 0
-    return (1 - 2 * (((spins > 0) & even).sum((1, 2)) % 2)).double()

@@ -87,6 +87,13 @@ def _values(psi: Ansatz, spins: Tensor) -> Complex:
     return values
 
 
+def marshall_sign(spins: Tensor) -> Tensor:
+    """(-1)^(up spins with even row + column) of configurations (batch, L, L), float64."""
+    site = torch.arange(spins.shape[-1], device=spins.device)
+    even = (site[:, None] + site[None, :]) % 2 == 0
+    return (1 - 2 * (((spins > 0) & even).sum((1, 2)) % 2)).double()
+
+
 def sr_step(
     rows: NDArray[np.inexact],
     energies: NDArray[np.inexact],

@@ -122,8 +122,12 @@ def stage_rate(target: Target, plan: Plan, gates: Sequence[Gate]) -> float:
             )
         if not 0 < effect < math.inf:
             raise UserError(f"The smallest effect {effect:g} of {name} is not a positive number.")
-    tests = sum(each.tests for each in gates if target.lacks(each.needs) is None)
-    return math.sqrt(plan.rate / max(1, tests))
+    return math.sqrt(plan.rate / max(1, _tests(target, gates)))
+
+
+def _tests(target: Target, gates: Sequence[Gate]) -> int:
+    """Statistical tests of the gates that apply."""
+    return sum(each.tests for each in gates if target.lacks(each.needs) is None)
 
 
 def _checks(each: Gate, target: Target, plan: Plan, rate: float) -> tuple[Check, ...]:
@@ -183,7 +187,7 @@ def session(target: Target, plan: Plan) -> GateSession:
         target=target.name,
         L=target.L,
         J2=target.J2,
-        tests=sum(each.tests for each in gates if target.lacks(each.needs) is None),
+        tests=_tests(target, gates),
         stage_rate=stage_rate(target, plan, gates),
         seed=plan.seed,
     )

@@ -11,9 +11,10 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from qmcbench import reference
 from qmcbench.ansatz.base import Ansatz
 from qmcbench.gates.exchange import SITES, Floats, space
+from qmcbench.gates.models import quspin
+from qmcbench.gates.plain import marshall_sign
 from qmcbench.gates.tables import hard, table
 
 J2 = 0.5
@@ -65,7 +66,7 @@ class Known:
 @cache
 def matrix() -> csr_array:
     """QuSpin's matrix of the total Hamiltonian at J2 = 0.5."""
-    configurations, exact = reference.hamiltonian_matrix(4, J2)
+    configurations, exact = quspin(J2)
     place = np.argsort(space().where(torch.from_numpy(configurations)))
     return csr_array(csr_array(exact)[place][:, place])
 
@@ -87,17 +88,13 @@ def spiky() -> Known:
     the others, and every exchange of neighbours leads from one kind to the other. So 2 % of |psi|^2 has local
     energies around -3 a site.
     """
-    a = torch.arange(4)
-    even = (a[:, None] + a[None, :]) % 2 == 0
-    odd_number = ((space().spins > 0) & even).sum((1, 2)).numpy() % 2 == 1
-    return _known(np.where(odd_number, -1.0, SPIKE))
+    return _known(np.where(marshall_sign(space().spins).numpy() < 0, -1.0, SPIKE))
 
 
 @cache
 def ordered() -> Known:
     """:func:`marshall` on 4x4: the Neel state, where chains begin, is far below its energy."""
-    log_psi, sign = marshall(space().spins)
-    return _known((sign * log_psi.exp()).numpy())
+    return _known(marshall_sign(space().spins).numpy())
 
 
 def _known(amplitudes: Floats) -> Known:
@@ -111,10 +108,7 @@ def flat(spins: Tensor) -> tuple[Tensor, Tensor]:
 
 def marshall(spins: Tensor) -> tuple[Tensor, Tensor]:
     """Amplitudes of modulus 1 with Marshall's sign, on any lattice: its local energy falls with every pair."""
-    site = torch.arange(spins.shape[-1], device=spins.device)
-    even = (site[:, None] + site[None, :]) % 2 == 0
-    up = ((spins > 0) & even).sum((1, 2))
-    return torch.zeros(len(spins), dtype=torch.float64), (1 - 2 * (up % 2)).double()
+    return torch.zeros(len(spins), dtype=torch.float64), marshall_sign(spins)
 
 
 def valleys(spins: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,7 +118,7 @@ def valleys(spins: Tensor) -> tuple[Tensor, Tensor]:
     """
     half = spins.shape[-1] // 2
     moved = (spins[:, :half] > 0).sum((1, 2)).double() - spins.shape[-1] ** 2 / 4
-    sign = torch.where(moved > 0, marshall(spins)[1], 1.0)
+    sign = torch.where(moved > 0, marshall_sign(spins), 1.0)
     return DEPTH * moved.abs().clamp(max=2), sign
 
 

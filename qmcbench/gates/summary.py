@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from enum import IntEnum
 
-from qmcbench.gates.check import Check, Verdict
+from qmcbench.gates.check import Check, Verdict, worst
 from qmcbench.store.gates import GateRun, GateSession
 from qmcbench.store.records import Run
 
@@ -34,8 +34,7 @@ def status(made: Run) -> Status:
 
 def verdict(made: Run, name: str) -> Verdict:
     """The verdict of one gate: the worst of its checks'."""
-    order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS, Verdict.NOT_MEASURED)
-    return min((check.verdict for check in made.of(Check) if check.gate == name), key=order.index)
+    return worst(check for check in made.of(Check) if check.gate == name).verdict
 
 
 def headline(made: Run) -> str:

@@ -15,15 +15,12 @@ import torch
 
 from qmcbench import provenance, reference
 from qmcbench.bench import timing
-from qmcbench.bench.operations import threads
-from qmcbench.files import make_folder
+from qmcbench.cores import threads
 from qmcbench.gates.check import Check
 from qmcbench.gates.run import Plan, outcomes
 from qmcbench.gates.targets.builtin import builtin
 from qmcbench.jobs.plan import Profile
-from qmcbench.jobs.stages import Request, finish
-from qmcbench.progress import Whole
-from qmcbench.report import book
+from qmcbench.jobs.stages import Part, Request, carry_out, finish, omitted
 from qmcbench.store import jsonl
 from qmcbench.store.bench import Rate
 from qmcbench.store.energies import Exact, LeftOut
@@ -62,36 +59,14 @@ def reproduce(request: Request) -> Run:
     Interrupted
         After a signal; the finished part is saved and a partial report written.
     """
-    profile, out = request.profile, request.out
-    make_folder(out)
-    began = time.perf_counter()
-    run = Run(
-        job="reproduce",
-        provenance=provenance.collect(request.command),
-        records=tuple(left_out(profile)),
-        profile=profile.name,
-        seed=profile.runs[0].config.run.seed,
-    )
-    try:
-        parts = work(request)
-        with (
-            threads(profile.runs[0].config.run.threads),
-            Whole(f"reproduce {profile.name}", len(parts), quiet=request.quiet) as whole,
-        ):
-            for name, part in parts:
-                with whole.part(name):
-                    run = replace(run, records=(*run.records, *part()))
-    finally:
-        run = replace(run, seconds=time.perf_counter() - began)
-        jsonl.save(out, RECORDS, run)
-        book.report([jsonl.path_of(out, RECORDS)], out)
-    return run
+    with threads(request.profile.runs[0].config.run.threads):
+        return carry_out(request, RECORDS, work(request), left_out(request.profile))
 
 
-def work(request: Request) -> list[tuple[str, Callable[[], Sequence[Record]]]]:
+def work(request: Request) -> list[Part]:
     """Every part of the job by name, in order; each gives its records."""
     profile = request.profile
-    parts: list[tuple[str, Callable[[], Sequence[Record]]]] = [
+    parts: list[Part] = [
         (f"exact 4x4 J2={run.config.model.J2:g}", partial(exact, run.config.model.J2))
         for run in profile.runs
         if run.config.model.L == 4
@@ -172,7 +147,7 @@ def measure(profile: Profile) -> list[Record]:
 
 def left_out(profile: Profile) -> list[LeftOut]:
     """What this profile, or this machine, leaves out, and how to run it."""
-    rows = [LeftOut(what=each.what, not_run=each.why, command=each.command) for each in profile.left_out]
+    rows = omitted(profile)
     if not torch.cuda.is_available():
         command = "set run.device = 'cuda' in a configuration, then `qmcbench train CONFIG.toml --out RUN`"
         why = "no CUDA device on this machine; the same code runs on one"

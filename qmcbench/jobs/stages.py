@@ -1,20 +1,25 @@
-"""One stage of a job: a network trained from another's parameters and evaluated, as records."""
+"""What jobs are made of: parts that are carried out one by one, and a stage, a network trained and evaluated."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from qmcbench import evaluation, reference
+from qmcbench import evaluation, provenance, reference
 from qmcbench.config import Config
 from qmcbench.estimates import best_known
+from qmcbench.files import make_folder
 from qmcbench.gates import checks
 from qmcbench.jobs.plan import PlannedRun, Profile
-from qmcbench.ranks.comm import Communicator
-from qmcbench.store.energies import Curve, Energy, Stage, Training, finite
-from qmcbench.store.records import Record
+from qmcbench.progress import Whole
+from qmcbench.ranks.comm import Communicator, Serial, on_root
+from qmcbench.report import book
+from qmcbench.store import jsonl
+from qmcbench.store.energies import Curve, Energy, LeftOut, Stage, Training, finite
+from qmcbench.store.records import Record, Run
 from qmcbench.training import CHECKPOINT, LOG, load_ansatz, read_log, train
 from qmcbench.vmc import Step
 
@@ -35,6 +40,46 @@ class Request:
     """For the provenance."""
     comm: Communicator | None = None
     """The ranks that share the work, all of which make the same call; one process if absent."""
+
+
+Part = tuple[str, Callable[[], Sequence[Record]]]
+"""A part of a job by name, and what gives its records."""
+
+
+def carry_out(request: Request, job: str, parts: Sequence[Part], records: Sequence[Record] = ()) -> Run:
+    """Do every part, and write all records, ``records`` first, and their report, whatever happens meanwhile.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be written to.
+    """
+    profile, out, comm = request.profile, request.out, request.comm or Serial()
+    on_root(comm, lambda: make_folder(out))
+    began = time.perf_counter()
+    run = Run(
+        job=job,
+        provenance=provenance.collect(request.command),
+        records=tuple(records),
+        profile=profile.name,
+        seed=profile.runs[0].config.run.seed,
+    )
+    try:
+        with Whole(f"{job} {profile.name}", len(parts), quiet=request.quiet or comm.rank != 0) as whole:
+            for name, part in parts:
+                with whole.part(name):
+                    run = replace(run, records=(*run.records, *part()))
+    finally:
+        run = replace(run, seconds=time.perf_counter() - began)
+        if comm.rank == 0:
+            jsonl.save(out, job, run)
+            book.report([jsonl.path_of(out, job)], out)
+    return run
+
+
+def omitted(profile: Profile) -> list[LeftOut]:
+    """What the profile itself says that it leaves out."""
+    return [LeftOut(what=each.what, not_run=each.why, command=each.command) for each in profile.left_out]
 
 
 def finish(run: PlannedRun, request: Request) -> list[Record]:

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
+from functools import partial
 
-from qmcbench import provenance
 from qmcbench.errors import UserError
-from qmcbench.files import make_folder
-from qmcbench.jobs.stages import Request, finish
-from qmcbench.progress import Whole
-from qmcbench.ranks.comm import Serial, on_root
-from qmcbench.report import book
-from qmcbench.store import jsonl
-from qmcbench.store.energies import LeftOut
+from qmcbench.jobs.stages import Request, carry_out, finish, omitted
 from qmcbench.store.records import Run
 
 RECORDS = "transfer"
@@ -42,26 +35,14 @@ def transfer(request: Request, hours: float | None = None) -> Run:
     Interrupted
         After a signal; the same call goes on from there.
     """
-    plan, comm = request.profile, request.comm or Serial()
+    plan = request.profile
     limit = plan.hours if hours is None else hours
     if limit is not None and not limit > 0:
         raise UserError(f"hours = {limit:g} is not above 0.")
-    on_root(comm, lambda: make_folder(request.out))
-    began = time.perf_counter()
-    left = tuple(LeftOut(what=each.what, not_run=each.why, command=each.command) for each in plan.left_out)
-    made = provenance.collect(request.command)
-    run = Run(job="transfer", provenance=made, records=left, profile=plan.name, seed=plan.runs[0].config.run.seed)
     total = sum(stage.share for stage in plan.runs)
-    try:
-        with Whole(f"transfer {plan.name}", len(plan.runs), quiet=request.quiet or comm.rank != 0) as whole:
-            for stage in plan.runs:
-                with whole.part(stage.name):
-                    own = None if limit is None else limit * stage.share / total
-                    config = replace(stage.config, run=replace(stage.config.run, hours=own))
-                    run = replace(run, records=(*run.records, *finish(replace(stage, config=config), request)))
-    finally:
-        run = replace(run, seconds=time.perf_counter() - began)
-        if comm.rank == 0:
-            jsonl.save(request.out, RECORDS, run)
-            book.report([jsonl.path_of(request.out, RECORDS)], request.out)
-    return run
+    parts = []
+    for stage in plan.runs:
+        own = None if limit is None else limit * stage.share / total
+        config = replace(stage.config, run=replace(stage.config.run, hours=own))
+        parts.append((stage.name, partial(finish, replace(stage, config=config), request)))
+    return carry_out(request, RECORDS, parts, omitted(plan))

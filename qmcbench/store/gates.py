@@ -28,8 +28,6 @@ class GateRun(Record, kind="gate"):
     unit: str = "s"
     name: str
     about: str
-    expected_failure: str | None = None
-    """Why it was expected to fail, if it was."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 from qmcbench.ansatz import CNN
 from qmcbench.bench import baseline, hotspots, names, operations, speedup
 from qmcbench.bench.operations import Step
+from qmcbench.cores import threads
 from qmcbench.reference import paper
 
 MODELS = ["small", "medium", "large"]
@@ -119,10 +120,10 @@ def test_a_wrong_baseline_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_threads_are_restored() -> None:
     """Timings on one core leave the number of threads as it was, also after an error."""
     before = torch.get_num_threads()
-    with suppress(RuntimeError), operations.threads(before + 1):
+    with suppress(RuntimeError), threads(before + 1):
         assert torch.get_num_threads() == before + 1
         raise RuntimeError
-    with operations.threads(None):
+    with threads(None):
         assert torch.get_num_threads() == before
     assert torch.get_num_threads() == before
 

@@ -16,7 +16,7 @@ from helpers import mutants, mutants_engine, mutants_statistical
 
 from qmcbench import provenance
 from qmcbench.files import make_folder
-from qmcbench.gates.check import Verdict
+from qmcbench.gates.check import Verdict, worst
 from qmcbench.gates.run import Plan, outcomes
 from qmcbench.gates.targets.builtin import builtin
 from qmcbench.progress import Bar
@@ -26,7 +26,6 @@ from qmcbench.store.gates import Mutant
 from qmcbench.store.records import Run
 
 MUTANTS = mutants.MUTANTS | mutants_engine.MUTANTS | mutants_statistical.MUTANTS
-ORDER = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS, Verdict.NOT_MEASURED)
 
 
 def tried(name: str) -> Mutant:
@@ -36,7 +35,7 @@ def tried(name: str) -> Mutant:
     with pytest.MonkeyPatch.context() as patch:
         plant(patch)
         [outcome] = outcomes(builtin(), Plan(only=[gate], quick=True))
-    check = min(outcome.checks, key=lambda each: ORDER.index(each.verdict))
+    check = worst(outcome.checks)
     return Mutant(
         value=time.perf_counter() - began,
         mutant=name,

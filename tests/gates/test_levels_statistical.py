@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.mutants_statistical import MUTANTS, rewritten
+from helpers.mutants_statistical import MUTANTS
+from helpers.planting import edited
 from scipy.stats import chi2, ncx2
 
 from qmcbench.errors import UserError
@@ -73,10 +74,10 @@ def test_correct_code_passes(gate: str) -> None:
     assert len({check.name for check in checks}) == len(checks)
 
 
-def test_a_mutant_cannot_be_void() -> None:
+def test_a_mutant_cannot_be_void(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that is not there, or twice, is an error."""
     with pytest.raises(ValueError, match="0 times"):
-        rewritten(Sampler.advance, ("no such line", ""))
+        edited(Sampler.advance, ("no such line", ""))(monkeypatch)
 
 
 def test_noise_never_passes() -> None:

@@ -3,7 +3,7 @@
 import pytest
 from helpers.mutants_engine import MUTANTS
 
-from qmcbench.gates.check import Verdict
+from qmcbench.gates.check import Verdict, worst
 from qmcbench.gates.run import Plan, outcomes
 from qmcbench.gates.targets.builtin import builtin
 
@@ -11,9 +11,7 @@ from qmcbench.gates.targets.builtin import builtin
 def verdict(gate: str) -> Verdict:
     """Of one gate, on the engine as it is now."""
     [outcome] = outcomes(builtin(), Plan(only=[gate], quick=True))
-    return min(
-        (check.verdict for check in outcome.checks), key=[Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS].index
-    )
+    return worst(outcome.checks).verdict
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)

@@ -219,9 +219,7 @@ OPTIMISER = {
     ),
     "parameters of the update in another order": caught_by(
         "optimiser/update",
-        edited(
-            Trainer._subtract, ("in trainable(self.psi).values()]", "in list(trainable(self.psi).values())[::-1]]")
-        ),
+        edited(Trainer._pieces, ("in trainable(self.psi).values()]", "in list(trainable(self.psi).values())[::-1]]")),
     ),
 }
 """Bugs of the step and of the update by name."""

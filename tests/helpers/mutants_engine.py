@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.planting import Plant
 
 from qmcbench import hamiltonian, lattice, training, vmc
 from qmcbench.reference import schemas
 from qmcbench.sampler import Chains
-
-Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def wrapped_wrongly(patch: pytest.MonkeyPatch) -> None:

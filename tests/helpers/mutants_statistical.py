@@ -1,15 +1,8 @@
-"""Deliberate bugs of sampling and of estimates: each function plants one in the engine with monkeypatch.
-
-Where a bug is a line inside a function, the function is compiled again from its source with that line changed; a line
-that is no longer there is an error, so no mutant can become void unnoticed.
-"""
+"""Deliberate bugs of sampling and of estimates: each function plants one in the engine with monkeypatch."""
 
 from __future__ import annotations
 
-import inspect
 import math
-import sys
-import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -17,36 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.planting import Plant, edited
 
 from qmcbench import evaluation, evaluator, rng, sampler, statistics
-
-Plant = Callable[[pytest.MonkeyPatch], None]
-
-
-def rewritten(function: Callable[..., Any], *changes: tuple[str, str]) -> Callable[..., Any]:
-    """The function with pieces of its source replaced; each must occur exactly once."""
-    source = textwrap.dedent(inspect.getsource(function))
-    for old, new in changes:
-        if source.count(old) != 1:
-            raise ValueError(f"{function.__qualname__} holds {old!r} {source.count(old)} times")
-        source = source.replace(old, new)
-    space: dict[str, Any] = {}
-    exec(
-        compile(source, f"<mutant of {function.__qualname__}>", "exec"),
-        sys.modules[function.__module__].__dict__,
-        space,
-    )
-    made: Callable[..., Any] = space[function.__name__]
-    return made
 
 
 def _moves(*changes: tuple[str, str]) -> Plant:
     """A bug in :meth:`qmcbench.sampler.Sampler.advance`."""
-
-    def plant(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(sampler.Sampler, "advance", rewritten(sampler.Sampler.advance, *changes))
-
-    return plant
+    return edited(sampler.Sampler.advance, *changes)
 
 
 def _uniforms(change: Callable[..., torch.Tensor]) -> Plant:
@@ -111,11 +82,7 @@ def _mean_of(keep: Callable[[Floats, Floats], Floats], change: Callable[[Floats]
 
 def _weights(old: str, new: str) -> Plant:
     """A bug in :meth:`qmcbench.evaluator.Evaluator.samples`."""
-
-    def plant(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(evaluator.Evaluator, "samples", rewritten(evaluator.Evaluator.samples, (old, new)))
-
-    return plant
+    return edited(evaluator.Evaluator.samples, (old, new))
 
 
 def _r_hat_of_whole_chains(patch: pytest.MonkeyPatch) -> None:

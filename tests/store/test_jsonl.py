@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from helpers.damage import bytes_changed
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
@@ -113,20 +114,7 @@ def test_no_damage_is_a_traceback(tmp_path: Path) -> None:
     whole = path.read_bytes()
     refused = 0
     for _ in range(DAMAGED):
-        content = bytearray(whole)
-        for _ in range(dice.randrange(1, 4)):
-            at = dice.randrange(len(content))
-            kind = dice.randrange(4)
-            if kind == 0:
-                content[at] ^= 1 << dice.randrange(8)
-            elif kind == 1:
-                del content[at : at + dice.randrange(1, 40)]
-            elif kind == 2:
-                content[at:at] = dice.choice([b"null", b"{}", b"[", b"\n", b"\xff", b"1e999", b'"', b"9" * 400])
-            else:
-                del content[at:]
-                content += b"\n"
-        path.write_bytes(content)
+        path.write_bytes(bytes_changed(whole, dice))
         try:
             jsonl.read(path)
         except UserError as error:

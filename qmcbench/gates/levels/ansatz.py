@@ -11,7 +11,6 @@ from qmcbench.ansatz.base import Ansatz, amplitudes
 from qmcbench.config import Wavefunction
 from qmcbench.gates import plain
 from qmcbench.gates.check import Check
-from qmcbench.gates.models import marshall
 from qmcbench.gates.registry import Setting, gate
 from qmcbench.gates.targets.target import Target
 from qmcbench.lattice import all_configurations, neel, random_configurations
@@ -281,5 +280,5 @@ def _off_formula(psi: Ansatz, parameters: dict[str, Tensor], spins: Tensor, symm
     product = v.prod(1).view(len(spins), -1)
     doubts = (product.abs() * (v.square().mean().sqrt() / v.abs()).sum(1).view(product.shape)).sum(1) / repeated
     log_psi, found = values(psi, spins)
-    off = (found * log_psi.exp() - marshall(spins) * product.sum(1) / repeated).abs() / doubts
+    off = (found * log_psi.exp() - plain.marshall_sign(spins) * product.sum(1) / repeated).abs() / doubts
     return float(off.nan_to_num(torch.inf).amax())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from scipy.stats import norm
 
 from qmcbench import reference
 from qmcbench.gates.check import POWER, Check
+from qmcbench.gates.models import quspin
 from qmcbench.gates.registry import Effect, Setting, gate
 from qmcbench.gates.tables import table
 from qmcbench.gates.targets.target import Evaluation, Target
@@ -29,7 +30,7 @@ def eigenstate(target: Target, setting: Setting) -> Iterator[Check]:
     """QuSpin's 4x4 ground state has its energy as local energy on every configuration: zero variance."""
     assert target.local_energies is not None
     for J2 in COUPLINGS[1:2] if setting.quick else COUPLINGS:
-        configurations, _ = reference.hamiltonian_matrix(4, J2)
+        configurations, _ = quspin(J2)
         energy, vector = reference.ground_state(4, J2)
         spins, amplitudes = torch.from_numpy(configurations), torch.from_numpy(vector)
         # Symmetry makes some amplitudes vanish; they come out as rounding, and as no local energy.
@@ -53,32 +54,48 @@ def eigenstate(target: Target, setting: Setting) -> Iterator[Check]:
 )
 def variational(target: Target, setting: Setting) -> Iterator[Check]:
     """The evaluated energy does not lie below the exact one of its lattice and coupling."""
-    assert target.psi is not None
-    assert target.evaluate is not None
     known = reference.known_energy(target.L, target.J2)
     name = f"variational bound, {target.L}x{target.L}, J2 = {target.J2:g}"
     if known is None:
         why = f"no exact energy of {target.L}x{target.L} at J2 = {target.J2:g} is stored"
         yield Check(name=name, check="variational", value=None, bound=0.0, statement="", not_run=why)
         return
-    exact, source = known
     asked = Evaluation(L=target.L, J2=target.J2, chains=256, samples=8, alpha=2.0, seed=setting.seed, warm_up=50)
+    yield not_below(target, setting, Bound(name, *known, most=200), asked)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """An energy per site that a wave function must not lie below."""
+
+    name: str
+    """Of the check."""
+    energy: float
+    source: str
+    most: int
+    """Samples of a chain that are taken at most."""
+
+
+def not_below(target: Target, setting: Setting, bound: Bound, asked: Evaluation) -> Check:
+    """The evaluated energy against a bound; a pilot, ``asked``, says how many samples see the effect."""
+    assert target.psi is not None
+    assert target.evaluate is not None
     pilot = target.evaluate(target.psi, asked)
-    wanted = setting.effect / POWER
     # Half as many again as the pilot says, since its error is itself uncertain.
-    rounds = min(200, max(8, int(8 * 1.5 * (pilot.sigma / wanted) ** 2))) if pilot.sigma > 0 else 8
+    wanted = 1.5 * (POWER * pilot.sigma / setting.effect) ** 2 if pilot.sigma > 0 else 0.0
+    rounds = min(bound.most, max(asked.samples, int(asked.samples * wanted)))
     found = target.evaluate(target.psi, replace(asked, samples=rounds, seed=setting.seed + 1))
-    z = (exact - found.mean) / found.sigma if found.sigma > 0 else None
-    yield Check(
-        name=name,
+    return Check(
+        name=bound.name,
         check="variational",
-        value=z,
+        value=(bound.energy - found.mean) / found.sigma if found.sigma > 0 else None,
         bound=float(norm.isf(setting.rate)),
         sigma=found.sigma,
         samples=found.samples,
         smallest_effect=setting.effect,
         false_alarm=setting.rate,
-        statement=f"Standard errors by which {found.mean:.6f} lies below {exact:.6f} ({source}); negative: above.",
+        statement=f"Standard errors by which {found.mean:.6f} lies below {bound.energy:.6f} ({bound.source}); "
+        "negative: above.",
     )
 
 

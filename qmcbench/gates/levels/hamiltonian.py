@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from qmcbench import reference
 from qmcbench.ansatz.base import Ansatz
+from qmcbench.gates import models
 from qmcbench.gates.causes import factor
 from qmcbench.gates.check import Check
 from qmcbench.gates.registry import Setting, gate
@@ -77,7 +77,7 @@ def quspin(target: Target, setting: Setting) -> Iterator[Check]:
     """H psi of generic vectors psi is what QuSpin's matrix gives, in all 12 870 rows of 4x4 in S^z = 0."""
     assert target.local_energies is not None
     for J2 in (0.0, 0.5, 1.0):
-        configurations, exact = reference.hamiltonian_matrix(4, J2)
+        configurations, exact = models.quspin(J2)
         spins = torch.from_numpy(configurations)
         generator = torch.Generator().manual_seed(setting.seed)
         size, angle = torch.rand(2, len(spins), generator=generator, dtype=torch.float64)

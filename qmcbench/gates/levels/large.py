@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 
-import torch
 from scipy.stats import norm
-from torch import Tensor
 
 from qmcbench import reference
-from qmcbench.gates.check import POWER, Check
+from qmcbench.gates.check import Check
+from qmcbench.gates.levels.ground_state import Bound, not_below
 from qmcbench.gates.levels.hamiltonian import magnon
 from qmcbench.gates.registry import Effect, Setting, gate
+from qmcbench.gates.states import marshall
 from qmcbench.gates.targets.target import Evaluation, Target
 
 SIZES = (10, 16, 24)
@@ -67,18 +66,11 @@ def marshall_state(target: Target, setting: Setting) -> Iterator[Check]:
         )
 
 
-def marshall(spins: Tensor) -> tuple[Tensor, Tensor]:
-    """psi(S) = (-1)^(up spins with even row + column)."""
-    rows = torch.arange(spins.shape[-1])
-    even = (rows[:, None] + rows) % 2 == 0
-    up = ((spins > 0) & even).sum((1, 2))
-    return torch.zeros(len(spins), dtype=torch.float64), (1 - 2 * (up % 2)).double()
-
-
 def marshall_energy(L: int, J2: float) -> float:
-    """Its energy per site: all S^z = 0 configurations are equally likely, so any two spins differ with N / (2 N - 2).
+    """Energy per site of the uniform state with Marshall's signs.
 
-    An exchange between the sublattices changes the sign, one within them does not.
+    All S^z = 0 configurations are equally likely, so any two spins differ with probability N / (2 N - 2). An exchange
+    between the sublattices changes the sign, one within them does not.
     """
     sites = L * L
     differ = sites / (2 * sites - 2)
@@ -95,8 +87,6 @@ def marshall_energy(L: int, J2: float) -> float:
 )
 def best_known(target: Target, setting: Setting) -> Iterator[Check]:
     """Beyond exact diagonalization, the evaluated energy does not lie below the best published variational one."""
-    assert target.psi is not None
-    assert target.evaluate is not None
     name = f"best known energy, {target.L}x{target.L}, J2 = {target.J2:g}"
     known = reference.best(target.L, target.J2) if target.L > 6 else None
     if known is None:
@@ -104,17 +94,4 @@ def best_known(target: Target, setting: Setting) -> Iterator[Check]:
         yield Check(name=name, check="variational", value=None, bound=0.0, statement="", not_run=why)
         return
     asked = Evaluation(L=target.L, J2=target.J2, chains=64, samples=8, alpha=2.0, seed=setting.seed)
-    pilot = target.evaluate(target.psi, asked)
-    rounds = min(64, max(8, int(8 * 1.5 * (POWER * pilot.sigma / setting.effect) ** 2)))
-    found = target.evaluate(target.psi, replace(asked, samples=rounds, seed=setting.seed + 1))
-    yield Check(
-        name=name,
-        check="variational",
-        value=(known.energy - found.mean) / found.sigma if found.sigma > 0 else None,
-        bound=float(norm.isf(setting.rate)),
-        sigma=found.sigma,
-        samples=found.samples,
-        smallest_effect=setting.effect,
-        false_alarm=setting.rate,
-        statement=f"Standard errors by which {found.mean:.6f} lies below {known.energy:.6f} ({known.cite}).",
-    )
+    yield not_below(target, setting, Bound(name, known.energy, known.cite, most=64), asked)

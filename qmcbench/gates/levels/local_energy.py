@@ -12,7 +12,7 @@ from qmcbench.ansatz.base import Ansatz
 from qmcbench.gates import plain
 from qmcbench.gates.check import Check
 from qmcbench.gates.levels.ansatz import exactly
-from qmcbench.gates.models import marshall, quspin
+from qmcbench.gates.models import quspin
 from qmcbench.gates.registry import Setting, gate
 from qmcbench.gates.tables import codes, hard, table
 from qmcbench.gates.targets.target import Target
@@ -175,7 +175,7 @@ def many(target: Target, setting: Setting) -> Check:
     assert target.local_energies is not None
     L, J2, count = 16, 0.5, 2200
     spins = random_configurations(L, count, setting.seed)
-    found = target.local_energies(lambda asked: (asked[:, 0, 0] * 0.0, marshall(asked)), L, J2, spins)
+    found = target.local_energies(lambda asked: (asked[:, 0, 0] * 0.0, plain.marshall_sign(asked)), L, J2, spins)
     unlike = (spins != spins.roll(1, 1)).sum((1, 2)) + (spins != spins.roll(1, 2)).sum((1, 2))
     expected = L * L / 2 * (1 + J2) - unlike
     off = (found - expected).abs().nan_to_num(torch.inf) if found.shape == expected.shape else None
