@@ -30,11 +30,11 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 @dataclass(frozen=True)
 class Cell:
-    """Text of a table's cell that is a failure (red) or a command (monospaced)."""
+    """Text of a cell that is a failure (red), a command (monospaced), or of another origin than those beside it."""
 
     text: str
     style: str
-    """``bad`` or ``code``."""
+    """``bad``, ``code``, ``measured``, ``projected``, ``counted`` or ``absent``."""
 
 
 Row = list[str | Cell]
@@ -189,7 +189,7 @@ def _markdown_cell(cell: str | Cell) -> str:
         return _escaped(cell)
     if cell.style == "code":
         return _code(cell.text)
-    return f"**{_escaped(cell.text)}**"
+    return f"**{_escaped(cell.text)}**" if cell.style == "bad" else _escaped(cell.text)
 
 
 def _code(text: str) -> str:
