@@ -32,10 +32,10 @@ def command(
     Exit status 1 if a check failed or is inconclusive.
     """
     from qmcbench.files import make_folder
-    from qmcbench.report.book import report
+    from qmcbench.report.book import book
 
     make_folder(out)
-    conclude(report(folders, out), out, () if as_json else None)
+    conclude(book(folders, out), out, () if as_json else None)
 
 
 def conclude(chapters: Iterable[Chapter], out: Path, runs: Sequence[Run] | None = None) -> None:

@@ -9,10 +9,10 @@ from qmcbench.paper.join import Joined
 from qmcbench.report.document import Cell
 from qmcbench.report.numbers import format_value_error, number
 
-SIGNS = {MEASURED: "●", COUNTED: "=", PROJECTED: "◇"}
+SIGNS = {MEASURED: "●", COUNTED: "Σ", PROJECTED: "◇"}
 NOT_RUN = Cell("not run", "absent")
 LEGEND = (
-    "Plain: printed in the paper. ●: measured here. =: counted, from layouts, lattices and the paper's own numbers. "
+    "Plain: printed in the paper. ●: measured here. Σ: counted, from layouts, lattices and the paper's own numbers. "
     "◇: projected by the cost model, which is fitted to the paper's own times. In parentheses one standard error."
 )
 

@@ -10,13 +10,13 @@ from qmcbench.report.figure import Plot
 from qmcbench.report.paper import figures, tables
 from qmcbench.store.records import Run
 
-TITLE = "The paper: Li et al., IEEE TPDS 33, 2846 (2022), arXiv:2108.13830"
+TITLE = "Li et al., IEEE TPDS 33, 2846 (2022), arXiv:2108.13830"
 
 
-def chapters(runs: Sequence[Run]) -> list[Chapter]:
-    """One chapter of all runs together."""
-    joined = join(runs)
-    return [Chapter("paper", TITLE, judgement(joined), sections(joined, runs))]
+def chapters(runs: Sequence[Run], joined: Sequence[Joined] | None = None) -> list[Chapter]:
+    """One chapter of all runs together, whose claims may be joined already."""
+    joined = join(runs) if joined is None else joined
+    return [Chapter("paper", TITLE, judgement(joined), sections(joined, runs), "The paper")]
 
 
 def headline(found: Counts) -> str:
@@ -33,6 +33,7 @@ def judgement(joined: Sequence[Joined]) -> Judgement:
     against = [each for each in joined if each.outcome is Outcome.DISAGREES]
     machine = [each for each in against if each.other_machine]
     rest = [each for each in against if not each.other_machine]
+    unexplained = [each for each in rest if not each.claim.contradiction]
     by_place = grouped(rest, lambda each: each.claim.place)
     remarks = [
         f"Listed: {found.listed}; measured: {found.measured}; counted: {found.counted}; projected: "
@@ -41,7 +42,7 @@ def judgement(joined: Sequence[Joined]) -> Judgement:
         *(f"{place}: {'; '.join(each.claim.what for each in those)}." for place, those in by_place.items()),
         f"The paper contradicts itself in {found.contradicting} claims; a table below lists them.",
     ]
-    return Judgement(headline(found), not rest, [], remarks)
+    return Judgement(headline(found), not unexplained, [], remarks)
 
 
 def sections(joined: Sequence[Joined], runs: Sequence[Run]) -> list[Section]:
