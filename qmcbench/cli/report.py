@@ -17,17 +17,19 @@ if TYPE_CHECKING:
     from qmcbench.store.records import Run
 
 EPILOG = (
-    "Examples: `qmcbench report reports/quick --out reports/quick` makes it again; "
-    "`qmcbench report reports/quick reports/scaling --out book` makes one of both."
+    "Examples: `qmcbench report reports/book --out book` makes this repository's again; "
+    "`qmcbench report runs/quick runs/scaling --out book` makes one of both."
 )
 
 
 def command(
     folders: Annotated[list[Path], typer.Argument(help="Folders that a command has written, or files of records.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for index.html, report.md and figures.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for index.html, report.md, figures, tables.")],
     as_json: Json = False,
 ) -> None:
-    """Write the report of records that are there: nothing is measured.
+    """Write the book of records that are there: nothing is measured.
+
+    Front page, the paper, correctness, speed, scaling, transfer, and where all numbers come from.
 
     Exit status 1 if a check failed or is inconclusive.
     """
