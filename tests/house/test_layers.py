@@ -26,7 +26,7 @@ LAYERS = (
     ("training", "weights", "estimates", "evaluation_state", "evaluation", "exact"),
     ("gates",),
     ("bench", "scaling"),
-    ("paper",),
+    ("paper", "export"),
     ("report",),
     ("jobs",),
     ("guide",),
