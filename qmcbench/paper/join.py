@@ -123,6 +123,10 @@ class Counts:
     not_run: int
     agreeing: int
     disagreeing: int
+    elsewhere: int
+    """Of the disagreeing ones, numbers of another machine."""
+    contradicted: int
+    """Of the rest of them, those that the paper itself contradicts."""
     contradicting: int
     """Those that the paper itself contradicts, whatever else they are."""
 
@@ -130,6 +134,9 @@ class Counts:
 def counts(joined: Sequence[Joined]) -> Counts:
     """Of these claims."""
     of = Counter(each.outcome for each in joined)
+    against = [each for each in joined if each.outcome is Outcome.DISAGREES]
+    elsewhere = [each for each in against if each.other_machine]
+    contradicted = [each for each in against if not each.other_machine and each.claim.contradiction]
     how = Counter(each.ours.how for each in joined if each.ours)
     return Counts(
         listed=len(joined),
@@ -138,6 +145,8 @@ def counts(joined: Sequence[Joined]) -> Counts:
         projected=of[Outcome.PROJECTED],
         not_run=of[Outcome.NOT_RUN],
         agreeing=of[Outcome.AGREES],
-        disagreeing=of[Outcome.DISAGREES],
+        disagreeing=len(against),
+        elsewhere=len(elsewhere),
+        contradicted=len(contradicted),
         contradicting=sum(bool(each.claim.contradiction) for each in joined),
     )

@@ -8,7 +8,7 @@ from qmcbench.bench.claims import checks as claims_of_speed
 from qmcbench.bench.names import COMMANDS
 from qmcbench.gates.check import Check, Verdict
 from qmcbench.paper.join import Joined, Outcome, counts
-from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Table
+from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Table, grouped
 from qmcbench.report.numbers import number
 from qmcbench.report.paper.pages import headline
 from qmcbench.store.records import Run
@@ -19,14 +19,11 @@ SHOWN = 4
 
 def front(runs: Sequence[Run], joined: Sequence[Joined], chapters: Sequence[Chapter]) -> Chapter:
     """The first page of these chapters, made of these runs."""
-    judged = [each.judgement for each in chapters if each.judgement.checks]
-    good, of = sum(each.good for each in judged), sum(each.checks for each in judged)
-    wrong = [text for each in judged for text in (*each.failures, *each.undecided)]
-    words = f"{good} of {of} checks passed" if of else "No checks were run"
-    # Of each that did not pass, the name: its sentence stands in its chapter.
-    names = "; ".join(text.split(": ")[0] for text in wrong)
+    judged = [each for each in chapters if each.judgement.checks]
+    words = f"{_passed(judged)} checks passed" if judged else "No checks were run"
+    wrong = any(each.judgement.failures or each.judgement.undecided for each in judged)
     remarks = [
-        f"Is it right? {words}{f', {len(wrong)} did not: {names}' if wrong else ''}.",
+        f"Is it right? {_right(judged)}",
         f"How fast? {_fast(runs)}",
         f"Does the paper hold? {headline(counts(joined))}.",
         f"What was not run? {_not_run(runs, joined)}",
@@ -37,6 +34,25 @@ def front(runs: Sequence[Run], joined: Sequence[Joined], chapters: Sequence[Chap
         Judgement(words, bool(judged) and not wrong, [], remarks),
         [Section("Chapters", [_chapters(chapters)])],
     )
+
+
+def _passed(chapters: Sequence[Chapter]) -> str:
+    good, of = (sum(getattr(each.judgement, name) for each in chapters) for name in ("good", "checks"))
+    return f"{good} of {of}"
+
+
+def _right(judged: Sequence[Chapter]) -> str:
+    """The checks of each part, and which of them did not pass."""
+    if not judged:
+        return "Nothing was checked."
+    said = []
+    for part, those in grouped(judged, lambda each: each.part).items():
+        # Of each that did not pass, the name: its sentence stands in its chapter.
+        bad = [
+            text.split(": ")[0] for each in those for text in (*each.judgement.failures, *each.judgement.undecided)
+        ]
+        said.append(f"{part}: {_passed(those)} checks passed" + (f" (not: {', '.join(bad)})" if bad else ""))
+    return f"{'; '.join(said)}."
 
 
 def speed(runs: Sequence[Run]) -> list[Check]:

@@ -103,6 +103,7 @@ def test_the_front_page_answers(bound: list[Chapter], runs: list[Run]) -> None:
     failures = [text for each in bound for text in each.judgement.failures]
     assert front.judgement.passed is (not failures)
     assert all(text.split(": ")[0] in right for text in failures)
+    assert "Correctness: 40 of 40 checks passed; Speed" in right
     assert "times as fast as netket: 17.1" in fast
     found = counts(join(runs))
     assert f"Of {found.listed} claims {found.agreeing} agree, {found.disagreeing} disagree" in paper
@@ -117,7 +118,7 @@ def test_a_book_of_few_records_says_what_is_not_there() -> None:
     bound = book.bound([reproduction(), replace(zero_shot(), job="evaluate")])
     assert [each.part for each in bound] == ["", "The paper", "Correctness", "Transfer", "Provenance"]
     right, fast, _, rest = bound[0].judgement.remarks
-    assert "1 did not: relative error, 6x6 J2=0.5 (convergence)" in right
+    assert "Correctness: 5 of 6 checks passed (not: relative error, 6x6 J2=0.5 (convergence))" in right
     assert fast == "How fast? Not measured."
     assert "no record of: bench limits" in rest
     assert not bound[0].judgement.passed

@@ -21,28 +21,28 @@ def chapters(runs: Sequence[Run], joined: Sequence[Joined] | None = None) -> lis
 
 def headline(found: Counts) -> str:
     """The counts in one line."""
+    why = f"{found.elsewhere} on another machine, {found.contradicted} that the paper itself contradicts"
     return (
-        f"Of {found.listed} claims {found.agreeing} agree, {found.disagreeing} disagree, {found.projected} are "
-        f"projected, {found.not_run} not run"
+        f"Of {found.listed} claims {found.agreeing} agree, {found.disagreeing} disagree ({why}), {found.projected} "
+        f"are projected, {found.not_run} not run"
     )
 
 
 def judgement(joined: Sequence[Joined]) -> Judgement:
     """The counts, and which claims disagree: none of them fails a check, as a paper is nobody's code."""
     found = counts(joined)
-    against = [each for each in joined if each.outcome is Outcome.DISAGREES]
-    machine = [each for each in against if each.other_machine]
-    rest = [each for each in against if not each.other_machine]
-    unexplained = [each for each in rest if not each.claim.contradiction]
-    by_place = grouped(rest, lambda each: each.claim.place)
+    rest = [each for each in joined if each.outcome is Outcome.DISAGREES and not each.other_machine]
     remarks = [
         f"Listed: {found.listed}; measured: {found.measured}; counted: {found.counted}; projected: "
-        f"{found.projected}; not run: {found.not_run}.",
-        f"Disagreeing: {found.disagreeing}, of which {len(machine)} are numbers of another machine.",
-        *(f"{place}: {'; '.join(each.claim.what for each in those)}." for place, those in by_place.items()),
+        f"{found.projected}; not run: {found.not_run}; agreeing: {found.agreeing}; disagreeing: {found.disagreeing}.",
+        *(
+            f"Disagreeing, {place}: {'; '.join(each.claim.what for each in those)}."
+            for place, those in grouped(rest, lambda each: each.claim.place).items()
+        ),
         f"The paper contradicts itself in {found.contradicting} claims; a table below lists them.",
     ]
-    return Judgement(headline(found), not unexplained, [], remarks)
+    explained = found.elsewhere + found.contradicted == found.disagreeing
+    return Judgement(headline(found), explained, [], remarks)
 
 
 def sections(joined: Sequence[Joined], runs: Sequence[Run]) -> list[Section]:
