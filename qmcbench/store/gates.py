@@ -65,7 +65,7 @@ class Mutant(Record, kind="mutant"):
 
 @dataclass(frozen=True, kw_only=True)
 class Variant(Record, kind="gate variant"):
-    """Gates run on correct code in another form, with this seed and so many threads; the value is the time it took."""
+    """Gates run on correct code in another form, of this seed and so many threads; the value is the time it took."""
 
     unit: str = "s"
     variant: str
