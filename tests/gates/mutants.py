@@ -54,8 +54,9 @@ GATES = (
     "hamiltonian/*", "ansatz/*", "derivatives/*", "local_energy/*", "optimiser/dense-algebra",
     "optimiser/single-precision", "optimiser/complex-rows", "optimiser/fixed-point", "optimiser/solvers",
     "sampler/stationary-law", "sampler/exact-kernel", "sampler/conserved", "sampler/acceptance", "sampler/seeds",
-    "sampler/independent-streams", "sampler/detailed-balance", "estimator/independent-samples",
+    "sampler/independent-streams", "sampler/detailed-balance",
     "estimator/samples-used", "estimator/v-score", "estimator/warm-up", "ground_state/eigenstate",
+    "ground_state/full-sum",
 )  # fmt: skip
 
 
