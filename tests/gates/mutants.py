@@ -56,7 +56,6 @@ GATES = (
     "sampler/stationary-law", "sampler/exact-kernel", "sampler/conserved", "sampler/acceptance", "sampler/seeds",
     "sampler/independent-streams", "sampler/detailed-balance",
     "estimator/samples-used", "estimator/v-score", "estimator/warm-up", "ground_state/eigenstate",
-    "ground_state/full-sum",
 )  # fmt: skip
 
 
