@@ -107,7 +107,7 @@ def _variants(variants: Sequence[Variant]) -> Table:
     ]  # fmt: skip
     caption = (
         "Correct code in other forms: seeds, precisions, symmetries, threads, and sizes of buffers and chunks. The "
-        "gates are the cheap ones whose outcome can depend on these; each run at a false-alarm rate of 1e-3."
+        "gates are those whose outcome can depend on these; each run at a false-alarm rate of 1e-3."
     )
     columns = ["outcome", ">seed", "variant", ">threads", ">gates", ">checks", ">time"]
     return Table("Variants", columns, rows, caption)
