@@ -47,7 +47,7 @@ assert len(MUTANTS) == sum(map(len, PLANTED)), "two mutants of one name"
 VARIANTS = 100
 FORMS = tuple((dtype, symmetry) for dtype in ("float64", "float32") for symmetry in ("none", "C4", "full"))
 THREADS = (1, 2, 4)
-BUFFERS = (2048, 7, 333)
+BUFFERS = (2048, 64, 333)
 CHUNKS = (256, 5)
 # Gates that depend on the form of the wave function, on buffers, chunks and threads; those that depend on the seed
 # alone are calibrated with 1000 of them.
