@@ -1,5 +1,6 @@
 """Training on several ranks: the numbers do not depend on how many, and when one fails all end."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import torch
 from helpers import ranks
 
 from qmcbench import checkpoint
-from qmcbench.log import digest
+from qmcbench.log import Step, digest
 from qmcbench.training import CHECKPOINT, LOG, read_log
 
 # float64, so that a batch of another size rounds too little to turn an accepted move into a rejected one.
@@ -49,13 +50,16 @@ def trained(count: int, config: Path, out: Path) -> checkpoint.Checkpoint:
     return checkpoint.read(out / CHECKPOINT)
 
 
-def assert_same_run(one: Path, other: Path) -> None:
-    """Equal configurations; energies, errors and parameters equal to 1e-9 of their size."""
-    lines = read_log(one / LOG), read_log(other / LOG)
-    assert len(lines[0]) == len(lines[1])
-    for a, b in zip(*lines, strict=True):
+def assert_same_steps(one: list[Step], other: list[Step]) -> None:
+    """As many; energies, errors and lengths equal to 1e-9 of their size."""
+    for a, b in zip(one, other, strict=True):
         for key in ("energy", "error", "variance", "acceptance", "effective_fraction", "step_norm"):
             assert getattr(b, key) == pytest.approx(getattr(a, key), rel=1e-9), (key, a.step)
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Equal configurations; energies, errors and parameters equal to 1e-9 of their size."""
+    assert_same_steps(read_log(one / LOG), read_log(other / LOG))
     a, b = (checkpoint.read(folder / CHECKPOINT) for folder in (one, other))
     assert torch.equal(a.chains["spins"], b.chains["spins"])
     assert torch.equal(a.chains["numbers"], b.chains["numbers"])
@@ -63,55 +67,84 @@ def assert_same_run(one: Path, other: Path) -> None:
         torch.testing.assert_close(b.parameters[name], parameter, rtol=1e-9, atol=1e-11)
 
 
+# Each run is a configuration, its folder, and whether chain 9 has an infinite local energy each step ("poisoned").
 SEVERAL = """
-import sys
+import json, sys
 from pathlib import Path
-from qmcbench import config, training
+import torch
+from helpers.groups import groups
+from qmcbench import config, training, vmc
 from qmcbench.ranks import comm, faults
 job = faults.Job(comm.world())
-for path in map(Path, sys.argv[2:]):
-    training.train(config.load(path), Path(sys.argv[1]) / path.stem, quiet=True, comm=job.comm)
+clean = vmc.local_energies
+for group, runs in groups(job.comm, json.loads(sys.argv[1])):
+    def poisoned(psi, hamiltonian, spins, *rest):
+        energies = clean(psi, hamiltonian, spins, *rest)
+        own = range(24)[group.rank * len(spins):][:len(spins)]
+        if 9 in own:
+            energies[9 - own.start] = torch.inf
+        return energies
+    for path, out, name in runs:
+        vmc.local_energies = poisoned if name == "poisoned" else clean
+        training.train(config.load(Path(path)), Path(out) / name, quiet=True, comm=group)
 job.end(0, None)
 """
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders 1 to 4, named after the number of ranks, each with the same runs."""
+    """Folders 1 to 4, named after the number of ranks, each with the same runs; all of one start of four ranks.
+
+    ``relay`` is handed on: two steps on 1 rank, two on 3, two on 2. The undisturbed run is one of 2 ranks.
+    """
     folder = tmp_path_factory.mktemp("runs")
-    configs = [written(folder, solver=solver) for solver in ("sample_space", "scalapack", "scalapack_samples")]
+    serial, scalapack = written(folder), written(folder, steps=3, solver="scalapack")
     uneven = folder / "uneven.toml"
-    uneven.write_text(configs[1].read_text().replace("chains = 24", "chains = 23\nwarm_up_lattices = 1"))
-    for count in (1, 2, 3, 4):
-        done = ranks.run(count, "-c", SEVERAL, folder / str(count), *configs, uneven)
-        assert done.returncode == 0, done.stderr
+    uneven.write_text(scalapack.read_text().replace("chains = 24", "chains = 23\nwarm_up_lattices = 1"))
+    configs = {path.stem: path for path in (serial, scalapack, written(folder, solver="scalapack_samples"), uneven)}
+    configs["poisoned"] = serial
+
+    def each(count: int) -> list[tuple[str, str, str]]:
+        return [(str(path), str(folder / str(count)), name) for name, path in configs.items()]
+
+    def relay(steps: int) -> tuple[str, str, str]:
+        return str(written(folder, steps=steps)), str(folder), "relay"
+
+    undisturbed = str(written(folder, steps=30)), str(folder), "undisturbed"
+    turns = [
+        [(1, [*each(1), relay(2)]), (2, [*each(2), undisturbed])],
+        [(3, [*each(3), relay(4)])],
+        [(4, each(4))],
+        [(2, [relay(6)])],
+    ]
+    done = ranks.run(4, "-c", SEVERAL, json.dumps(turns), timeout=400)
+    assert done.returncode == 0, done.stderr
     return folder
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])
-@pytest.mark.parametrize("name", ["sample_space-6", "scalapack-6", "scalapack_samples-6", "uneven"])
+@pytest.mark.parametrize("name", ["sample_space-6", "scalapack-3", "scalapack_samples-6", "uneven"])
 def test_energies_do_not_depend_on_the_number_of_ranks(runs: Path, count: int, name: str) -> None:
-    """The same six steps; ``uneven`` spreads 23 chains, all started from the one lattice that rank 0 warmed up."""
+    """The same steps; ``uneven`` spreads 23 chains, all started from the one lattice that rank 0 warmed up."""
     assert_same_run(runs / "1" / name, runs / str(count) / name)
 
 
 def test_warm_up_lattice_is_shared(runs: Path) -> None:
     """The paper's warm-up, one lattice for all chains, is another start than each chain's own."""
-    uneven, own = (read_log(runs / "1" / name / LOG)[0] for name in ("uneven", "scalapack-6"))
+    uneven, own = (read_log(runs / "1" / name / LOG)[0] for name in ("uneven", "scalapack-3"))
     assert uneven.energy != own.energy
 
 
 def test_solvers_agree(runs: Path) -> None:
     """Covariance and Gram matrix on the grid of four ranks take the steps of the serial sample-space solver."""
-    for name in ("scalapack-6", "scalapack_samples-6"):
-        assert_same_run(runs / "1" / "sample_space-6", runs / "4" / name)
+    serial = runs / "1" / "sample_space-6"
+    assert_same_run(serial, runs / "4" / "scalapack_samples-6")
+    assert_same_steps(read_log(serial / LOG)[:3], read_log(runs / "4" / "scalapack-3" / LOG))
 
 
-def test_another_number_of_ranks_continues(runs: Path, tmp_path: Path) -> None:
+def test_another_number_of_ranks_continues(runs: Path) -> None:
     """Two steps on 1 rank, two on 3, two on 2 end like six on one."""
-    for count, steps in ((1, 2), (3, 4), (2, 6)):
-        trained(count, written(tmp_path, steps=steps), tmp_path / "relay")
-    assert_same_run(runs / "1" / "sample_space-6", tmp_path / "relay")
+    assert_same_run(runs / "1" / "sample_space-6", runs / "relay")
 
 
 def test_mistakes_are_said_once(tmp_path: Path) -> None:
@@ -160,38 +193,18 @@ cli.main()
 def test_rank_that_raises_ends_all(tmp_path: Path, how: str, sentence: str, status: int) -> None:
     """The job ends, one message names rank and cause, and the checkpoint of step 2 is intact."""
     config = written(tmp_path)
-    done = ranks.run(3, "-c", SABOTAGE.format(how=how), config, "--out", tmp_path / "out", "--quiet")
+    done = ranks.run(2, "-c", SABOTAGE.format(how=how), config, "--out", tmp_path / "out", "--quiet")
     assert done.returncode == status
-    assert "error: rank 1 of 3: " in done.stderr
+    assert "error: rank 1 of 2: " in done.stderr
     assert done.stderr.count(sentence) == 1
     assert "without a word" not in done.stderr
     assert checkpoint.read(tmp_path / "out" / CHECKPOINT).state.step == 2
 
 
-def test_non_finite_sample_of_one_rank_is_handled_alike(tmp_path: Path) -> None:
+def test_non_finite_sample_of_one_rank_is_handled_alike(runs: Path) -> None:
     """An infinite local energy of chain 9 gives the same run on one rank and on three, where rank 1 finds it."""
-    poison = """
-import sys, torch
-from qmcbench import vmc
-from qmcbench.cli import main as cli
-from qmcbench.ranks import comm
-clean = vmc.local_energies
-def poisoned(psi, hamiltonian, spins, *rest):
-    energies = clean(psi, hamiltonian, spins, *rest)
-    own = range(24)[comm.world().rank * len(spins):][:len(spins)]
-    if 9 in own:
-        energies[9 - own.start] = torch.inf
-    return energies
-vmc.local_energies = poisoned
-sys.argv = ["qmcbench", "train", *sys.argv[1:]]
-cli.main()
-"""
-    config = written(tmp_path)
-    for count in (1, 3):
-        done = ranks.run(count, "-c", poison, config, "--out", tmp_path / str(count), "--quiet")
-        assert done.returncode == 0, done.stderr
-    assert {line.restarted for line in read_log(tmp_path / "3" / LOG)} == {1}
-    assert_same_run(tmp_path / "1", tmp_path / "3")
+    assert {line.restarted for line in read_log(runs / "3" / "poisoned" / LOG)} == {1}
+    assert_same_run(runs / "1" / "poisoned", runs / "3" / "poisoned")
 
 
 def started(config: Path, out: Path) -> subprocess.Popen[str]:
@@ -215,7 +228,7 @@ def process_of(job: subprocess.Popen[str], rank: int) -> psutil.Process:
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_killed_rank_ends_the_job_and_it_resumes(tmp_path: Path, rank: int) -> None:
+def test_killed_rank_ends_the_job_and_it_resumes(runs: Path, tmp_path: Path, rank: int) -> None:
     """The job is over in under 10 s and says which rank died; the same command ends like an undisturbed run."""
     config, out = written(tmp_path, steps=30), tmp_path / "out"
     job = started(config, out)
@@ -226,8 +239,7 @@ def test_killed_rank_ends_the_job_and_it_resumes(tmp_path: Path, rank: int) -> N
     assert job.returncode != 0
     assert f"error: rank {rank} died without a word" in said
     trained(2, config, out)
-    trained(2, config, tmp_path / "undisturbed")
-    assert digest(read_log(out / LOG)) == digest(read_log(tmp_path / "undisturbed" / LOG))
+    assert digest(read_log(out / LOG)) == digest(read_log(runs / "undisturbed" / LOG))
 
 
 def test_interruption_stops_all_ranks_after_the_same_step(tmp_path: Path) -> None:

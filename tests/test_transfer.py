@@ -25,7 +25,7 @@ warm_up = 1
 steps = 2
 [base.run]
 threads = 1
-kernels = "torch"
+kernels = "compiled"
 [base.evaluation]
 chains = 8
 samples = 4
