@@ -149,6 +149,8 @@ def test_the_command_writes_both_forms(tmp_path: Path) -> None:
     assert len(cells) == 7
     assert cells[:2] == ["-72.3542", "0.0047"]
     assert cells[3:5] == ["36", "0"]
+    document = json.loads(called("export", book, "--format", "varbench", "--out", tmp_path / "b.md", "--json").stdout)
+    assert (document["rows"], document["left_out"]) == (3, [])
     wrong = called("export", book, "--format", "csv", "--out", tmp_path / "no.csv")
     one_sentence(wrong, "'csv' is not one of varbench, leaderboard")
     assert not (tmp_path / "no.csv").exists()

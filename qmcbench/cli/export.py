@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from qmcbench.cli.common import Json, print_json
+
 EPILOG = (
     "Examples: `qmcbench export runs/a-energy --format varbench --out rows.md`; "
     "`qmcbench export reports/book --format leaderboard --out rows.json`."
@@ -18,6 +20,7 @@ def command(
     folders: Annotated[list[Path], typer.Argument(help="Folders that a command has written, or files of records.")],
     form: Annotated[str, typer.Option("--format", help="varbench (Markdown) or leaderboard (JSON).")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")],
+    as_json: Json = False,
 ) -> None:
     """Write evaluated energies as rows of VarBench or of the Quantum Many-Body Leaderboard.
 
@@ -32,7 +35,11 @@ def command(
     made = export(jsonl.find(folders))
     make_folder(out.parent)
     write_atomically(out, made.text(form).encode())
+    rows = sum(len(each.rows) for each in made.instances)
+    if as_json:
+        names = [each.name for each in made.instances]
+        print_json({"file": str(out), "rows": rows, "instances": names, "left_out": made.left_out})
+        return
     for each in made.left_out:
         print(f"left out: {each}", file=sys.stderr)
-    rows = sum(len(each.rows) for each in made.instances)
     print(f"{rows} rows of {len(made.instances)} instances: {out}")
