@@ -36,8 +36,8 @@ MOST = 8192
 """Chains of a pilot, and the most that a plan may take."""
 MARGIN = 2.0
 """More samples than the pilot says, since its own error is known to some ten per cent only."""
-CHAINS = 32
-"""Of each replica: as few as an error may be had from (:data:`qmcbench.statistics.MIN_BLOCKS`)."""
+CHAINS = 128
+"""Of each replica. With 32 the error itself scatters by 40 %, and 15 of 1000 correct runs raised an alarm where 5 may."""
 
 
 @dataclass(frozen=True)
