@@ -37,7 +37,7 @@ MOST = 8192
 MARGIN = 2.0
 """More samples than the pilot says, since its own error is known to some ten per cent only."""
 CHAINS = 128
-"""Of each replica. With 32 the error itself scatters by 40 %, and 15 of 1000 correct runs raised an alarm where 5 may."""
+"""Of each replica. With 32 the error itself scatters by 40 %: 15 of 1000 correct runs raise an alarm, where 5 may."""
 
 
 @dataclass(frozen=True)
