@@ -125,25 +125,26 @@ def _energy(claim: Claim, among: Records) -> Answer | None:
         own = (each.network.L, each.network.J2) == (each.L, each.J2)
         alike = own and (each.network.parameters, each.network.symmetry) == (of["parameters"], of["symmetry"])
         words = f"{run.job}: {each.name}, {each.network.name}, {each.network.symmetry}"
+        words += ", imported" if each.network.origin else ""
         words += "" if own else f", trained for {each.network.L}x{each.network.L}, J2 = {each.network.J2:g}"
         ranked.append((not alike, each.value, Answer(MEASURED, each.value or 0.0, each.sigma, words, alike)))
     return min(ranked, key=lambda row: row[:2])[2] if ranked else None
 
 
 def _start(claim: Claim, among: Records) -> Answer | None:
-    """The first step of a training: from another lattice's network, or from random parameters."""
-    of = claim.of
+    """The first step of a training, from another lattice's network or from random parameters; else a near one."""
+    of, found = claim.of, []
     for run, each in among.of(Training):
         if (of["L"], of["J2"]) != (each.L, each.J2) or not each.curve.energy or each.curve.energy[0] is None:
             continue
-        alike = (each.parameters, each.symmetry) == (of["parameters"], of["symmetry"])
         first = {other.name: other.L for other in run.of(Training)}.get(each.start or "", 0)
+        alike = (each.parameters, each.symmetry, first) == (of["parameters"], of["symmetry"], of["from"])
         words = (
             f"{run.job}: first step of {each.name}, {each.network}, {each.symmetry}, from {each.start or 'scratch'}"
         )
         error = each.curve.error[0] if each.curve.error else None
-        return Answer(MEASURED, each.curve.energy[0], error, words, alike and first == of["from"])
-    return None
+        found.append(Answer(MEASURED, each.curve.energy[0], error, words, alike))
+    return min(found, key=lambda each: not each.alike, default=None)
 
 
 def antiparallel(among: Records) -> Answer | None:

@@ -10,7 +10,7 @@ from qmcbench.paper.join import Joined, Outcome, agrees, counts, join, rounding
 from qmcbench.paper.models import Modelled
 from qmcbench.reference import paper
 from qmcbench.reference.claims import Claim
-from qmcbench.store.energies import Correlations, Energy
+from qmcbench.store.energies import Correlations, Curve, Energy, Training
 from qmcbench.store.records import Record, Reference, Run
 from qmcbench.store.scaling import ModelledTime, Work
 
@@ -125,6 +125,24 @@ def test_projections_are_never_measurements() -> None:
     assert (share.value, share.sigma) == pytest.approx((0.2, 0.2 * 0.1 * 2**0.5))
     assert joined["overhead, 10x10 without C4, 16,249 parameters, 256 processes"].outcome is Outcome.NOT_RUN
     assert Modelled.of([]).value({"name": "saturation"}) is None
+
+
+def test_a_start_is_that_of_just_such_a_training() -> None:
+    """Of two trainings on the lattice the one that started as the paper's did decides, wherever it stands."""
+    near, like = (
+        Training(
+            value=-0.4, name=name, network=network, parameters=size, symmetry="none", sign="marshall", L=6, J2=0.5,
+            start=None, steps=2, chains=8, curve=Curve(step=(1, 2), energy=(first, -0.4), error=(1e-3, 1e-3)),
+        )
+        for name, network, size, first in (("a", "small", 3531, -0.2), ("b", "large", 106529, -0.2512))
+    )  # fmt: skip
+    what = "start of stage 1, 6x6 without C4"
+    found = answered(what, near, like)
+    assert (found.outcome, found.ours.value) == (Outcome.AGREES, -0.2512)
+    assert answered(what, replace(like, start="c"), replace(like, name="c", L=4)).outcome is Outcome.NOT_RUN
+    only = answered(what, near)
+    assert only.outcome is Outcome.NOT_RUN
+    assert "first step of a, small" in only.why
 
 
 def test_counting_needs_no_record() -> None:

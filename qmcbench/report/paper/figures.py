@@ -163,7 +163,8 @@ def figure10(joined: Sequence[Joined]) -> list[Plot]:
 def figure11(runs: Sequence[Run]) -> list[Plot]:
     """Five stages of transfer learning, and our own training on the same lattices."""
     sizes = {stage["L"] for stage in paper.figure11["stages"]}
-    own = [each for run in runs if not run.quick for each in run.of(Training) if each.L in sizes and each.J2 == 0.5]
+    trained = [(run, each) for run in runs if not run.quick for each in run.of(Training)]
+    own = [(run.profile or run.job, each) for run, each in trained if each.L in sizes and each.J2 == 0.5]
 
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
@@ -182,7 +183,7 @@ def figure11(runs: Sequence[Run]) -> list[Plot]:
     return [Plot("figure-11", "Fig. 11: five stages to 24x24", caption, render("figure-11", SIZE, draw))]
 
 
-def _stages(axes: Axes, own: Sequence[Training]) -> None:
+def _stages(axes: Axes, own: Sequence[tuple[str, Training]]) -> None:
     first = 0
     for colour, stage in zip(COLOURS, paper.figure11["stages"], strict=False):
         last = first + stage.get("steps", 200)
@@ -190,10 +191,10 @@ def _stages(axes: Axes, own: Sequence[Training]) -> None:
         style = PRINTED | {"linestyle": ":"}
         axes.plot([first, last], [stage["start"], stage["end"]], color=colour, label=label, **style)
         first = last
-    for dashes, each in zip(("-", "--", "-."), own, strict=False):
+    for dashes, (name, each) in zip(("-", "--", "-."), own, strict=False):
         pairs = zip(each.curve.step, each.curve.energy, strict=True)
         known = [(step, energy) for step, energy in pairs if energy is not None]
-        label = f"ours, {each.name}, {each.network}, {each.symmetry}"
+        label = f"ours ({name}), {each.name}, {each.network}, {each.symmetry}"
         axes.plot([x for x, _ in known], [y for _, y in known], dashes, color=GREY, linewidth=0.9, label=label)
 
 

@@ -115,12 +115,32 @@ def table2(runs: Sequence[Run]) -> Table:
         ["parameters of the network", _list(theirs["parameters"]), _list(sorted(sizes))],
         ["lattices", _lattices(theirs["lattices"]), _lattices(sorted(lattices))],
         ["J2", "0.44 to 0.6", _list(sorted(couplings))],
-        ["transfer", ", ".join(theirs["transfer"]), "scale; J2 without retraining"],
+        ["transfer", ", ".join(theirs["transfer"]), _transfer(runs)],
         ["software", ", ".join(theirs["software"]), ", ".join(versions) or DASH],
         ["most processes", count(theirs["max_processes"]), count(ranks)],
         ["most cores", count(theirs["max_cores"]), ", ".join(f"{n} ({cpu})" for cpu, n in machines.items()) or DASH],
     ]
     return Table("Table 2: parameters of the experiment", ["parameter", "paper", "these records"], rows)
+
+
+def _transfer(runs: Sequence[Run]) -> str:
+    """What differs between a training and the one that it started from, and what was tried without retraining."""
+    pairs = [
+        (each, start)
+        for run in runs
+        for each in run.of(Training)
+        for start in run.of(Training)
+        if each.start == start.name
+    ]
+    energies = [each for run in runs for each in run.of(Energy)]
+    found = {
+        "scale": any(each.L != start.L for each, start in pairs),
+        "symmetry": any(each.symmetry != start.symmetry for each, start in pairs),
+        "J2 interaction": any(each.J2 != start.J2 for each, start in pairs),
+        "scale without retraining": any(each.L != each.network.L for each in energies),
+        "J2 without retraining": any(each.J2 != each.network.J2 for each in energies),
+    }
+    return ", ".join(name for name, there in found.items() if there) or DASH
 
 
 def _list(values: Iterable[float]) -> str:
