@@ -27,7 +27,7 @@ from qmcbench.sampler import Chains
 
 WEIGHTS = (
     "samples of |psi|^alpha that are not weighted by |psi|^(2 - alpha), or with the wrong exponent; a sum over "
-    "the wrong connected configurations"
+    "the wrong connected configurations; a windowed mean"
 )
 CLIPPED = "a mean of clipped or windowed local energies that is called unbiased: filters are for the gradient only"
 ERRORS = "no autocorrelation in the error; errors of single samples, or of too few; weights left out of it"
