@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qmcbench.cores import limit_spinning
+from qmcbench.cores import limit_numba, limit_spinning
 
 if TYPE_CHECKING:
     from qmcbench import reference
@@ -61,6 +61,7 @@ _HOME = {
 
 # Before anything here loads torch, whose OpenMP library reads the environment only then.
 limit_spinning()
+limit_numba()
 
 # In a checkout the reference layer stands beside this package; installed, inside it (pyproject.toml, package-dir).
 if not (Path(__file__).parent / "reference").exists():

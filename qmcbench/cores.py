@@ -18,6 +18,7 @@ GNU's default, milliseconds, is as long as an operating system's time slice: bes
 burns the time that the thread it waits for would need.
 """
 SPINNING = "GOMP_SPINCOUNT"
+NUMBA = "NUMBA_NUM_THREADS"
 # What a user may have decided about waiting threads.
 DECIDED = (SPINNING, "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 GROUPS = Path("/sys/fs/cgroup")
@@ -27,6 +28,16 @@ def limit_spinning(environment: MutableMapping[str, str] = os.environ) -> None:
     """See that threads of OpenMP soon sleep while they wait, unless the user decided or torch is loaded already."""
     if "torch" not in sys.modules and not any(name in environment for name in DECIDED):
         environment[SPINNING] = SPIN_COUNT
+
+
+def limit_numba(environment: MutableMapping[str, str] = os.environ) -> None:
+    """See that numba takes no more threads than torch, unless the user decided or numba is loaded already.
+
+    It would take all cores, whatever a quota or ``OMP_NUM_THREADS`` says, and where it shares torch's OpenMP it gives
+    torch as many.
+    """
+    if "numba" not in sys.modules and NUMBA not in environment:
+        environment[NUMBA] = str(default_threads(environment=environment))
 
 
 def cores() -> frozenset[int]:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from qmcbench import statistics
 from qmcbench.ansatz.base import Ansatz
+from qmcbench.cores import threads
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted, catch_signals
 from qmcbench.progress import Bar
@@ -101,6 +102,7 @@ class ExactEvaluation:
     seconds: tuple[float, float]
 
 
+@threads(None)  # numba, which shares torch's OpenMP, leaves torch with its own number
 def exact_energy(
     psi: Ansatz, L: int, J2: float, *, folder: Path | None = None, batch: int = 4096, progress: Progress | None = None
 ) -> ExactEvaluation:
@@ -191,6 +193,7 @@ class GroundState:
         As :func:`qmcbench.reference.diagonalize_sparse`.
     """
 
+    @threads(None)
     def __init__(self, L: int, J2: float, folder: Path | None = None, progress: Progress | None = None) -> None:
         self._orbits, ground = _orbits_and_ground(L, J2, folder, progress)
         self.energy = ground.energy / (L * L)

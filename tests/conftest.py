@@ -1,7 +1,13 @@
 """What the tests of the engine share: QuSpin's 4x4 Hamiltonian, and wave functions read from a list of amplitudes."""
 
+import os
 from collections.abc import Callable
 from functools import cache
+
+# Arrays this small gain nothing from threads, and on busy cores threads waiting for one another are 80 times slower:
+# one thread here and in every process that a test starts, unless the test says otherwise.
+for _name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[_name] = "1"
 
 import pytest
 import torch
@@ -15,7 +21,6 @@ from qmcbench.config import Wavefunction
 from qmcbench.reference import hamiltonian_matrix
 from qmcbench.vmc import build_ansatz
 
-# Arrays this small gain nothing from threads, and on busy cores threads waiting for one another are 80 times slower.
 torch.set_num_threads(1)
 
 _BITS = 2 ** torch.arange(16)

@@ -122,6 +122,29 @@ def test_nothing_is_set_too_late() -> None:
     assert "torch was loaded before qmcbench" in made.stdout
 
 
+@pytest.mark.parametrize(
+    ("given", "threads"),
+    [
+        pytest.param({}, "8", id="default"),
+        pytest.param({"OMP_NUM_THREADS": "3"}, "3", id="as-torch"),
+        pytest.param({"OMP_NUM_THREADS": "3", cores.NUMBA: "2"}, "2", id="decided"),
+    ],
+)
+def test_numba_takes_the_threads_of_torch(
+    given: dict[str, str], threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it is loaded, unless the user decided; later it would not hear of it."""
+    monkeypatch.setattr(cores, "available_cores", lambda: 8)
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
+    environment = dict(given)
+    cores.limit_numba(environment)
+    assert environment[cores.NUMBA] == threads
+    monkeypatch.setitem(sys.modules, "numba", None)
+    environment = dict(given)
+    cores.limit_numba(environment)
+    assert environment == given
+
+
 def test_description(monkeypatch: pytest.MonkeyPatch) -> None:
     """The line of ``doctor`` says cores, quota, threads and how they wait, and whose choice that is."""
     monkeypatch.setattr(cores, "cores", lambda: frozenset(range(8)))

@@ -1,5 +1,6 @@
 """Evaluation on several ranks: the same bits on however many, and all stop together."""
 
+import json
 import signal
 import subprocess
 import time
@@ -21,12 +22,13 @@ from qmcbench.store.energies import Energy
 from qmcbench.store.records import Run
 
 STATE = "evaluation.safetensors"
-# Each argument is an evaluation: checkpoint, folder, samples, observables, and whether chain 9 has an infinite local
-# energy in every round ("poison"). A mistake is said by every rank.
+# Each evaluation is a checkpoint, folder, samples, observables, and whether chain 9 has an infinite local energy in
+# every round ("poison"). A mistake is said by every rank.
 SEVERAL = """
-import os, sys
+import json, sys
 from pathlib import Path
 import torch
+from helpers.groups import groups
 from qmcbench import evaluator
 from qmcbench.config import Sampling
 from qmcbench.errors import UserError
@@ -34,21 +36,21 @@ from qmcbench.evaluation import Request, evaluate
 from qmcbench.ranks import comm, faults
 job = faults.Job(comm.world())
 clean = evaluator.local_energy_parts
-def poisoned(psi, hamiltonian, spins, *rest):
-    parts, first = clean(psi, hamiltonian, spins, *rest), comm.share(23, job.comm.rank, job.comm.size).start
-    if 0 <= 9 - first < len(parts):
-        parts[9 - first] = torch.inf
-    return parts
-for line in sys.argv[1:]:
-    network, out, samples, observables, poison = line.split()
-    evaluator.local_energy_parts = poisoned if poison == "poison" else clean
-    sampling = Sampling(chains=23, warm_up=2, gap=7, alpha=1.5)
-    wanted = Request(checkpoint=Path(network), out=Path(out), samples=int(samples), sampling=sampling,
-                     J2=(0.5, 0.0), observables=observables, quiet=True)
-    try:
-        evaluate(wanted, job.comm)
-    except UserError as error:
-        print(error)
+for group, evaluations in groups(job.comm, json.loads(sys.argv[1])):
+    def poisoned(psi, hamiltonian, spins, *rest):
+        parts, first = clean(psi, hamiltonian, spins, *rest), comm.share(23, group.rank, group.size).start
+        if 0 <= 9 - first < len(parts):
+            parts[9 - first] = torch.inf
+        return parts
+    for network, out, samples, observables, poison in evaluations:
+        evaluator.local_energy_parts = poisoned if poison == "poison" else clean
+        sampling = Sampling(chains=23, warm_up=2, gap=7, alpha=1.5)
+        wanted = Request(checkpoint=Path(network), out=Path(out), samples=samples, sampling=sampling,
+                         J2=(0.5, 0.0), observables=observables, quiet=True)
+        try:
+            evaluate(wanted, group)
+        except UserError as error:
+            print(error)
 job.end(0, None)
 """
 
@@ -59,10 +61,12 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return energies.network(tmp_path_factory.mktemp("network") / "network.safetensors")
 
 
-def evaluated(count: int, network: Path, *lines: tuple[Path, int, str, str]) -> str:
-    """Evaluate on ``count`` ranks; what they say."""
-    texts = [" ".join(map(str, (network, *line))) for line in lines]
-    done = ranks.run(count, "-c", SEVERAL, *texts)
+Evaluation = tuple[str, str, int, str, str]
+
+
+def evaluated(count: int, turns: list[list[tuple[int, list[Evaluation]]]]) -> str:
+    """Evaluate on groups of ``count`` ranks; what they say."""
+    done = ranks.run(count, "-c", SEVERAL, json.dumps(turns), timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -92,18 +96,19 @@ def assert_same(one: Path, other: Path) -> None:
 
 @pytest.fixture(scope="module")
 def evaluations(network: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders 1 to 3, named after the number of ranks, and one that they have handed on."""
+    """Folders 1 to 3, named after the number of ranks, and one that they have handed on; all of one start."""
     folder = tmp_path_factory.mktemp("evaluations")
-    # 23, 46 and 115 samples: 1, 2 and 5 of each chain, the first on one rank, the next on three, the rest on two.
-    for count, relay in ((1, 20), (3, 46), (2, 115)):
+
+    def each(count: int, relay: int) -> tuple[int, list[Evaluation]]:
         own = folder / str(count)
-        evaluated(
-            count,
-            network,
-            (own / "dimers", 115, "dimers", "clean"),
-            (own / "poisoned", 69, "none", "poison"),
-            (folder / "relay", relay, "dimers", "clean"),
-        )
+        return count, [
+            (str(network), str(own / "dimers"), 115, "dimers", "clean"),
+            (str(network), str(own / "poisoned"), 69, "none", "poison"),
+            (str(network), str(folder / "relay"), relay, "dimers", "clean"),
+        ]
+
+    # 23, 46 and 115 samples: 1, 2 and 5 of each chain, the first on one rank, the next on three, the rest on two.
+    evaluated(3, [[each(1, 20)], [each(3, 46)], [each(2, 115)]])
     return folder
 
 
@@ -197,7 +202,7 @@ def test_interruption_stops_all_ranks_after_the_same_round(
 def test_mistakes_are_said_alike(network: Path, tmp_path: Path) -> None:
     """A damaged state, which rank 0 alone reads, is known to all; a full sum on ranks is refused."""
     (tmp_path / STATE).write_bytes(b"nonsense")
-    said = evaluated(2, network, (tmp_path, 46, "none", "clean"))
+    said = evaluated(2, [[(2, [(str(network), str(tmp_path), 46, "none", "clean")])]])
     assert said.count(f"The evaluation {tmp_path / STATE} is damaged") == said.count(HINT) == 2
     done = ranks.run(2, "-m", "qmcbench", "evaluate", network, "--exact")
     assert done.returncode == 2

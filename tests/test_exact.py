@@ -351,3 +351,20 @@ def test_interrupted_command_is_one_sentence(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(exact, "moments", stop)
     with pytest.raises(Interrupted, match=r"what is finished is kept in .*, and the same command goes on"):
         exact.exact_energy_of(Path("any"), quiet=True)
+
+
+def test_torch_keeps_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numba's parallel loops may set the threads of the OpenMP that torch shares: torch has its own afterwards."""
+    right = exact._orbits_and_ground
+
+    def shared(*given: object) -> object:
+        torch.set_num_threads(before + 1)
+        return right(*given)
+
+    before = torch.get_num_threads()
+    monkeypatch.setattr(exact, "_orbits_and_ground", shared)
+    try:
+        exact_energy(GroundState(4, 0.5), 4, 0.5)
+        assert torch.get_num_threads() == before
+    finally:
+        torch.set_num_threads(before)

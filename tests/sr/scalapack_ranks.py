@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from helpers.groups import groups
 
 from qmcbench.config import Scalapack as Options
 from qmcbench.ranks.comm import Communicator, Mpi, share, world
@@ -203,9 +204,17 @@ def status(key: str) -> int:
     return 1024 * int(line.split()[1])
 
 
+def all_sizes(comm: Communicator) -> dict[int, Record]:
+    """The systems on 1 to 4 ranks, each found by rank 0 of its group."""
+    turns = [[(3, None), (1, None)], [(2, None)], [(4, None)]]
+    own = {part.size: systems(part) for part, _ in groups(comm, turns)}
+    gathered = on_all(comm, own)
+    return {size: next(record[size] for record in gathered if size in record) for size in (1, 2, 3, 4)}
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     ranks = world()
-    results = systems(ranks) if sys.argv[1] == "systems" else peaks(ranks)
+    results = all_sizes(ranks) if sys.argv[1] == "systems" else peaks(ranks)
     if ranks.rank == 0:
         print(json.dumps(results))
