@@ -8,6 +8,8 @@ from functools import cache
 # one thread here and in every process that a test starts, unless the test says otherwise.
 for _name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[_name] = "1"
+# Ranks, of which there are more than cores, that sleep while they wait; MPICH would look 4096 times first.
+os.environ |= {"MPIR_CVAR_CH4_PROGRESS_THROTTLE": "1", "MPIR_CVAR_CH4_PROGRESS_THROTTLE_NO_PROGRESS_COUNT": "1"}
 
 import pytest
 import torch
@@ -22,6 +24,13 @@ from qmcbench.reference import hamiltonian_matrix
 from qmcbench.vmc import build_ansatz
 
 torch.set_num_threads(1)
+
+LONG = (
+    "test_training_ranks.py", "test_pages.py", "test_ed_sparse.py", "test_scalapack.py", "test_evaluation_ranks.py",
+    "test_training.py", "test_transfer.py", "test_exact.py", "test_full_sum.py", "test_faults.py", "test_suite.py",
+    "test_peers.py", "test_cli_bench.py", "test_growth.py", "test_scaling_runs.py",
+)  # fmt: skip
+"""Files whose single tests take seconds, the longest first."""
 
 _BITS = 2 ** torch.arange(16)
 
@@ -107,3 +116,9 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
     # Members of a set come in another order in each process.
     text = repr(sorted(val) if isinstance(val, set | frozenset) else val)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of long tests first: two workers then end together, and none waits for the last long test of another."""
+    rank = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))

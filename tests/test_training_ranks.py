@@ -98,7 +98,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ``relay`` is handed on: two steps on 1 rank, two on 3, two on 2. The undisturbed run is one of 2 ranks.
     """
     folder = tmp_path_factory.mktemp("runs")
-    serial, scalapack = written(folder), written(folder, steps=3, solver="scalapack")
+    serial, scalapack = written(folder), written(folder, steps=2, solver="scalapack")
     uneven = folder / "uneven.toml"
     uneven.write_text(scalapack.read_text().replace("chains = 24", "chains = 23\nwarm_up_lattices = 1"))
     configs = {path.stem: path for path in (serial, scalapack, written(folder, solver="scalapack_samples"), uneven)}
@@ -123,7 +123,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])
-@pytest.mark.parametrize("name", ["sample_space-6", "scalapack-3", "scalapack_samples-6", "uneven"])
+@pytest.mark.parametrize("name", ["sample_space-6", "scalapack-2", "scalapack_samples-6", "uneven"])
 def test_energies_do_not_depend_on_the_number_of_ranks(runs: Path, count: int, name: str) -> None:
     """The same steps; ``uneven`` spreads 23 chains, all started from the one lattice that rank 0 warmed up."""
     assert_same_run(runs / "1" / name, runs / str(count) / name)
@@ -131,7 +131,7 @@ def test_energies_do_not_depend_on_the_number_of_ranks(runs: Path, count: int, n
 
 def test_warm_up_lattice_is_shared(runs: Path) -> None:
     """The paper's warm-up, one lattice for all chains, is another start than each chain's own."""
-    uneven, own = (read_log(runs / "1" / name / LOG)[0] for name in ("uneven", "scalapack-3"))
+    uneven, own = (read_log(runs / "1" / name / LOG)[0] for name in ("uneven", "scalapack-2"))
     assert uneven.energy != own.energy
 
 
@@ -139,7 +139,7 @@ def test_solvers_agree(runs: Path) -> None:
     """Covariance and Gram matrix on the grid of four ranks take the steps of the serial sample-space solver."""
     serial = runs / "1" / "sample_space-6"
     assert_same_run(serial, runs / "4" / "scalapack_samples-6")
-    assert_same_steps(read_log(serial / LOG)[:3], read_log(runs / "4" / "scalapack-3" / LOG))
+    assert_same_steps(read_log(serial / LOG)[:2], read_log(runs / "4" / "scalapack-2" / LOG))
 
 
 def test_another_number_of_ranks_continues(runs: Path) -> None:
@@ -151,8 +151,8 @@ def test_mistakes_are_said_once(tmp_path: Path) -> None:
     """What all ranks find, or rank 0 alone reads, is one sentence and status 2, not one from each rank."""
     few = written(tmp_path)
     few.write_text(few.read_text().replace("chains = 24", "chains = 2"))
-    for config, sentence in ((few, "2 chains in blocks of 1"), (tmp_path / "none.toml", "No such file")):
-        done = ranks.train(3, config, tmp_path / "out")
+    for count, config, sentence in ((3, few, "2 chains in blocks of 1"), (2, tmp_path / "none.toml", "No such file")):
+        done = ranks.train(count, config, tmp_path / "out")
         assert done.returncode == 2, done.stderr
         assert done.stderr.count("error:") == done.stderr.count(sentence) == 1
         assert "Traceback" not in done.stderr

@@ -15,9 +15,9 @@ def command(ranks: int, *arguments: object) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """One thread a rank, waiting ranks that leave the cores to the others, and ``helpers`` for programs."""
+    """One thread a rank, and ``helpers`` for programs."""
     modules = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
-    return launch.environment(1) | {"MPIR_CVAR_CH4_PROGRESS_THROTTLE": "1", "PYTHONPATH": modules}
+    return launch.environment(1) | {"PYTHONPATH": modules}
 
 
 def run(ranks: int, *arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
