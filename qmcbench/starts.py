@@ -78,7 +78,9 @@ def _trial(trainer: Trainer, number: int, stop: Callable[[], bool], say: Callabl
         trial.warm_up()
         for _ in range(optimizer.trial):
             step = trial.advance()
-            say(f"start {number + 1} of {optimizer.starts}, step {step.step} of {optimizer.trial}: E/N {step.energy:.6f}")
+            say(
+                f"start {number + 1} of {optimizer.starts}, step {step.step} of {optimizer.trial}: E/N {step.energy:.6f}"
+            )
             if stop():
                 raise Interrupted(
                     f"Stopped while choosing among {optimizer.starts} starts, before the first step; "
