@@ -61,8 +61,8 @@ def choose(trainer: Trainer, stop: Callable[[], bool], say: Callable[[str], obje
     known = {energy: number for number, energy in reversed(list(enumerate(energies))) if energy is not None}
     if not known:
         raise UserError(
-            f"None of {count} fresh networks could be trained for {config.optimizer.trial} steps: their wave functions "
-            "break down; use a smaller learning rate or a larger shift."
+            f"None of {count} fresh networks could be trained for {config.optimizer.trial} steps: their wave "
+            "functions break down; use a smaller learning rate or a larger shift."
         )
     best = build_ansatz(config.wavefunction, seed_of(config.run.seed, known[min(known)]), config.run.kernels)
     trainer.psi.load_state_dict(best.state_dict())
@@ -78,9 +78,8 @@ def _trial(trainer: Trainer, number: int, stop: Callable[[], bool], say: Callabl
         trial.warm_up()
         for _ in range(optimizer.trial):
             step = trial.advance()
-            say(
-                f"start {number + 1} of {optimizer.starts}, step {step.step} of {optimizer.trial}: E/N {step.energy:.6f}"
-            )
+            done = f"start {number + 1} of {optimizer.starts}, step {step.step} of {optimizer.trial}"
+            say(f"{done}: E/N {step.energy:.6f}")
             if stop():
                 raise Interrupted(
                     f"Stopped while choosing among {optimizer.starts} starts, before the first step; "

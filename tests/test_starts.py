@@ -1,4 +1,4 @@
-"""Which of several fresh networks training starts from: the best after a trial, the same however often it is stopped."""
+"""Which of several fresh networks training starts from: the best after a trial, however often it is stopped."""
 
 import itertools
 from dataclasses import replace
@@ -77,7 +77,7 @@ def test_continued_run_chose_alike(tmp_path: Path, stop: int) -> None:
 
 
 def test_a_start_that_breaks_down_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One broken wave function is out of the choice, and logged as unknown; if all break down, one sentence says so."""
+    """One broken wave function is passed over and logged as unknown; if all break down, one sentence says so."""
     clean, broken = Trainer.advance, [True]
 
     def advance(self: Trainer) -> object:
@@ -99,7 +99,7 @@ def test_a_start_that_breaks_down_is_passed_over(tmp_path: Path, monkeypatch: py
 def test_stopped_while_choosing() -> None:
     """A stop ends it after the step at hand, and the sentence says what remains."""
     said: list[str] = []
-    with pytest.raises(Interrupted, match="choosing among 3 starts.*begin anew"):
+    with pytest.raises(Interrupted, match=r"choosing among 3 starts.*begin anew"):
         choose(fresh(config(), 0), lambda: len(said) == 7, said.append)
     assert len(said) == 7
 
