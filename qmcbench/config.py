@@ -104,6 +104,10 @@ class Optimizer:
     leap: float | None = None
     """If given, an energy above the median of the last eight by more than this share of it is a leap: the run returns
     to the state before the update and makes half of it, and so on."""
+    starts: int = 1
+    """Fresh networks that are tried for ``trial`` steps each; the run begins with the one that gets furthest down
+    (:mod:`qmcbench.starts`). Nothing is tried where ``wavefunction.start`` gives the parameters."""
+    trial: int = 60
 
 
 @dataclass(frozen=True)
@@ -233,6 +237,8 @@ def _check(config: Config, source: str) -> None:
         ("optimizer.steps", o.steps, 0, 10**9),
         ("optimizer.momentum", o.momentum, 0, 0.999),
         ("optimizer.leap", o.leap, 1e-6, 1e6),
+        ("optimizer.starts", o.starts, 1, 1000),
+        ("optimizer.trial", o.trial, 1, 10**6),
         ("scalapack.block", p.block, 1, 4096),
         *[(f"scalapack.grid[{i}]", side, 1, 10**6) for i, side in enumerate(p.grid or ())],
         ("run.seed", r.seed, 0, 2**63 - 1),

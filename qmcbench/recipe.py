@@ -28,15 +28,18 @@ def recipe(L: int) -> Sections:
         Linear size.
     """
     sections: Sections = {
-        "sampling": {"effective_fraction": 0.3},
+        "sampling": {"chains": 512, "gap": 64, "effective_fraction": 0.2},
         "optimizer": {
-            "learning_rate": [[0, 0.15], [120, 0.15], [240, 0.03]],
+            "learning_rate": [[0, 0.15], [90, 0.15], [160, 0.03]],
             "max_step_norm": [[0, 0.1], [30, 0.4]],
             "leap": 0.1,
-            "steps": 240,
+            "starts": 3,
+            "trial": 60,
+            "steps": 160,
         },
     }
     if L > 4:
+        sections["sampling"] = {"effective_fraction": 0.3}
         sections["optimizer"] = {
             "learning_rate": [[0, 0.05], [120, 0.05], [300, 0.01]],
             "max_step_norm": [[0, 0.1], [30, 0.2]],

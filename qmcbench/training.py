@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from qmcbench import checkpoint, memory, provenance
+from qmcbench import checkpoint, memory, provenance, starts
 from qmcbench import config as configuration
 from qmcbench.ansatz.derivatives import count
 from qmcbench.checkpoint import Checkpoint, State
@@ -95,6 +95,10 @@ def train(
             run.log = files.enter_context(closing(Log(out / LOG, trainer.step)))
         bar = files.enter_context(_bar(trainer, quiet=quiet))
         signals = files.enter_context(catch_signals())
+        if trainer.step == 0:
+            trainer.starts = starts.choose(
+                trainer, lambda: trainer.comm.any(bool(signals)), lambda text: bar.update(0, text)
+            )
         if stored is None:
             trainer.warm_up()
             if config.optimizer.steps == 0:

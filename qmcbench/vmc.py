@@ -86,6 +86,9 @@ class Step:
     """How often the update before was halved because the energy had leapt (:class:`Past`)."""
     leapt_to: float | None = None
     """The highest energy that was left again, or None."""
+    starts: tuple[float | None, ...] = ()
+    """With the first step: the energies by which the best of several fresh networks was chosen
+    (:mod:`qmcbench.starts`)."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ class Trainer:
         self.last_solution = torch.zeros(count(self.psi), dtype=torch.float64, device=device)
         self.recent = np.empty(0)
         self.past: Past | None = None
+        self.starts: tuple[float | None, ...] = ()
 
     def warm_up(self) -> None:
         """Take the chains from the Neel state to the sampled distribution."""
@@ -199,6 +203,7 @@ class Trainer:
             seconds=seconds,
             halvings=halvings,
             leapt_to=max(leaps, default=None),
+            starts=self.starts if self.step == 1 else (),
         )
 
     def _leapt(self, energy: float) -> bool:

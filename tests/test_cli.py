@@ -17,7 +17,10 @@ from qmcbench.guide import PAGES, read
 
 HEAVY = ("torch", "scipy", "quspin", "numba", "matplotlib", "mpi4py", "jsonschema")
 """Packages whose import takes a noticeable time."""
-RUN = "[model]\nL = 4\nJ2 = 0.5\n[sampling]\nchains = 8\nwarm_up = 1\n[optimizer]\nsteps = 1\n[run]\nthreads = 1\n"
+RUN = (
+    "[model]\nL = 4\nJ2 = 0.5\n[sampling]\nchains = 8\nwarm_up = 1\n"
+    "[optimizer]\nsteps = 1\nstarts = 1\n[run]\nthreads = 1\n"
+)
 
 
 def alone(

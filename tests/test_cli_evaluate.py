@@ -122,16 +122,17 @@ def of_size(L: int) -> Energy:
 
 FROZEN = """
 model = { L = 4, J2 = 0.5 }
-sampling = { chains = 64 }
+sampling = { chains = 64, gap = 16, effective_fraction = 0.3 }
 run = { seed = 2, threads = 1 }
-optimizer = { steps = 10, learning_rate = 5.0, max_step_norm = 1e3 }
+optimizer = { steps = 10, starts = 1, learning_rate = 5.0, max_step_norm = 1e3 }
 """
 
 
 def test_frozen_chains_are_not_called_unbiased(tmp_path: Path) -> None:
     """A network blown up by ten steps of learning rate 5: its full sum is -0.34, but the chains hardly move."""
     config = (
-        "[model]\nL = 4\nJ2 = 0.5\n[sampling]\nchains = 64\n[run]\nseed = 2\nthreads = 1\n[optimizer]\nsteps = 10\n"
+        "[model]\nL = 4\nJ2 = 0.5\n[sampling]\nchains = 64\ngap = 16\neffective_fraction = 0.3\n"
+        "[run]\nseed = 2\nthreads = 1\n[optimizer]\nsteps = 10\nstarts = 1\n"
     )
     (tmp_path / "bad.toml").write_text(config + "learning_rate = 5.0\nmax_step_norm = 1e3\n")
     trained = called("train", tmp_path / "bad.toml", "--out", tmp_path / "run", "--quiet")

@@ -178,6 +178,8 @@ def test_wrong_types(key: str, value: object) -> None:
         ("optimizer.learning_rate", -0.1),
         ("optimizer.shift", [[0, 0.1], [9, 0.0]]),
         ("optimizer.max_step_norm", math.inf),
+        ("optimizer.starts", 0),
+        ("optimizer.trial", 0),
         ("run.seed", -1),
         ("run.threads", 0),
         ("run.device", "gpu"),
@@ -330,7 +332,8 @@ def test_recipe_fills_in_what_is_left_open() -> None:
     given = parse({"model": MODEL, "optimizer": {"learning_rate": 0.3}, "sampling": {"chains": 64, "alpha": 0.7}})
     assert given.optimizer.learning_rate.knots == ((0, 0.3),)
     assert given.optimizer.max_step_norm == open_.optimizer.max_step_norm
-    assert open_.sampling.effective_fraction == 0.3
+    assert open_.sampling.effective_fraction == 0.2
+    assert (open_.optimizer.starts, parse(with_key("model.L", 6)).optimizer.starts) == (3, 1)
     # Whoever names alpha means that it stays.
     assert given.sampling == dataclasses.replace(open_.sampling, chains=64, alpha=0.7, effective_fraction=None)
     with pytest.raises(UserError, match=r"run\.recipe = 3"):

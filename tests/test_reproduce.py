@@ -23,7 +23,7 @@ from qmcbench.store import jsonl
 from qmcbench.store.bench import WorkTime
 from qmcbench.store.energies import Energy, Exact, LeftOut, Training
 
-TINY = {"sampling": {"chains": 32, "warm_up": 1}, "optimizer": {"steps": 2}, "run": {"threads": 1}}
+TINY = {"sampling": {"chains": 32, "warm_up": 1}, "optimizer": {"steps": 2, "starts": 1}, "run": {"threads": 1}}
 
 
 def tiny() -> Profile:

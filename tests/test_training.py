@@ -23,7 +23,7 @@ from qmcbench.training import CHECKPOINT, LOG, load_ansatz, read_log, train
 SMALL = {
     "model": {"L": 4, "J2": 0.5},
     "sampling": {"chains": 16, "warm_up": 1},
-    "optimizer": {"steps": 6},
+    "optimizer": {"steps": 6, "starts": 1},
     "run": {"threads": 1, "checkpoint_every": 2, "seed": 7},
 }
 
@@ -118,6 +118,7 @@ chains = 16
 warm_up = 1
 [optimizer]
 steps = 60
+starts = 1
 [run]
 threads = 1
 checkpoint_every = 3

@@ -28,6 +28,7 @@ chains = 24
 warm_up = 2
 [optimizer]
 steps = {steps}
+starts = 1
 solver = "{solver}"
 [run]
 seed = 3

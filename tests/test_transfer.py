@@ -23,6 +23,7 @@ chains = 8
 warm_up = 1
 [base.optimizer]
 steps = 2
+starts = 1
 [base.run]
 threads = 1
 kernels = "compiled"

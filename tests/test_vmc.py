@@ -27,7 +27,7 @@ from qmcbench.vmc import Trainer, _places, build_ansatz, mixing, restart
 
 def config(**sections: dict[str, object]) -> Config:
     """A small 4x4 run with some keys changed."""
-    base = {"sampling": {"chains": 32, "warm_up": 2}, "run": {"threads": 1, "seed": 3}}
+    base = {"sampling": {"chains": 32, "warm_up": 2, "gap": 16}, "run": {"threads": 1, "seed": 3}}
     sections = {name: {**base.get(name, {}), **sections.get(name, {})} for name in {*base, *sections}}
     return parse({"model": {"L": 4, "J2": 0.5}, **sections})
 

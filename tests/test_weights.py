@@ -88,7 +88,11 @@ def test_training_starts_from_an_imported_network_but_does_not_continue_it(tmp_p
     """Transfer learning takes its parameters; as a run of its own it is refused in one sentence."""
     content, path = arrays(), tmp_path / CHECKPOINT
     import_weights(npz(tmp_path / "w.npz", content), path)
-    run = {"model": {"L": 4, "J2": 0.5}, "sampling": {"chains": 8, "warm_up": 1}, "optimizer": {"steps": 1}}
+    run = {
+        "model": {"L": 4, "J2": 0.5},
+        "sampling": {"chains": 8, "warm_up": 1},
+        "optimizer": {"steps": 1, "starts": 1},
+    }
     psi = starting_ansatz(parse({**run, "wavefunction": {"start": str(path)}}))
     for parameter, array in zip(psi.parameters(), content.values(), strict=True):
         torch.testing.assert_close(parameter.detach(), torch.tensor(array, dtype=torch.float32), rtol=0, atol=0)

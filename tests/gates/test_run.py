@@ -168,7 +168,7 @@ def test_what_is_skipped_is_said() -> None:
 
 def test_a_checkpoint_is_a_target(tmp_path: Path) -> None:
     """The network of a run, on its own lattice and coupling or on another one; the suite's parts are lent to it."""
-    settings = {"model": {"L": 4, "J2": 0.2}, "sampling": {"chains": 8}, "optimizer": {"steps": 0}}
+    settings = {"model": {"L": 4, "J2": 0.2}, "sampling": {"chains": 8}, "optimizer": {"steps": 0, "starts": 1}}
     train(parse(settings), tmp_path, quiet=True)
     target = target_of(str(tmp_path / CHECKPOINT))
     assert (target.L, target.J2) == (4, 0.2)

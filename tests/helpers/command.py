@@ -20,6 +20,7 @@ chains = 8
 warm_up = 1
 [optimizer]
 steps = {steps}
+starts = 1
 [run]
 threads = 1
 checkpoint_every = 3
