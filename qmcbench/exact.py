@@ -52,6 +52,10 @@ The largest one, of amplitudes that are not small, may be a hundred times this.
 CHUNKS = 32
 
 
+class NoSector(UserError):
+    """A wave function that is in no symmetry sector, so that no sum over orbits gives its energy."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExactEvaluation:
     """What a full sum says of a wave function; energies per site, S.S units, J1 = 1.
@@ -180,6 +184,8 @@ class GroundState:
     ----------
     energy
         Exact, per site.
+    irrep
+        Its symmetry sector.
 
     Raises
     ------
@@ -192,12 +198,12 @@ class GroundState:
         self._orbits, ground = _orbits_and_ground(L, J2, folder, progress)
         self.energy = ground.energy / (L * L)
         self._vector = ground.vector / group(L, L) ** 0.5
-        self._signs = ground.problem.irrep.signs
+        self.irrep = ground.problem.irrep
 
     def __call__(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """(log|psi|, sign) in float64, each of shape (batch,), of a normalised psi; for S^z = 0 only."""
         packed = locate(self._orbits, self._orbits.words(spins.cpu().numpy()))
-        psi = self._signs[packed >> INDEX_BITS] * self._vector[packed & ((1 << INDEX_BITS) - 1)]
+        psi = self.irrep.signs[packed >> INDEX_BITS] * self._vector[packed & ((1 << INDEX_BITS) - 1)]
         found = torch.from_numpy(psi).to(spins.device)
         return found.abs().log(), torch.sgn(found)
 
@@ -211,6 +217,11 @@ def _orbits_and_ground(
     if not prepared(L, J2, there):
         apart(prepare, L, J2, there, progress=progress)
     return orbits_and_ground(L, J2, there, progress)
+
+
+def at_hand(L: int, J2: float) -> bool:
+    """Whether :class:`GroundState` takes seconds, not the time of a diagonalization."""
+    return L == 4 or (L == 6 and prepared(L, J2, _cache(L)))
 
 
 def _cache(L: int) -> Path:
@@ -229,7 +240,7 @@ def sector_of(psi: Ansatz, L: int) -> tuple[Irrep, float]:
 
     Raises
     ------
-    UserError
+    NoSector
         If it lacks a symmetry, or is in no sector of one dimension.
     """
     spins = _random_configurations(L)
@@ -252,13 +263,13 @@ def sector_of(psi: Ansatz, L: int) -> tuple[Irrep, float]:
         turned = (np.abs(moved_phase - characters[name] * phase[clear]) > 1e-2).any()
         if changed or turned:
             said = f"log|psi| changes by up to {largest:.1e}" if changed else "its phase changes"
-            raise UserError(
+            raise NoSector(
                 f"The wave function is not symmetric under the {name} ({said} on {L}x{L}): sum it over this "
                 'symmetry\'s images (symmetry = "full"), or evaluate it by sampling.'
             )
         asymmetry = max(asymmetry, change)
         if characters[name] != characters[alike := name.replace("column", "row")]:
-            raise UserError(
+            raise NoSector(
                 f"The wave function has {characters[name]:+d} under the {name} and {characters[alike]:+d} under the "
                 f"{alike}: this is no symmetry sector of one dimension; evaluate it by sampling."
             )

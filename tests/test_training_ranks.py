@@ -67,7 +67,7 @@ def assert_same_run(one: Path, other: Path) -> None:
         torch.testing.assert_close(b.parameters[name], parameter, rtol=1e-9, atol=1e-11)
 
 
-# Each run is a configuration, a folder and a name; chain 9 of "poisoned" has an infinite local energy in every step.
+# Each run is a configuration, its folder, and whether chain 9 has an infinite local energy each step ("poisoned").
 SEVERAL = """
 import json, sys
 from pathlib import Path

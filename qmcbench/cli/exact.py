@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qmcbench.exact import ExactEvaluation
+    from qmcbench.infidelity import Infidelity
     from qmcbench.report.document import Cell, Table
 
 
 def print_exact(checkpoint: Path, L: int | None, j2: float | None, *, quiet: bool, as_json: bool) -> None:
-    """Evaluate the checkpoint by a full sum and print the result."""
+    """Evaluate the checkpoint by a full sum, or its infidelity alone by samples, and print the result."""
     from qmcbench.cli.common import print_json
-    from qmcbench.exact import exact_energy_of
+    from qmcbench.exact import NoSector, exact_energy_of
+    from qmcbench.infidelity import infidelity_of
 
-    found = exact_energy_of(checkpoint, L=L, J2=j2, quiet=quiet)
+    found: ExactEvaluation | Infidelity
+    try:
+        found = exact_energy_of(checkpoint, L=L, J2=j2, quiet=quiet)
+        shown = table(found)
+    except NoSector as error:
+        print(f"{error} This is its infidelity by samples.", file=sys.stderr)
+        found = infidelity_of(checkpoint, L=L, J2=j2, quiet=quiet)
+        shown = sampled(found)
     if as_json:
         print_json(asdict(found))
     else:
-        print(table(found).text())
+        print(shown.text())
 
 
 def table(found: ExactEvaluation) -> Table:
@@ -38,3 +48,12 @@ def table(found: ExactEvaluation) -> Table:
         rows.append(["extrapolated", f"{found.extrapolated_energy:.10f}", "to variance 0; no bound"])
     title = f"{found.L}x{found.L}, J2 = {found.J2:g} J1: full sum over {found.configurations} orbits (S.S units)"
     return Table(title, ["per site", ">value", ""], rows)
+
+
+def sampled(found: Infidelity) -> Table:
+    """The infidelity by Monte Carlo, for a terminal."""
+    from qmcbench.report.document import Table
+
+    rows: list[list[str | Cell]] = [["infidelity", f"{found.infidelity:.5f}", f"+- {found.sigma:.1e}"]]
+    title = f"{found.L}x{found.L}, J2 = {found.J2:g} J1: {found.samples} samples of each state"
+    return Table(title, ["", ">value", ""], rows)

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 import qmcbench
-from qmcbench.cli import bench, doctor, gate, guide, jobs, networks, reference, report, scale
+from qmcbench.cli import bench, doctor, export, gate, guide, jobs, networks, reference, report, scale
 from qmcbench.cli.streams import open_streams, system_error
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted
@@ -71,6 +71,7 @@ app.command("transfer", epilog=jobs.TRANSFER_EPILOG)(jobs.transfer)
 app.command("reproduce", epilog=jobs.REPRODUCE_EPILOG)(jobs.reproduce)
 app.command("gate", epilog=gate.EPILOG)(gate.command)
 app.command("report", epilog=report.EPILOG)(report.command)
+app.command("export", epilog=export.EPILOG)(export.command)
 app.command("doctor", epilog=doctor.EPILOG)(doctor.command)
 app.command("guide", epilog=guide.EPILOG)(guide.command)
 

@@ -73,7 +73,7 @@ def evaluate(
     ] = None,
     exact: Annotated[
         bool,
-        typer.Option("--exact", help="Full sum instead of samples (4x4, 6x6; all symmetries)."),
+        typer.Option("--exact", help="Full sum (4x4, 6x6); without symmetries, the infidelity by samples."),
     ] = False,
     L: Annotated[int | None, typer.Option("--L", help="Any even size; the checkpoint's if absent.")] = None,
     j2: Annotated[

@@ -1,14 +1,18 @@
-"""The report of any records: ``qmcbench report``, and the last act of every command that measures."""
+"""The report of any records: the book of ``qmcbench report``, and the last act of every command that measures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 from qmcbench.errors import UserError
-from qmcbench.report import document
+from qmcbench.paper.join import join
+from qmcbench.report import document, provenance
 from qmcbench.report.document import Chapter
+from qmcbench.report.front import front
+from qmcbench.report.paper import pages as paper
 from qmcbench.store import jsonl
 from qmcbench.store.records import Run
 
@@ -22,6 +26,43 @@ CHAPTERS = {
     "bench": "bench",
 }
 """The chapter (a folder of this package) of each command, in the order of the report."""
+
+
+PARTS = {
+    "gates": "Correctness",
+    "reproduction": "Correctness",
+    "bench": "Speed",
+    "scaling": "Scaling",
+    "zero_shot": "Transfer",
+}
+"""The parts of the book between the paper and the provenance, in their order, by chapter."""
+
+
+def book(folders: Sequence[Path], out: Path) -> list[Chapter]:
+    """Write the book of all records in ``folders`` to ``out``: front page, the paper, the chapters, provenance.
+
+    Nothing is measured, and torch is not imported. The same records give the same bytes.
+
+    Raises
+    ------
+    UserError, OSError
+        As :func:`report`.
+    """
+    made = bound(jsonl.find(folders))
+    document.write(made, out)
+    return made
+
+
+def bound(runs: Sequence[Run]) -> list[Chapter]:
+    """All chapters of the book; raises as :func:`chapters`."""
+    made = [
+        replace(each, part=PARTS[package]) for package, those in _sorted(runs).items() for each in _of(package, those)
+    ]
+    order = list(dict.fromkeys(PARTS.values()))
+    made.sort(key=lambda each: order.index(each.part))
+    joined = join(runs)
+    whole = [*paper.chapters(runs, joined), *made, *provenance.chapters(runs)]
+    return [front(runs, joined, whole), *whole]
 
 
 def report(folders: Sequence[Path], out: Path) -> list[Chapter]:
@@ -49,15 +90,20 @@ def chapters(runs: Sequence[Run]) -> list[Chapter]:
     UserError
         If a run is of a job that no chapter is about.
     """
+    return [made for package, those in _sorted(runs).items() for made in _of(package, those)]
+
+
+def _sorted(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """The runs of each chapter that has some."""
     found: dict[str, list[Run]] = {chapter: [] for chapter in CHAPTERS.values()}
     for run in runs:
         chapter = CHAPTERS.get(run.job.split()[0] if run.job else "")
         if chapter is None:
             raise UserError(f"The job {run.job!r} of a run is not one of {', '.join(CHAPTERS)}.")
         found[chapter].append(run)
-    return [
-        made
-        for chapter, those in found.items()
-        if those
-        for made in import_module(f"qmcbench.report.{chapter}.pages").chapters(those)
-    ]
+    return {chapter: those for chapter, those in found.items() if those}
+
+
+def _of(package: str, runs: Sequence[Run]) -> list[Chapter]:
+    made: list[Chapter] = import_module(f"qmcbench.report.{package}.pages").chapters(runs)
+    return made

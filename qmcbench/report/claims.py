@@ -58,7 +58,8 @@ def judge(checks: Sequence[Check], remarks: Sequence[str] = (), missing: Sequenc
         said.insert(0, f"Incomplete: there is no {', no '.join(missing)}.")
     undecided = [f"{each.name} ({each.check})" for each in sorted_out[Verdict.INCONCLUSIVE]]
     everything = bool(checks) and len(passed) == len(checks) and not missing
-    return Judgement(headline, everything, [failure(each) for each in failed], said, undecided)
+    failures = [failure(each) for each in failed]
+    return Judgement(headline, everything, failures, said, undecided, len(passed), len(checks))
 
 
 def failure(check: Check) -> str:

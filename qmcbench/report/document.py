@@ -1,7 +1,9 @@
-"""A report: chapters of tables and figures, to a terminal, HTML, Markdown and SVG. All text is escaped here."""
+"""A report: chapters of tables and figures, to a terminal, HTML, Markdown, CSV and SVG. All text is escaped here."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,11 +32,13 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 @dataclass(frozen=True)
 class Cell:
-    """Text of a table's cell that is a failure (red) or a command (monospaced)."""
+    """Text of a cell that is a failure (red), a command (monospaced), or of another origin than those beside it."""
 
     text: str
     style: str
-    """``bad`` or ``code``."""
+    """``bad``, ``code``, ``measured``, ``projected``, ``counted``, ``absent``, or ``link``."""
+    target: str = ""
+    """The name of the chapter that a link leads to."""
 
 
 Row = list[str | Cell]
@@ -74,6 +78,13 @@ class Table:
         """The rows alone, escaped."""
         return self._tabulated("pipe", _markdown_cell)
 
+    def csv(self) -> str:
+        """Names of the columns and rows, as text; nothing that a spreadsheet would take for a formula."""
+        text = io.StringIO()
+        rows = [self.headers, *([_plain(cell) for cell in row] for row in self.rows)]
+        csv.writer(text, lineterminator="\n").writerows([_no_formula(cell) for cell in row] for row in rows)
+        return text.getvalue()
+
     def _tabulated(self, form: str, shown: Callable[[str | Cell], str]) -> str:
         rows = [[shown(cell) for cell in row] for row in self.rows]
         headers = [shown(name) for name in self.headers]
@@ -101,6 +112,9 @@ class Judgement:
     remarks: list[str]
     undecided: list[str] = field(default_factory=list)
     """Checks that were too noisy to decide anything, which is no success either."""
+    good: int = 0
+    checks: int = 0
+    """How many checks passed, of how many."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +126,8 @@ class Chapter:
     title: str
     judgement: Judgement
     sections: list[Section]
+    part: str = ""
+    """The part of the book that it is in."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9-]{1,60}", self.name):
@@ -121,9 +137,18 @@ class Chapter:
         """Where the SVG of one of its figures is, from the report's folder."""
         return f"figures/{self.name}-{plot.name}.svg"
 
+    def csv(self) -> dict[str, str]:
+        """Its tables by their file's name, from the report's folder: named after sections, as titles may be data."""
+        found: dict[str, str] = {}
+        for section in self.sections:
+            for number, table in enumerate(section.tables, start=1):
+                name = f"{self.name}-{_slug(section.title)}" + (f"-{number}" if number > 1 else "")
+                found[f"tables/{name}.csv"] = table.csv()
+        return found
+
 
 def write(chapters: Sequence[Chapter], out: Path) -> list[Path]:
-    """Write ``index.html``, ``report.md`` and ``figures/*.svg`` under ``out``; the paths, HTML last.
+    """Write ``index.html``, ``report.md``, ``tables/*.csv`` and ``figures/*.svg`` in ``out``; the paths, HTML last.
 
     Each file is replaced in one step, and the same chapters give the same bytes. Files of an earlier report that this
     one lacks are left alone.
@@ -136,6 +161,8 @@ def write(chapters: Sequence[Chapter], out: Path) -> list[Path]:
     contents = {
         chapter.file(plot): plot.svg for chapter in chapters for section in chapter.sections for plot in section.plots
     }
+    for chapter in chapters:
+        contents |= chapter.csv()
     contents["report.md"] = _markdown(chapters)
     contents["index.html"] = _html(chapters)
     for name, text in contents.items():
@@ -155,7 +182,8 @@ def _html(chapters: Sequence[Chapter]) -> str:
     environment.filters["inline"] = lambda plot, chapter: Markup(plot.inline(chapter.name))
     environment.tests["cell"] = lambda value: isinstance(value, Cell)
     template = files("qmcbench.report").joinpath("report.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(chapters=chapters) + "\n"
+    parts = grouped(chapters, lambda chapter: chapter.part or chapter.title)
+    return environment.from_string(template).render(chapters=chapters, parts=parts) + "\n"
 
 
 def _markdown(chapters: Sequence[Chapter]) -> str:
@@ -171,7 +199,8 @@ def _blocks(chapter: Chapter) -> list[str]:
     for section in chapter.sections:
         blocks.append(f"## {_escaped(section.title)}")
         for table in section.tables:
-            blocks += [f"### {_escaped(table.title)}", table.markdown(), _escaped(table.caption)]
+            blocks += [f"### {_escaped(table.title)}"] if table.title != section.title else []
+            blocks += [table.markdown(), _escaped(table.caption)]
         for plot in section.plots:
             title = _escaped(plot.title)
             blocks += [f"### {title}", f"![{title}]({chapter.file(plot)})", _escaped(plot.caption)]
@@ -184,12 +213,21 @@ def _plain(cell: str | Cell) -> str:
     return " ".join((cell if isinstance(cell, str) else cell.text).split())
 
 
+def _no_formula(text: str) -> str:
+    return f"'{text}" if re.match(r"[=+@\t]|-(?![\d.])", text) else text
+
+
+def _slug(text: str) -> str:
+    """A title as a part of a file's name."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-") or "table"
+
+
 def _markdown_cell(cell: str | Cell) -> str:
     if isinstance(cell, str):
         return _escaped(cell)
     if cell.style == "code":
         return _code(cell.text)
-    return f"**{_escaped(cell.text)}**"
+    return f"**{_escaped(cell.text)}**" if cell.style == "bad" else _escaped(cell.text)
 
 
 def _code(text: str) -> str:

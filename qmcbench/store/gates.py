@@ -61,3 +61,20 @@ class Mutant(Record, kind="mutant"):
     check: str
     """The check of the gate that decided."""
     verdict: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant(Record, kind="gate variant"):
+    """Gates run on correct code in another form, of this seed and so many threads; the value is the time it took."""
+
+    unit: str = "s"
+    variant: str
+    """In words: precision, symmetry, sizes of buffers."""
+    gates: int
+    """That ran."""
+    checks: int
+    """That were decided."""
+    failed: tuple[str, ...] = ()
+    """Names of the checks that failed, of which there should be none."""
+    undecided: tuple[str, ...] = ()
+    """Names of those that were too noisy."""

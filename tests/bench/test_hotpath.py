@@ -192,7 +192,7 @@ def test_measure(in_process: list[dict[str, Any]], monkeypatch: pytest.MonkeyPat
     # On busy cores, two threads that wait for each other are slow; it is the number that matters here.
     asked: list[int] = []
     monkeypatch.setattr(hotpath, "available_cores", lambda: 2)
-    monkeypatch.setattr(operations, "threads", lambda count: asked.append(count) or nullcontext())
+    monkeypatch.setattr(hotpath, "threads", lambda count: asked.append(count) or nullcontext())
     steps = list(hotpath.measure(True))
     found = Run(job="bench hotpath", provenance=ORIGIN, records=tuple(chain.from_iterable(steps)))
     assert asked == [2]

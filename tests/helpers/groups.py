@@ -10,7 +10,7 @@ from qmcbench.ranks.comm import Communicator, Mpi, Serial
 def groups(world: Communicator, turns: Sequence[Sequence[tuple[int, Any]]]) -> Iterator[tuple[Communicator, Any]]:
     """Turn after turn, the ranks of each group (its size, and what it does) as a communicator of their own.
 
-    A group of one is a single process, as without a launcher. Ranks that are left over sleep.
+    A group of one is a single process, as without a launcher. Ranks left over sleep, and leave the cores alone.
     """
     from mpi4py import MPI
 

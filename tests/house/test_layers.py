@@ -23,9 +23,10 @@ LAYERS = (
     ("sampler", "local_energy", "observables", "sr"),
     ("store.records", "gates.check", "store"),
     ("memory", "tensors", "log", "checkpoint", "pickles", "npz", "evaluator", "vmc"),
-    ("training", "weights", "estimates", "evaluation_state", "evaluation", "exact"),
+    ("training", "weights", "estimates", "evaluation_state", "evaluation", "exact", "infidelity"),
     ("gates",),
     ("bench", "scaling"),
+    ("paper", "export"),
     ("report",),
     ("jobs",),
     ("guide",),
@@ -134,7 +135,17 @@ def test_the_reference_layer_imports_nothing_of_the_engine() -> None:
 
 def test_the_report_imports_no_torch() -> None:
     """Records, claims and reports can be read on a machine without torch."""
-    heads = ("report.", "store.", "gates.check", "gates.energies", "bench.claims", "scaling.claims", "cli.", "guide")
+    heads = (
+        "report.",
+        "store.",
+        "gates.check",
+        "gates.energies",
+        "bench.claims",
+        "scaling.claims",
+        "paper.",
+        "cli.",
+        "guide",
+    )
     ways = {name: name for name in modules() if name.startswith(heads) and name != "gates.checks"}
     waiting = list(ways)
     while waiting:

@@ -258,7 +258,7 @@ def test_nothing_is_written_outside_out(tmp_path: Path, monkeypatch: pytest.Monk
     paths = document.write(book.chapters([run]), out)
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(paths)
     assert paths[-1] == out / "index.html"
-    assert {path.name for path in out.iterdir()} == {"index.html", "report.md", "figures"}
+    assert {path.name for path in out.iterdir()} == {"index.html", "report.md", "figures", "tables"}
 
 
 def test_markdown_links_the_plots_that_were_written(written: Written) -> None:

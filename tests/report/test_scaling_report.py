@@ -282,7 +282,7 @@ def test_report_needs_no_torch() -> None:
         "import sys; from pathlib import Path; from qmcbench.report.book import chapters; from qmcbench.store import "
         "jsonl; chapters(jsonl.find([Path(sys.argv[1])])); print('torch' in sys.modules)"
     )
-    records = Path(__file__).parents[2] / "reports" / "scaling"
+    records = Path(__file__).parents[2] / "reports" / "book" / "records" / "projection.jsonl"
     found = subprocess.run([sys.executable, "-c", code, records], capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"
 

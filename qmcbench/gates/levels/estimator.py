@@ -27,7 +27,7 @@ from qmcbench.sampler import Chains
 
 WEIGHTS = (
     "samples of |psi|^alpha that are not weighted by |psi|^(2 - alpha), or with the wrong exponent; a sum over "
-    "the wrong connected configurations"
+    "the wrong connected configurations; a windowed mean"
 )
 CLIPPED = "a mean of clipped or windowed local energies that is called unbiased: filters are for the gradient only"
 ERRORS = "no autocorrelation in the error; errors of single samples, or of too few; weights left out of it"
@@ -36,8 +36,8 @@ MOST = 8192
 """Chains of a pilot, and the most that a plan may take."""
 MARGIN = 2.0
 """More samples than the pilot says, since its own error is known to some ten per cent only."""
-CHAINS = 32
-"""Of each replica: as few as an error may be had from (:data:`qmcbench.statistics.MIN_BLOCKS`)."""
+CHAINS = 128
+"""Of each replica. With 32 the error itself scatters by 40 %: 15 of 1000 correct runs raise an alarm, where 5 may."""
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
+import numpy as np
 import torch
+from scipy.sparse.linalg import eigsh
 from scipy.stats import norm
 
 from qmcbench import reference
+from qmcbench.ansatz.base import Ansatz, amplitudes
 from qmcbench.gates.check import POWER, Check
+from qmcbench.gates.levels.ansatz import configurations
 from qmcbench.gates.models import quspin
+from qmcbench.gates.power import Words, difference, stream
 from qmcbench.gates.registry import Effect, Setting, gate
 from qmcbench.gates.tables import table
-from qmcbench.gates.targets.target import Evaluation, Target
+from qmcbench.gates.targets.target import Draw, Evaluated, Evaluation, Target
+from qmcbench.infidelity import infidelity as sampled_infidelity
 from qmcbench.reference import store, verify
 
 COUPLINGS = (0.0, 0.5, 0.6)
 LOST = 5e-3
 """Energy per site, in units of J1, by which an energy below the exact one must be seen."""
+SUMMED = 0.015
+"""Energy per site by which an evaluated energy of the target's own psi must be seen to differ from its sum."""
+ROUNDING = 1e-8
+"""Of an energy per site: the error of an eigenstate's energy is smaller."""
 
 
 @gate(
@@ -80,15 +91,11 @@ def not_below(target: Target, setting: Setting, bound: Bound, asked: Evaluation)
     """The evaluated energy against a bound; a pilot, ``asked``, says how many samples see the effect."""
     assert target.psi is not None
     assert target.evaluate is not None
-    pilot = target.evaluate(target.psi, asked)
-    # Half as many again as the pilot says, since its error is itself uncertain.
-    wanted = 1.5 * (POWER * pilot.sigma / setting.effect) ** 2 if pilot.sigma > 0 else 0.0
-    rounds = min(bound.most, max(asked.samples, int(asked.samples * wanted)))
-    found = target.evaluate(target.psi, replace(asked, samples=rounds, seed=setting.seed + 1))
+    found = planned(target, target.psi, asked, Aim(setting.effect, bound.most))
     return Check(
         name=bound.name,
         check="variational",
-        value=(bound.energy - found.mean) / found.sigma if found.sigma > 0 else None,
+        value=(bound.energy - found.mean) / max(found.sigma, ROUNDING) if found.sigma >= 0 else None,
         bound=float(norm.isf(setting.rate)),
         sigma=found.sigma,
         samples=found.samples,
@@ -97,6 +104,154 @@ def not_below(target: Target, setting: Setting, bound: Bound, asked: Evaluation)
         statement=f"Standard errors by which {found.mean:.6f} lies below {bound.energy:.6f} ({bound.source}); "
         "negative: above.",
     )
+
+
+@dataclass(frozen=True)
+class Aim:
+    """How precise an evaluation is to be."""
+
+    effect: float
+    """The smallest effect that must be seen, energy per site."""
+    most: int
+    """Samples of a chain that are taken at most."""
+    variance: float = 0.0
+    """Of the local energies per site, if it is known: few samples of a psi with nodes understate it."""
+
+
+def planned(target: Target, psi: Ansatz, asked: Evaluation, aim: Aim) -> Evaluated:
+    """An evaluation of so many samples that the effect is seen, as a pilot, ``asked``, says."""
+    assert target.evaluate is not None
+    pilot = target.evaluate(psi, asked)
+    sigma = max(pilot.sigma, (aim.variance / max(1, pilot.samples)) ** 0.5)
+    # Half as many again as the pilot says, since its error is itself uncertain.
+    wanted = 1.5 * (POWER * sigma / aim.effect) ** 2 if sigma > 0 else 0.0
+    rounds = min(aim.most, max(asked.samples, int(asked.samples * wanted)))
+    return target.evaluate(psi, replace(asked, samples=rounds, seed=asked.seed + 1))
+
+
+@gate(
+    "exact",
+    needs=("psi", "energy", "local_energies"),
+    cause="psi is no eigenstate of this Hamiltonian: another J2, lattice or boundary; amplitudes in single precision",
+)
+def zero_variance(target: Target, setting: Setting) -> Iterator[Check]:
+    """A wave function that claims to be an eigenstate has its energy as local energy everywhere."""
+    assert target.psi is not None
+    assert target.energy is not None
+    assert target.local_energies is not None
+    spins, sites = configurations(target.L, 1024, setting.seed), target.L**2
+    with torch.no_grad():
+        log_psi = amplitudes(target.psi, spins)[0]
+    size = (log_psi - log_psi.max()).exp()
+    # Where symmetry makes psi vanish there is rounding, and no local energy.
+    seen = size > 1e-9
+    found = target.local_energies(target.psi, target.L, target.J2, spins[seen]) / sites
+    yield Check(
+        name=f"local energies of an eigenstate, {target.L}x{target.L}, J2 = {target.J2:g}",
+        check="exact",
+        value=float(((found - target.energy) * size[seen]).abs().nan_to_num(torch.inf).amax()),
+        bound=1e-9,
+        statement=f"Largest |psi(S)| (E_loc(S) - E) on {int(seen.sum())} configurations, in units of the largest "
+        f"amplitude; E = {target.energy:.10f} per site.",
+    )
+    if target.evaluate is None:
+        return
+    asked = Evaluation(L=target.L, J2=target.J2, chains=64, samples=8, alpha=2.0, seed=setting.seed)
+    evaluated = target.evaluate(target.psi, asked)
+    yield Check(
+        name=f"evaluated energy of an eigenstate, {target.L}x{target.L}, J2 = {target.J2:g}",
+        check="exact",
+        value=abs(evaluated.mean - target.energy) + (evaluated.variance or 0.0) ** 0.5,
+        bound=1e-6,
+        statement="Difference from the eigenvalue, plus the standard deviation of local energies; per site.",
+    )
+
+
+@gate(
+    "unbiased",
+    needs=("psi", "evaluate"),
+    cause="a windowed or clipped mean that is called unbiased; weights; too short a warm-up; chains that nodes stop",
+    effect=Effect(size=SUMMED, unit="J1 a site"),
+)
+def full_sum(target: Target, setting: Setting) -> Check:
+    """The evaluated energy of the target's own psi is its sum over all configurations of 4x4 with QuSpin's H."""
+    assert target.psi is not None
+    name = f"evaluated = summed energy, J2 = {target.J2:g}"
+    if target.L != 4:
+        why = f"{target.L}x{target.L} is too large to sum: a psi that takes any lattice can be given with --L 4"
+        return Check(name=name, check="unbiased", value=None, bound=0.0, statement="", not_run=why)
+    mean, variance = summed(target.psi, target.J2)
+    asked = Evaluation(L=4, J2=target.J2, chains=256, samples=8, alpha=2.0, seed=stream(setting.seed, 4), warm_up=20)
+    # Who asks for a smaller effect gets more samples.
+    most = round(200 * max(1.0, SUMMED / setting.effect) ** 2)
+    found = planned(target, target.psi, asked, Aim(setting.effect, most, variance))
+    # No correlation makes an error smaller than that of independent samples.
+    sigma = max(found.sigma, (variance / max(1, found.samples)) ** 0.5)
+    words = Words(
+        name=name,
+        statement=f"{found.mean:.6f} +- {sigma:.1e} per site from {found.samples} samples, {mean:.6f} from the sum.",
+    )
+    return difference(words, found.mean - mean, max(sigma, ROUNDING), found.samples, setting)
+
+
+@torch.no_grad()
+def summed(psi: Ansatz, J2: float) -> tuple[float, float]:
+    """Energy of a wave function per site, and the variance of its local energies, by QuSpin's matrix on 4x4."""
+    spins, matrix = quspin(J2)
+    parts = [amplitudes(psi, each) for each in torch.from_numpy(spins).split(1024)]
+    log_psi, phase = (torch.cat(values) for values in zip(*parts, strict=True))
+    vector = (phase * (log_psi - log_psi.max()).exp()).numpy()
+    applied, norm = np.asarray(matrix @ vector), np.vdot(vector, vector).real
+    total = np.vdot(vector, applied).real / norm
+    return float(total) / 16, max(0.0, float(np.vdot(applied, applied).real / norm - total**2)) / 256
+
+
+@gate(
+    "variational",
+    needs=("psi", "sample", "evaluate"),
+    cause="an energy too low for its state: a windowed or clipped mean, other units; or samples of another psi",
+    effect=Effect(size=2 * LOST, unit="J1 a site"),
+    quick=False,
+)
+def infidelity(target: Target, setting: Setting) -> Check:
+    """On 4x4 the energy is as far above the exact one as the infidelity, by Monte Carlo, says at least."""
+    assert target.psi is not None
+    assert target.sample is not None
+    name = f"energy against infidelity, J2 = {target.J2:g}"
+    if target.L != 4:
+        why = f"the lowest excitation of {target.L}x{target.L} is not known here"
+        return Check(name=name, check="variational", value=None, bound=0.0, statement="", not_run=why)
+    ground, energy, gap = lowest(target.J2)
+    chains = 4096
+    draw = Draw(L=4, alpha=2.0, chains=chains, proposals=320, seed=stream(setting.seed, 0))
+    of_psi = target.sample(target.psi, draw).spins
+    of_ground = target.sample(ground, replace(draw, seed=stream(setting.seed, 1))).spins
+    value, sigma = sampled_infidelity(target.psi, ground, of_psi, of_ground)
+    asked = Evaluation(L=4, J2=target.J2, chains=256, samples=8, alpha=2.0, seed=stream(setting.seed, 2), warm_up=20)
+    found = planned(target, target.psi, asked, Aim(setting.effect / 1.5, 200))
+    error = max(ROUNDING, float(np.hypot(gap * sigma, found.sigma)))
+    return Check(
+        name=name,
+        check="variational",
+        value=(value * gap - (found.mean - energy)) / error,
+        bound=float(norm.isf(setting.rate)),
+        sigma=error,
+        samples=found.samples,
+        smallest_effect=setting.effect,
+        false_alarm=setting.rate,
+        statement=f"Standard errors by which E - E0 = {found.mean - energy:.5f} per site is below infidelity times "
+        f"gap; infidelity {value:.4f} +- {sigma:.1e} from {chains} samples of each, gap {gap:.5f} per site.",
+    )
+
+
+@cache
+def lowest(J2: float) -> tuple[Ansatz, float, float]:
+    """QuSpin's ground state on 4x4 as a wave function, its energy, and the gap above it in S^z = 0; per site."""
+    spins, matrix = quspin(J2)
+    energy, vector = reference.ground_state(4, J2)
+    energies = np.sort(eigsh(matrix, k=2, which="SA", return_eigenvectors=False, v0=np.ones(len(vector))))
+    vector = np.where(np.abs(vector) > 1e-9 * np.abs(vector).max(), vector, 0.0)  # what symmetry makes vanish
+    return table(torch.from_numpy(spins), torch.from_numpy(vector)), energy / 16, float(energies[1] - energy) / 16
 
 
 @gate(

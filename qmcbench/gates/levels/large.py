@@ -9,14 +9,17 @@ from scipy.stats import norm
 
 from qmcbench import reference
 from qmcbench.gates.check import Check
+from qmcbench.gates.levels.claims import AHEAD, SMALLEST
 from qmcbench.gates.levels.ground_state import Bound, not_below
 from qmcbench.gates.levels.hamiltonian import magnon
 from qmcbench.gates.registry import Effect, Setting, gate
 from qmcbench.gates.states import marshall
-from qmcbench.gates.targets.target import Evaluation, Target
+from qmcbench.gates.targets.target import Evaluated, Evaluation, Target
 
 SIZES = (10, 16, 24)
 SAMPLED = SIZES[:2]
+NEAR = 0.1
+"""Relative distance from the ground state's energy within which a state has little but it and its excitations."""
 BELOW = 5e-3
 """Energy per site, in units of J1, by which an energy below the best known one must be seen."""
 
@@ -95,3 +98,60 @@ def best_known(target: Target, setting: Setting) -> Iterator[Check]:
         return
     asked = Evaluation(L=target.L, J2=target.J2, chains=64, samples=8, alpha=2.0, seed=setting.seed)
     yield not_below(target, setting, Bound(name, known.energy, known.cite, most=64), asked)
+
+
+@gate(
+    "variational",
+    needs=("psi", "evaluate"),
+    cause="a variance per site taken for the total's, or the reverse; energy and variance of different samples (a "
+    "window); local energies of another Hamiltonian; or psi is near an excited state",
+    quick=False,
+)
+def v_score(target: Target, setting: Setting) -> Iterator[Check]:
+    """The V-score is one that a state of that energy can have, beyond exact diagonalization."""
+    assert target.evaluate is not None
+    assert target.psi is not None
+    name = f"{target.L}x{target.L}, J2 = {target.J2:g}"
+    known = reference.best(target.L, target.J2) if target.L > 6 else None
+    if known is None:
+        why = "exact diagonalization reaches this lattice" if target.L <= 6 else "no energy of it is published"
+        yield Check(name=f"V-score, {name}", check="variational", value=None, bound=0.0, statement="", not_run=why)
+        return
+    asked = Evaluation(
+        L=target.L, J2=target.J2, chains=64, samples=8, alpha=2.0, seed=setting.seed, warm_up=2 * target.L
+    )
+    yield from spread(target.evaluate(target.psi, asked), target, known.energy)
+
+
+def spread(found: Evaluated, target: Target, known: float) -> Iterator[Check]:
+    """The V-score against the least and the most that a state of the energy ``found.mean`` has.
+
+    Var H <= (E - E_0) (E_max - E) holds in every state, E_max being the ferromagnet's. Near the ground state Var H is
+    not much smaller than E - E_0 either (in units of J1): of all published rows it is a tenth at least.
+    """
+    name, sites = f"{target.L}x{target.L}, J2 = {target.J2:g}", target.L**2
+    if found.variance is None or not found.mean:
+        why = "the code reports no variance"
+        yield Check(name=f"V-score, {name}", check="variational", value=None, bound=0.0, statement="", not_run=why)
+        return
+    highest = 0.5 + max(target.J2 / 2, -1.5 * target.J2)
+    noise = 3 * found.sigma
+    above, score = found.mean - known, sites * found.variance / found.mean**2
+    most = sites * (above + noise + AHEAD) * (highest - found.mean + noise) / found.mean**2
+    words = f"E = {found.mean:.6f} per site, {above:+.2g} from the best known energy."
+    yield Check(
+        name=f"V-score at most, {name}",
+        check="variational",
+        value=score,
+        bound=most,
+        statement=f"{words} Var H is at most (E - E0) (Emax - E) in any state.",
+    )
+    if noise < above < NEAR * abs(known):
+        yield Check(
+            name=f"V-score at least, {name}",
+            check="variational",
+            value=score,
+            relation="at least",
+            bound=SMALLEST * (above - noise) / found.mean**2,
+            statement=f"{words} So near to the ground state Var H is not below {SMALLEST:g} (E - E0).",
+        )

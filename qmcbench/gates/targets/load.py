@@ -1,4 +1,4 @@
-"""A target by its name on the command line: ``builtin``, ``package.module:attribute``, or a file."""
+"""A target by its name: ``builtin``, ``exact:4``, ``exact:6``, ``package.module:attribute``, or a file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from qmcbench.errors import UserError
-from qmcbench.gates.targets import files, foreign, netket
+from qmcbench.gates.targets import eigenstate, files, foreign, netket
 from qmcbench.gates.targets.builtin import builtin
 from qmcbench.gates.targets.target import Size, Target
 
@@ -26,7 +26,7 @@ FILES: dict[str, Callable[[Path, Size], Target]] = {
 
 
 def load(name: str, L: int | None = None, J2: float | None = None) -> Target:
-    """The target called ``name``: ``builtin``, ``package.module:attribute``, or a file.
+    """The target called ``name``: ``builtin``, ``exact:4``, ``exact:6``, ``package.module:attribute``, or a file.
 
     Parameters
     ----------
@@ -43,12 +43,15 @@ def load(name: str, L: int | None = None, J2: float | None = None) -> Target:
     size = Size(L=L, J2=J2)
     if name == "builtin":
         return builtin(size.side(), size.coupling())
+    if name in eigenstate.NAMES:
+        return foreign.lend(eigenstate.target(name, size))
     path = Path(name)
     if path.suffix in FILES:
         return FILES[path.suffix](path, size)
     if ":" not in name:
         raise UserError(
-            f"{name!r} is no target; give `package.module:attribute` or a file of the kinds {', '.join(FILES)}."
+            f"{name!r} is no target; give `package.module:attribute`, {' or '.join(eigenstate.NAMES)}, or a file of "
+            f"the kinds {', '.join(FILES)}."
         )
     return foreign.target(attribute(name), name, size)
 

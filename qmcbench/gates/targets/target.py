@@ -127,6 +127,8 @@ class Target:
     psi: Ansatz | None = None
     invariance: tuple[str, ...] = ()
     """Generators (:data:`qmcbench.group.GENERATORS`) under which psi claims not to change."""
+    energy: float | None = None
+    """Energy per site of which psi is said to be an exact eigenstate; None where it is not."""
     local_energies: LocalEnergies | None = None
     log_derivatives: LogDerivatives | None = None
     sample: Callable[[Ansatz, Draw], Drawn] | None = None

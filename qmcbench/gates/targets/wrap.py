@@ -32,14 +32,19 @@ class Function:
 class Adapted(nn.Module):
     """A module that takes spins in its own dtype, or gives one complex log psi, as a wave function."""
 
-    def __init__(self, module: nn.Module, name: str, dtype: torch.dtype | None) -> None:
+    def __init__(self, module: nn.Module, name: str, *, converts: bool) -> None:
         super().__init__()
-        self.module, self.name, self.dtype = module, name, dtype
+        self.module, self.name, self.converts = module, name, converts
         self.invariance = getattr(module, "invariance", ())
 
     def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """(log|psi|, phase) of ``spins`` (batch, L, L)."""
-        return _pair(self.module(spins if self.dtype is None else spins.to(self.dtype)), self.name)
+        return _pair(self.module(spins.to(_dtype(self.module)) if self.converts else spins), self.name)
+
+
+def _dtype(module: nn.Module) -> torch.dtype:
+    """Of its parameters, as they are now: a copy in another precision takes its input in that."""
+    return next((each.dtype for each in module.parameters() if each.dtype.is_floating_point), torch.float32)
 
 
 def wave_function(value: Callable[..., object], name: str, L: int) -> Ansatz:
@@ -65,20 +70,20 @@ def wave_function(value: Callable[..., object], name: str, L: int) -> Ansatz:
 
 
 def _module(module: nn.Module, name: str, spins: Tensor) -> Ansatz:
-    dtype = None
+    converts = False
     try:
         with torch.no_grad():
             found = module(spins)
     except Exception as first:
         # Layers of torch multiply nothing but their own dtype.
-        dtype = next((each.dtype for each in module.parameters() if each.dtype.is_floating_point), torch.float32)
+        converts = True
         try:
             with torch.no_grad():
-                found = module(spins.to(dtype))
+                found = module(spins.to(_dtype(module)))
         except Exception:
             raise _uncallable(name, spins, f"{_said(first)}") from first
-    plain = dtype is None and isinstance(found, tuple | list)
-    psi = module if plain else Adapted(module, name, dtype)
+    plain = not converts and isinstance(found, tuple | list)
+    psi = module if plain else Adapted(module, name, converts=converts)
     with torch.no_grad():
         pair(psi(spins), spins, name)
     return psi

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from qmcbench.bench.names import FORWARD, OPERATIONS, SCALAR
+from qmcbench.bench.names import FORWARD, OPERATIONS
+from qmcbench.bench.speedups import Speedup, speedups
 from qmcbench.reference import paper
 from qmcbench.report.bench.words import lattice, whence
 from qmcbench.report.colours import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
@@ -31,36 +31,6 @@ COLOURS = {
     "other": "#c8c8c8",
 }
 NAMES = (*OPERATIONS, FORWARD)
-
-
-@dataclass(frozen=True)
-class Speedup:
-    """One operation, or the whole pass, by the baseline, on one core and on all."""
-
-    scalar: WorkTime
-    one: WorkTime
-    every: WorkTime
-
-    @property
-    def of_one(self) -> float:
-        """Of one core over the baseline."""
-        return self.scalar.value / self.one.value
-
-    @property
-    def of_all(self) -> float:
-        """Of all cores over the baseline: what the paper's Fig. 8 plots."""
-        return self.scalar.value / self.every.value
-
-
-def speedups(run: Run) -> list[Speedup]:
-    """Those whose three times are there, in their order."""
-    found = []
-    for times in grouped(run.of(WorkTime), lambda each: (each.network, each.L, each.batch, each.work)).values():
-        scalar = [each for each in times if each.form == SCALAR]
-        others = sorted((each for each in times if each.form != SCALAR), key=lambda each: each.threads or 1)
-        if scalar and others:
-            found.append(Speedup(scalar[0], others[0], others[-1]))
-    return found
 
 
 def tables(run: Run) -> list[Table]:

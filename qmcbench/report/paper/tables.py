@@ -1,0 +1,248 @@
+"""Tables of the chapter on the paper: its own, mirrored, and the list of its claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from qmcbench.gates.energies import doubts
+from qmcbench.paper.join import Joined, Outcome
+from qmcbench.reference import paper
+from qmcbench.reference.claims import answers
+from qmcbench.report.document import Cell, Row, Table, grouped
+from qmcbench.report.numbers import DASH, count, duration, fixed, format_value_error, number
+from qmcbench.report.paper.marks import LEGEND, NOT_RUN, either, of, printed, shown
+from qmcbench.store.energies import Energy, Training
+from qmcbench.store.records import Run
+from qmcbench.store.scaling import OnRanks, WeakRun
+
+STYLES = {
+    Outcome.AGREES: "counted",
+    Outcome.DISAGREES: "bad",
+    Outcome.PROJECTED: "projected",
+    Outcome.NOT_RUN: "absent",
+}
+
+
+def summary(joined: Sequence[Joined]) -> Table:
+    """How many claims of each place came to what."""
+    rows: list[Row] = []
+    for place, those in [*grouped(joined, lambda each: each.claim.place).items(), ("all", list(joined))]:
+        found = [sum(each.outcome is outcome for each in those) for outcome in Outcome]
+        rows.append([place, count(len(those)), *(count(n) if n else DASH for n in found)])
+    columns = ["place", ">listed", *(f">{outcome}" for outcome in Outcome)]
+    caption = (
+        "agrees: ours, of the same thing, is within three standard errors of what is printed (and its last digit; "
+        "'about' allows what the list says). disagrees: it is not. projected: nothing was measured on the paper's "
+        "machine, and the cost model was fitted to these very times. not run: no record of just this."
+    )
+    return Table("Claims by place", columns, rows, caption)
+
+
+def contradictions(joined: Sequence[Joined]) -> Table:
+    """Where the paper contradicts itself."""
+    rows: list[Row] = []
+    for why, those in grouped(joined, lambda each: each.claim.contradiction).items():
+        if why:
+            what = "; ".join(each.claim.what for each in those)
+            values = ", ".join(printed(each.claim.value) for each in those)
+            rows.append([those[0].claim.place, what, values, Cell(why, "bad")])
+    return Table("Where the paper contradicts itself", ["place", "claim", ">printed", "but"], rows)
+
+
+def everything(joined: Sequence[Joined]) -> Table:
+    """The whole list."""
+    rows: list[Row] = []
+    for each in joined:
+        claim = each.claim
+        relation = {"equal": "", "about": f"about (within {100 * claim.within:g} %) "}.get(
+            claim.relation, f"{claim.relation} "
+        )
+        unit = f" {claim.unit}" if claim.unit else ""
+        found = each.ours or each.projection
+        rows.append([
+            claim.place, claim.what, f"{relation}{printed(claim.value)}{unit}",
+            shown(each.ours) if each.ours else DASH if each.projection else NOT_RUN,
+            shown(each.projection) if each.projection else DASH, fixed(each.difference, 1),
+            Cell(str(each.outcome), STYLES[each.outcome]), found.of if found else DASH, each.why or DASH,
+        ])  # fmt: skip
+    columns = [
+        "place", "claim", ">paper", ">ours", ">projection", ">difference, sigma", "outcome", "record",
+        "why, or what is near",
+    ]  # fmt: skip
+    return Table("Every quantitative claim of the paper", columns, rows, LEGEND)
+
+
+def regenerated(joined: Sequence[Joined]) -> Table:
+    """What answers the claims, and how it is made again."""
+    rows: list[Row] = []
+    for name, those in grouped(joined, lambda each: each.claim.answer).items():
+        kind = answers()[name]
+        rows.append([
+            kind.about, ", ".join(kind.kinds) or DASH, count(len(those)), Cell(kind.command, "code"), kind.time,
+        ])  # fmt: skip
+    columns = ["what answers", "kinds of record", ">claims", "command", "time on two cores"]
+    return Table("What makes the answers again", columns, rows)
+
+
+def table1(joined: Sequence[Joined]) -> Table:
+    """Channels and parameters of the networks."""
+    rows: list[Row] = []
+    for network in paper.table1["parameters"]:
+        row: Row = [network]
+        for name in ("channels", "parameters"):
+            claim = of(joined, "Table 1", name=name, network=network)
+            row += [printed(claim.claim.value), either(claim)] if claim else [DASH, DASH]
+        rows.append(row)
+    columns = ["network", ">channels, paper", ">ours", ">parameters, paper", ">ours"]
+    return Table("Table 1: the networks", columns, rows, LEGEND)
+
+
+def table2(runs: Sequence[Run]) -> Table:
+    """Parameters of the experiment, theirs and ours."""
+    theirs = paper.table2
+    energies = [each for run in runs for each in run.of(Energy)]
+    trainings = [each for run in runs for each in run.of(Training)]
+    sizes = {each.network.parameters for each in energies} | {each.parameters for each in trainings}
+    lattices = {each.L for each in energies} | {each.L for each in trainings}
+    couplings = {each.J2 for each in energies} | {each.J2 for each in trainings}
+    ranks = max((each.ranks for run in runs for each in run.of(OnRanks) if each.value is not None), default=1)
+    versions: dict[str, None] = {}
+    for run in runs:
+        for name in ("torch", "mpich", "PyScalapack"):
+            versions |= {f"{name} {run.provenance.versions[name]}": None} if run.provenance.versions.get(name) else {}
+    machines = {run.provenance.machine.cpu: run.provenance.machine.cores for run in runs}
+    rows: list[Row] = [
+        ["parameters of the network", _list(theirs["parameters"]), _list(sorted(sizes))],
+        ["lattices", _lattices(theirs["lattices"]), _lattices(sorted(lattices))],
+        ["J2", "0.44 to 0.6", _list(sorted(couplings))],
+        ["transfer", ", ".join(theirs["transfer"]), _transfer(runs)],
+        ["software", ", ".join(theirs["software"]), ", ".join(versions) or DASH],
+        ["most processes", count(theirs["max_processes"]), count(ranks)],
+        ["most cores", count(theirs["max_cores"]), ", ".join(f"{n} ({cpu})" for cpu, n in machines.items()) or DASH],
+    ]
+    return Table("Table 2: parameters of the experiment", ["parameter", "paper", "these records"], rows)
+
+
+def _transfer(runs: Sequence[Run]) -> str:
+    """What differs between a training and the one that it started from, and what was tried without retraining."""
+    pairs = [
+        (each, start)
+        for run in runs
+        for each in run.of(Training)
+        for start in run.of(Training)
+        if each.start == start.name
+    ]
+    energies = [each for run in runs for each in run.of(Energy)]
+    found = {
+        "scale": any(each.L != start.L for each, start in pairs),
+        "symmetry": any(each.symmetry != start.symmetry for each, start in pairs),
+        "J2 interaction": any(each.J2 != start.J2 for each, start in pairs),
+        "scale without retraining": any(each.L != each.network.L for each in energies),
+        "J2 without retraining": any(each.J2 != each.network.J2 for each in energies),
+    }
+    return ", ".join(name for name, there in found.items() if there) or DASH
+
+
+def _list(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:,}" if isinstance(value, int) else f"{value:g}" for value in values) or DASH
+
+
+def _lattices(sizes: Iterable[int]) -> str:
+    return ", ".join(f"{L}x{L}" for L in sizes) or DASH
+
+
+CASES = ((10, "none"), (10, "C4"), (16, "none"), (16, "C4"))
+
+
+def table3(joined: Sequence[Joined]) -> list[Table]:
+    """Seconds of an iteration and of ScaLAPACK, and the overhead, printed and projected."""
+    seconds: list[Row] = []
+    overheads: list[Row] = []
+    for printed_row in paper.table3["rows"]:
+        work = {key: printed_row[key] for key in ("parameters", "processes")}
+        head: Row = [count(work["parameters"]), count(work["processes"])]
+        times = [of(joined, "Table 3", phase="sr", **work)]
+        times += [of(joined, "Table 3", phase="iteration", L=L, symmetry=s, **work) for L, s in CASES]
+        shares = [of(joined, "Table 3", phase="overhead", L=L, symmetry=s, **work) for L, s in CASES]
+        seconds.append(head + _pairs(times))
+        overheads.append(head + _pairs(shares))
+    head_columns = [">parameters", ">processes"]
+    names = [f"{L}x{L} {'C4' if s == 'C4' else 'no C4'}" for L, s in CASES]
+    return [
+        Table("Table 3: seconds", head_columns + _twice(["ScaLAPACK", *names]), seconds,
+              "The column MC-CNN of the paper is the whole iteration, ScaLAPACK included. " + LEGEND),
+        Table("Table 3: overhead", head_columns + _twice(names), overheads,
+              "ScaLAPACK over the iteration. Errors of a projected quotient: as if its two times were independent."),
+    ]  # fmt: skip
+
+
+def _pairs(claims: Iterable[Joined | None]) -> Row:
+    row: Row = []
+    for each in claims:
+        row += [printed(each.claim.value), either(each)] if each else [DASH, DASH]
+    return row
+
+
+def _twice(names: Iterable[str]) -> list[str]:
+    return [column for name in names for column in (f">{name}, paper", ">model")]
+
+
+def table3_ours(runs: Sequence[Run]) -> Table:
+    """The same quantities of our own steps, at the sizes that this machine reaches."""
+    rows: list[Row] = []
+    for run in runs:
+        for each in run.of(WeakRun):
+            if each.value is None or not each.times or each.oversubscribed:
+                continue
+            cells = [duration(each.median("solve")), duration(each.value), number(each.overhead)]
+            rows.append([
+                count(each.parameters), count(each.ranks), f"{each.L}x{each.L}", each.symmetry, each.solver,
+                count(each.chains), *(Cell(f"● {text}", "measured") for text in cells),
+            ])  # fmt: skip
+    columns = [
+        ">parameters", ">ranks", "lattice", "symmetry", "solver", ">samples a rank", ">solve", ">iteration",
+        ">overhead",
+    ]  # fmt: skip
+    caption = "Medians. Far fewer samples and ranks than the paper's, so no row is one of its rows."
+    return Table("The same of our own steps", columns, rows, caption)
+
+
+def table4(joined: Sequence[Joined], runs: Sequence[Run]) -> Table:
+    """Energies of every lattice and coupling: printed, of networks trained for it, and without retraining."""
+    couplings = paper.table4["J2"]
+    zero = {
+        (each.L, each.J2): each
+        for run in runs
+        if run.job == "zero-shot"
+        for each in run.of(Energy)
+        if not doubts(each)
+    }
+    rows: list[Row] = []
+    for row in paper.table4["rows"]:
+        L = row["L"]
+        rows.append([f"{L}x{L}", "paper", *(printed(value) for value in row["energy"])])
+        own = [of(joined, "Table 4", L=L, J2=J2) for J2 in couplings]
+        rows.append([f"{L}x{L}", "of a network trained for it", *(either(each) if each else NOT_RUN for each in own)])
+        near = [zero.get((L, J2)) for J2 in couplings]
+        if any(near):
+            texts = [f"● {format_value_error(each.value, each.sigma)}" if each else "not run" for each in near]
+            rows.append([f"{L}x{L}", "12x12's network, not retrained", *(Cell(text, "absent") for text in texts)])
+    caption = (
+        "Energy per site, J1 = 1, 106 529 parameters with C4. Grey: the authors' network of 12x12, J2 = 0.5, as it "
+        "is on the others; an upper bound, which decides no claim but its own cell's. " + LEGEND
+    )
+    return Table("Table 4: energies", ["lattice", "of", *(f">J2 = {J2:g}" for J2 in couplings)], rows, caption)
+
+
+def numbers(joined: Sequence[Joined], title: str, places: Sequence[str]) -> Table:
+    """The claims of a figure: printed and ours."""
+    rows: list[Row] = [
+        [
+            each.claim.what, f"{printed(each.claim.value)} {each.claim.unit}".strip(), either(each),
+            fixed(each.difference, 1), Cell(str(each.outcome), STYLES[each.outcome]),
+        ]
+        for each in joined
+        if each.claim.place in places
+    ]  # fmt: skip
+    columns = ["what", ">paper", ">ours or projected", ">difference, sigma", "outcome"]
+    return Table(title, columns, rows, LEGEND)

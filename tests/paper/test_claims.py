@@ -1,0 +1,83 @@
+"""The list of the paper's claims: nothing of its tables and figures is missing, and all of it can be answered."""
+
+import shlex
+from fnmatch import fnmatch
+
+import pytest
+import typer
+
+from qmcbench.cli.main import app
+from qmcbench.paper.answers import ANSWERS
+from qmcbench.paper.counted import count, neel, parameters
+from qmcbench.reference import schemas, verify_paper
+from qmcbench.reference.claims import SETTINGS, answers, claims
+from qmcbench.store.kinds import KINDS
+
+
+def test_every_number_of_the_paper_is_a_claim_or_says_what_one_is_about() -> None:
+    """A number added to paper.toml without a claim is seen, and so is a setting that no longer stands there."""
+    paths = {each.path for each in claims() if each.path}
+    numbers = set(verify_paper.numbers(schemas.document("paper")))
+    assert paths <= numbers
+    settings = {path for path in numbers for each in SETTINGS if fnmatch(path, each + "*" * each.endswith("."))}
+    assert numbers - paths == settings
+    assert len(paths) == sum(bool(each.path) for each in claims())  # none twice
+
+
+def test_the_claims_keep_to_their_schema_and_can_be_answered() -> None:
+    """Each names an answer that there is, made of kinds of record that there are, by a command that there is."""
+    assert schemas.problems(schemas.document("claims"), "claims") == ()
+    assert {each.answer for each in claims()} == set(answers()) == set(ANSWERS)
+    for each in answers().values():
+        assert set(each.kinds) <= set(KINDS)
+        words = shlex.split(each.command.split("qmcbench ", 1)[1])
+        command = typer.main.get_command(app)
+        while hasattr(command, "commands"):
+            command, words = command.commands[words[0]], words[1:]
+        names = {name for parameter in command.params for name in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= names, each.command
+
+
+def test_claims_of_the_text_are_there() -> None:
+    """The numbers that stand in no table: each with its place."""
+    told = {(each.place, each.value) for each in claims() if not each.path}
+    assert told >= {
+        ("Sec. 3.1", 2), ("Sec. 3.1", 3), ("Sec. 3.3", 4), ("Sec. 4.1", 90), ("Sec. 4.3.1", -0.25),
+        ("Sec. 4.3.3", -0.49626), ("Sec. 4.3.3", -0.49717), ("Sec. 5", 30), ("Sec. 5", 252),
+    }  # fmt: skip
+    printed = {each.value for each in claims() if each.path}
+    assert printed >= {86.1, 300, 400, 12, 21, 24, 2.47, 0.925, 117.27}
+
+
+def test_contradictions_are_real() -> None:
+    """What the list says of the paper's own numbers can be computed from them."""
+    by_what = {each.what: each for each in claims() if each.contradiction}
+    kernel = next(each for what, each in by_what.items() if what.startswith("width of the transposed"))
+    for network in ("small", "medium", "large"):
+        assert f"{parameters(network, 3):,}" in kernel.contradiction
+        assert f"{parameters(network):,}" in kernel.contradiction
+    for L in (10, 16):
+        told = by_what[f"energy of {L}x{L} by transfer, as the sentence orders them"]
+        table = next(
+            each for each in claims() if each.place == "Table 4" and each.what == f"energy, {L}x{L}, J2 = 0.5"
+        )
+        assert told.value != table.value
+        assert f"{table.value}" in told.contradiction
+    errors = [each for each in claims() if each.of.get("name") == "relative error" and each.of["L"] == 10]
+    needed = [float(each.of["energy"]) / (1 - each.value) for each in errors]
+    assert len({f"{each:.4f}" for each in needed}) > 1
+    assert all(f"{each:.5f}" in errors[0].contradiction for each in needed)
+
+
+@pytest.mark.parametrize(
+    ("L", "J2", "energy"), [(4, 0.0, -0.5), (6, 0.5, -0.25), (6, 1.0, 0.0)], ids=["4x4", "paper", "J2 = 1"]
+)
+def test_neel(L: int, J2: float, energy: float) -> None:
+    """All nearest neighbours antiparallel, all next-nearest parallel."""
+    assert neel(L, J2) == pytest.approx(energy, abs=1e-15)
+
+
+def test_what_is_counted_is_named() -> None:
+    """A misspelt name is one sentence."""
+    with pytest.raises(Exception, match="Nothing is counted as 'core'"):
+        count({"name": "core"})

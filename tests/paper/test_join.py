@@ -1,0 +1,158 @@
+"""Claims beside records: what agrees, what does not, and what was never measured."""
+
+from dataclasses import replace
+
+import pytest
+from helpers.energies import ENERGY, MADE, NETWORK
+
+from qmcbench.paper.answers import COUNTED, MEASURED, Answer
+from qmcbench.paper.join import Joined, Outcome, agrees, counts, join, rounding
+from qmcbench.paper.models import Modelled
+from qmcbench.reference import paper
+from qmcbench.reference.claims import Claim
+from qmcbench.store.energies import Correlations, Curve, Energy, Training
+from qmcbench.store.records import Record, Reference, Run
+from qmcbench.store.scaling import ModelledTime, Work
+
+LARGE = replace(NETWORK, name="large", parameters=106529, L=12, J2=0.5)
+TWELVE = replace(
+    ENERGY, name="12x12 J2=0.5", network=LARGE, L=12, value=-0.49660, sigma=6e-5, gap=144, warm_up=40, r_hat=1.001
+)
+WHAT = "energy, 12x12, J2 = 0.5"
+
+
+def answered(what: str, *records: Record, quick: bool = False) -> Joined:
+    """The claim with these words beside one run of these records."""
+    run = Run(job="evaluate", provenance=MADE, records=records, quick=quick)
+    (found,) = [each for each in join([run]) if each.claim.what == what]
+    return found
+
+
+def test_an_energy_of_just_that_network_decides() -> None:
+    """At most three standard errors (and half a digit) above the printed one agrees; more does not."""
+    found = answered(WHAT, TWELVE)
+    assert found.outcome is Outcome.AGREES
+    assert found.difference == pytest.approx((-0.49660 + 0.49665) / 6e-5)
+    assert "12x12" in found.ours.of
+    above = answered(WHAT, replace(TWELVE, value=-0.49665 + 3 * 6e-5 + 6e-6))
+    assert above.outcome is Outcome.DISAGREES
+    assert "times the paper's" in above.why
+    assert answered(WHAT, replace(TWELVE, value=-0.49665 + 3 * 6e-5 + 4e-6)).outcome is Outcome.AGREES
+    assert answered(WHAT, replace(TWELVE, value=-0.4980)).outcome is Outcome.AGREES  # it reaches even more
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(TWELVE, network=replace(LARGE, L=10)),
+        replace(TWELVE, network=replace(LARGE, J2=0.6)),
+        replace(TWELVE, network=replace(LARGE, symmetry="none")),
+        replace(TWELVE, network=replace(LARGE, name="small", parameters=3531)),
+    ],
+    ids=["trained for 10x10", "trained for J2 = 0.6", "without C4", "of another size"],
+)
+def test_an_energy_of_another_network_is_only_near(other: Energy) -> None:
+    """It is named, and decides nothing."""
+    found = answered(WHAT, other)
+    assert found.outcome is Outcome.NOT_RUN
+    assert found.ours is None
+    assert found.why.startswith("nearest: evaluate: 12x12 J2=0.5")
+
+
+def test_what_is_not_to_be_trusted_answers_nothing() -> None:
+    """Quick sizes, energies with a doubt, and none at all."""
+    for found in (
+        answered(WHAT, TWELVE, quick=True),
+        answered(WHAT, replace(TWELVE, plateau=False)),
+        answered(WHAT, replace(TWELVE, L=10)),
+        answered(WHAT),
+    ):
+        assert (found.outcome, found.answer) == (Outcome.NOT_RUN, None)
+        assert "no record" in found.why
+
+
+@pytest.mark.parametrize(
+    ("relation", "value", "agreeing"),
+    [
+        ("equal", 2.149, True), ("equal", 2.151, False), ("about", 2.56, True), ("about", 2.58, False),
+        ("at least", 9.0, True), ("at least", 2.04, False), ("at most", -9.0, True), ("at most", 2.16, False),
+        ("equal", float("nan"), False), ("at most", float("nan"), False), ("at least", float("nan"), False),
+    ],
+)  # fmt: skip
+def test_relations(relation: str, value: float, agreeing: bool) -> None:
+    """Of a printed 2.1, "about" being a fifth; what is not a number agrees with nothing."""
+    claim = Claim("Table 1", "x", 2.1, "", "counted", relation=relation, within=0.2)
+    assert agrees(claim, Answer(MEASURED, value, 0.0, "")) is agreeing
+
+
+def test_half_of_the_last_digit() -> None:
+    """What was printed is known only so far."""
+    assert [rounding(value) for value in (6.43, -0.5, 40.0, 3531, 2e-3)] == pytest.approx([0.005, 0.05, 0, 0, 0.0005])
+
+
+def test_forwards_of_a_sample_follow_from_correlations() -> None:
+    """The Neel state has 2 L^2 antiparallel bonds, all nearest; its planted correlations say so."""
+    L = 4
+    mean = tuple(0.75 * (-1) ** (row + column) for row in range(L) for column in range(L))
+    record = Correlations(
+        value=0.75, quantity="correlation", L=L, shape=(L, L), at=(2, 2), mean=mean, error=(0.01,) * 16,
+        plateau=(True,) * 16,
+    )  # fmt: skip
+    found = answered("forward passes for the local energy of a sample, over L^2", record)
+    assert found.ours.value == pytest.approx(2.0)
+    assert found.ours.sigma == pytest.approx(2 * 2 / 3 * 0.01)
+    assert found.outcome is Outcome.AGREES
+    broken = replace(record, mean=(None,) * 16)
+    assert answered("forward passes for the local energy of a sample, over L^2", broken).outcome is Outcome.NOT_RUN
+
+
+def time(phase: str, value: float, L: int | None = None, rotations: int = 1, processes: int = 256) -> ModelledTime:
+    """A modelled time of Table 3's first row, with an error of 10 %."""
+    work = Work(16249, 4096, processes, L, rotations)
+    reference = Reference(value=1.0, source="Table 3", kind="paper")
+    band = (0.9 * value, 1.1 * value)
+    return ModelledTime(value=value, phase=phase, work=work, band68=band, band95=band, reference=reference)
+
+
+def test_projections_are_never_measurements() -> None:
+    """A time of the model is a projection, with half its band as the error; an overhead is the quotient of two."""
+    run = Run(job="scale project", provenance=MADE, records=(time("sr", 6.0), time("iteration", 30.0, 10, 4)))
+    joined = {each.claim.what: each for each in join([run])}
+    found = joined["ScaLAPACK, 16,249 parameters, 256 processes"]
+    assert (found.outcome, found.ours) == (Outcome.PROJECTED, None)
+    assert found.difference == pytest.approx((6.0 - 6.43) / 0.6)
+    share = joined["overhead, 10x10 with C4, 16,249 parameters, 256 processes"].projection
+    assert (share.value, share.sigma) == pytest.approx((0.2, 0.2 * 0.1 * 2**0.5))
+    assert joined["overhead, 10x10 without C4, 16,249 parameters, 256 processes"].outcome is Outcome.NOT_RUN
+    assert Modelled.of([]).value({"name": "saturation"}) is None
+
+
+def test_a_start_is_that_of_just_such_a_training() -> None:
+    """Of two trainings on the lattice the one that started as the paper's did decides, wherever it stands."""
+    near, like = (
+        Training(
+            value=-0.4, name=name, network=network, parameters=size, symmetry="none", sign="marshall", L=6, J2=0.5,
+            start=None, steps=2, chains=8, curve=Curve(step=(1, 2), energy=(first, -0.4), error=(1e-3, 1e-3)),
+        )
+        for name, network, size, first in (("a", "small", 3531, -0.2), ("b", "large", 106529, -0.2512))
+    )  # fmt: skip
+    what = "start of stage 1, 6x6 without C4"
+    found = answered(what, near, like)
+    assert (found.outcome, found.ours.value) == (Outcome.AGREES, -0.2512)
+    assert answered(what, replace(like, start="c"), replace(like, name="c", L=4)).outcome is Outcome.NOT_RUN
+    only = answered(what, near)
+    assert only.outcome is Outcome.NOT_RUN
+    assert "first step of a, small" in only.why
+
+
+def test_counting_needs_no_record() -> None:
+    """Without any record, only what counting answers is answered; the counts add up."""
+    joined = join([])
+    assert {each.answer.how for each in joined if each.answer} == {COUNTED}
+    found = counts(joined)
+    assert found.listed == len(joined) > 200
+    assert found.agreeing + found.disagreeing == found.counted + found.measured == found.counted
+    assert found.listed == found.counted + found.not_run + found.projected
+    assert found.contradicting == 10
+    cores = next(each for each in joined if each.claim.place == "Table 2")
+    assert cores.ours.value == paper.table2["max_cores"]
