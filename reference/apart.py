@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
@@ -36,7 +37,9 @@ def apart(function: Callable[..., T], *arguments: Any, progress: Callable[..., N
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(there, function, arguments), daemon=True)
-    # Ctrl-C reaches every process of a terminal; this one is to end the other. The mask is inherited.
+    # Ctrl-C reaches every process of a terminal; this one is to end the other. The mask is inherited; the start of
+    # multiprocessing's tracker, which would come with that of the process, ends it (in Python 3.11).
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()

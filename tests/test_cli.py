@@ -15,7 +15,7 @@ from helpers.command import called, one_sentence
 from qmcbench.cli.main import app
 from qmcbench.guide import PAGES, read
 
-HEAVY = ("torch", "scipy", "quspin", "numba", "matplotlib", "mpi4py", "jsonschema")
+HEAVY = ("torch", "numpy", "scipy", "quspin", "numba", "matplotlib", "mpi4py", "jsonschema")
 """Packages whose import takes a noticeable time."""
 RUN = (
     "[model]\nL = 4\nJ2 = 0.5\n[sampling]\nchains = 8\nwarm_up = 1\n"

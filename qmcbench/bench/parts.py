@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qmcbench.errors import UserError
 from qmcbench.files import make_folder
-from qmcbench.store import jsonl
-from qmcbench.store.records import Record, Run
+
+if TYPE_CHECKING:
+    from qmcbench.store.records import Record, Run
 
 DEVICE = "cuda"
 
@@ -66,6 +67,8 @@ def measure(request: Request, command: str) -> Iterator[tuple[str, Run]]:
         other parts cannot be read.
     """
     from qmcbench import provenance
+    from qmcbench.store import jsonl
+    from qmcbench.store.records import Run
 
     for name in request.parts:
         PARTS[name].check(request)

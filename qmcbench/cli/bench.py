@@ -5,13 +5,15 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qmcbench.bench.parts import DEVICE, PARTS, Request
 from qmcbench.cli.common import Json, Quiet, typed
-from qmcbench.store.records import Run
+
+if TYPE_CHECKING:
+    from qmcbench.store.records import Run
 
 EPILOG = (
     "Examples, in a checkout: `qmcbench bench --quick --out runs/try` (minutes); `qmcbench bench --out runs/bench`, "

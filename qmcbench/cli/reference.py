@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from tabulate import tabulate
 
 from qmcbench import reference
 from qmcbench.cli.common import Json, Quiet, number, print_json
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted, dumps
 from qmcbench.progress import Bar
-from qmcbench.reference.apart import apart
-from qmcbench.reference.pieces import cache_folder
 from qmcbench.reference.published import KINDS, PublishedEnergy, every_row
 from qmcbench.report.numbers import format_value_error
 
@@ -163,6 +160,8 @@ def _mark(row: PublishedEnergy) -> str:
 def _table(
     rows: Sequence[Sequence[object]], headers: Sequence[str], widths: Sequence[int | None] | None = None
 ) -> str:
+    from tabulate import tabulate
+
     # Numbers as they stand: tabulate's own parsing would round and align them by their own digits.
     text = [[str(value) for value in row] for row in rows]
     return tabulate(text, headers, disable_numparse=True, maxcolwidths=widths)
@@ -188,6 +187,9 @@ def ed(
     quiet: Quiet = False,
 ) -> None:
     """Ground state by exact diagonalization (QuSpin): energy, spin correlation, structure factor."""
+    from qmcbench.reference.apart import apart
+    from qmcbench.reference.pieces import cache_folder
+
     long = recompute and L == 6
     if work is not None and not long:
         raise typer.BadParameter("--work is for `--L 6 --recompute`: nothing else has parts to keep")

@@ -1,7 +1,8 @@
 """The README and the guide's pages: every block of code on them runs as it stands, and every command parses.
 
-A page is a story: its blocks are run from the first to the last in one empty folder. A ``toml`` block is a run's
-configuration, written to the file that its first line names; of a ``console`` block each line after ``$`` is a
+A page is a story: its blocks are run from the first to the last in one empty folder, the README's in a shell as a
+reader does it, plain ``qmcbench`` lines of the other pages by its entry point in this process. A ``toml`` block is a
+run's configuration, written to the file that its first line names; of a ``console`` block each line after ``$`` is a
 command, and lines below it must be in its output (``...`` stands for any lines); a ``python`` block is a program, and
 a module of those that follow if its first line names its file.
 What cannot run here says why on the line that opens it, ``not-run: why``, and is counted.
@@ -19,9 +20,11 @@ from pathlib import Path
 
 import pytest
 import typer
+from helpers.command import called
 
 from qmcbench.cli.main import app
 from qmcbench.config import Config, Model, parse
+from qmcbench.gates import registry
 from qmcbench.guide import PAGES, read
 from qmcbench.recipe import recipe
 
@@ -69,13 +72,35 @@ def run_toml(code: str, folder: Path) -> None:
     (folder / named[1]).write_text(code)
 
 
-def run_console(code: str, folder: Path, environment: dict[str, str]) -> None:
-    """Commands, and lines that their output must have in this order."""
+def in_shell(command: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """A command line in a process of its own."""
+    return subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def in_process(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A plain line of ``qmcbench`` by its entry point, without loading torch again.
+
+    As in a shell, the reader's folder is the current one, and every module in it is imported anew.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "path", [*sys.path])
+        patch.setattr(registry, "GATES", dict(registry.load()))
+        result = called(*shlex.split(command)[1:])
+    for name, module in [*sys.modules.items()]:
+        if (getattr(module, "__file__", None) or "").startswith(str(folder)):
+            del sys.modules[name]
+    return result
+
+
+def run_console(code: str, folder: Path, environment: dict[str, str], *, alone: bool) -> None:
+    """Commands, and lines that their output must have in this order; ``alone`` is each in a process of its own."""
     for part in re.split(r"^\$ ", code, flags=re.MULTILINE)[1:]:
         command, *expected = part.splitlines()
-        result = subprocess.run(
-            ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
-        )
+        plain = command.startswith("qmcbench ") and not set(command) & set("|&;<>$*`\\")
+        result = in_process(command, folder) if plain and not alone else in_shell(command, folder, environment)
         assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
         if expected:
             pattern = "".join("(.*\n)*" if line == "..." else re.escape(line) + "\n" for line in expected)
@@ -108,7 +133,7 @@ def test_blocks_run_as_they_stand(page: str, tmp_path: Path, environment: dict[s
         if block.language == "toml":
             run_toml(block.code, folder)
         elif block.language == "console":
-            run_console(block.code, folder, environment)
+            run_console(block.code, folder, environment, alone=page == "README")
         else:
             if named := re.match(r"# (\w+\.py)\n", block.code):
                 (folder / named[1]).write_text(block.code)

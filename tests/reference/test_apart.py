@@ -2,9 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +41,21 @@ def sleep(seconds: float, *, progress: Callable[[int], None]) -> None:
     """Runs in the other process."""
     progress(os.getpid())
     time.sleep(seconds)
+
+
+def blocked(*, progress: object) -> bool:
+    """Runs in the other process."""
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_the_other_process_does_not_hear_ctrl_c() -> None:
+    """From its first moment on, in the first such process of a program too: it would print a traceback."""
+    code = "from test_apart import apart, blocked; print(apart(blocked))"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])}
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.stdout == "True\n", result.stderr
 
 
 def test_result_and_progress() -> None:
