@@ -87,7 +87,7 @@ def infidelity_of(path: Path, *, L: int | None = None, J2: float | None = None, 
     size, coupling = L or config.model.L, config.model.J2 if J2 is None else J2
     with Bar("infidelity", 1, quiet=quiet) as bar:
         ground = GroundState(size, coupling, progress=bar.stage)
-        of_psi, of_ground = (_drawn(state, size, seed) for seed, state in enumerate((psi, ground)))
+        of_psi, of_ground = _drawn(psi, size, 0), _drawn(ground, size, 1)
     value, sigma = infidelity(psi, ground, of_psi, of_ground)
     return Infidelity(L=size, J2=coupling, infidelity=value, sigma=sigma, samples=CHAINS)
 
