@@ -184,8 +184,6 @@ class GroundState:
     ----------
     energy
         Exact, per site.
-    irrep
-        Its symmetry sector.
 
     Raises
     ------
@@ -198,12 +196,12 @@ class GroundState:
         self._orbits, ground = _orbits_and_ground(L, J2, folder, progress)
         self.energy = ground.energy / (L * L)
         self._vector = ground.vector / group(L, L) ** 0.5
-        self.irrep = ground.problem.irrep
+        self._signs = ground.problem.irrep.signs
 
     def __call__(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """(log|psi|, sign) in float64, each of shape (batch,), of a normalised psi; for S^z = 0 only."""
         packed = locate(self._orbits, self._orbits.words(spins.cpu().numpy()))
-        psi = self.irrep.signs[packed >> INDEX_BITS] * self._vector[packed & ((1 << INDEX_BITS) - 1)]
+        psi = self._signs[packed >> INDEX_BITS] * self._vector[packed & ((1 << INDEX_BITS) - 1)]
         found = torch.from_numpy(psi).to(spins.device)
         return found.abs().log(), torch.sgn(found)
 

@@ -19,12 +19,11 @@ from qmcbench.ansatz.base import amplitudes
 from qmcbench.cli.exact import print_exact
 from qmcbench.config import Config, Model
 from qmcbench.errors import UserError
-from qmcbench.exact import GroundState
 from qmcbench.gates.check import Check, Verdict
 from qmcbench.gates.exchange import draw, space
-from qmcbench.gates.levels.ground_state import lowest, summed
+from qmcbench.gates.levels.ground_state import summed
 from qmcbench.gates.levels.large import spread
-from qmcbench.gates.models import Boltzmann, quspin
+from qmcbench.gates.models import Boltzmann, lowest, quspin
 from qmcbench.gates.registry import Setting
 from qmcbench.gates.run import Plan, outcomes
 from qmcbench.gates.states import marshall, rough
@@ -73,7 +72,7 @@ def test_its_symmetries_are_those_of_its_sector(J2: float) -> None:
 
 def test_what_is_no_eigenstate_has_variance() -> None:
     """The ground state of another coupling fails at its local energies, and where it is evaluated."""
-    wrong = replace(ground(), psi=GroundState(4, 0.45))
+    wrong = replace(ground(), psi=lowest(0.45)[0])
     assert set(verdicts(wrong, "zero-variance").values()) == {Verdict.FAIL}
 
 
@@ -105,7 +104,7 @@ def drawn(psi: Callable[[Tensor], tuple[Tensor, Tensor]], count: int, seed: int)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=["real", "complex"])
 def test_infidelity_by_samples(dtype: torch.dtype) -> None:
     """It scatters about the full sum as its error says, whatever psi's norm; of equal states it is 0, exactly."""
-    psi, exact_state = Boltzmann(3, dtype=dtype), GroundState(4, 0.5)
+    psi, exact_state = Boltzmann(3, dtype=dtype), lowest(0.5)[0]
     with torch.no_grad():
         one, other = (log.exp() * sign for log, sign in (psi(space().spins), exact_state(space().spins)))
     overlap = (one.conj() * other.to(one.dtype)).sum().abs() ** 2
@@ -141,7 +140,7 @@ def test_the_command_gives_the_infidelity_of_what_has_no_sector(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It says why there is no full sum, and prints the infidelity with its error."""
-    state = GroundState(4, 0.5)
+    state = lowest(0.5)[0]
 
     def tilted(spins: Tensor) -> tuple[Tensor, Tensor]:
         log_psi, sign = state(spins)
@@ -150,6 +149,8 @@ def test_the_command_gives_the_infidelity_of_what_has_no_sector(
     for module in (exact, infidelity):
         monkeypatch.setattr(module, "load_ansatz", lambda path: (tilted, Config(model=Model(L=4, J2=0.5))))
     monkeypatch.setattr(infidelity, "CHAINS", 256)
+    # Which is the same state, and compiles nothing.
+    monkeypatch.setattr(infidelity, "GroundState", lambda *given, **more: state)
     print_exact(Path("a"), None, None, quiet=True, as_json=True)
     printed = capsys.readouterr()
     assert "not symmetric under the translation" in printed.err

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import eigsh
 from scipy.stats import norm
 
 from qmcbench import reference
 from qmcbench.ansatz.base import Ansatz, amplitudes
 from qmcbench.gates.check import POWER, Check
 from qmcbench.gates.levels.ansatz import configurations
-from qmcbench.gates.models import quspin
+from qmcbench.gates.models import lowest, quspin
 from qmcbench.gates.power import Words, difference, stream
 from qmcbench.gates.registry import Effect, Setting, gate
 from qmcbench.gates.tables import table
@@ -242,16 +240,6 @@ def infidelity(target: Target, setting: Setting) -> Check:
         statement=f"Standard errors by which E - E0 = {found.mean - energy:.5f} per site is below infidelity times "
         f"gap; infidelity {value:.4f} +- {sigma:.1e} from {chains} samples of each, gap {gap:.5f} per site.",
     )
-
-
-@cache
-def lowest(J2: float) -> tuple[Ansatz, float, float]:
-    """QuSpin's ground state on 4x4 as a wave function, its energy, and the gap above it in S^z = 0; per site."""
-    spins, matrix = quspin(J2)
-    energy, vector = reference.ground_state(4, J2)
-    energies = np.sort(eigsh(matrix, k=2, which="SA", return_eigenvectors=False, v0=np.ones(len(vector))))
-    vector = np.where(np.abs(vector) > 1e-9 * np.abs(vector).max(), vector, 0.0)  # what symmetry makes vanish
-    return table(torch.from_numpy(spins), torch.from_numpy(vector)), energy / 16, float(energies[1] - energy) / 16
 
 
 @gate(

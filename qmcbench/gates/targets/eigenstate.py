@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import torch
+
+from qmcbench.ansatz.base import Ansatz
 from qmcbench.errors import UserError
 from qmcbench.exact import GroundState, at_hand
+from qmcbench.gates import plain
+from qmcbench.gates.models import lowest
 from qmcbench.gates.targets.target import Size, Target
-from qmcbench.reference.irrep import Irrep
+from qmcbench.lattice import random_configurations
 
 NAMES = {"exact:4": 4, "exact:6": 6}
 """Their sizes by their names."""
+PROBES = 64
 
 
 def target(name: str, size: Size) -> Target:
@@ -28,20 +34,22 @@ def target(name: str, size: Size) -> Target:
             f"The ground state of {L}x{L} at J2 = {J2:g} is not on this machine; `qmcbench ed --L {L} --j2 {J2:g} "
             "--recompute` computes it and keeps it, and says how long that takes."
         )
-    psi = GroundState(L, J2)
-    return Target(name=name, L=L, J2=J2, psi=psi, invariance=invariance(psi.irrep), energy=psi.energy)
+    if L == 4:
+        psi, energy, _ = lowest(J2)
+        return Target(name=name, L=L, J2=J2, psi=psi, invariance=invariance(psi, L), energy=energy)
+    ground = GroundState(L, J2)
+    return Target(name=name, L=L, J2=J2, psi=ground, invariance=invariance(ground, L), energy=ground.energy)
 
 
-def invariance(irrep: Irrep) -> tuple[str, ...]:
-    """Generators whose character is +1 in a sector."""
+def invariance(psi: Ansatz, L: int) -> tuple[str, ...]:
+    """Generators under which psi does not change its sign, tried on random configurations.
+
+    A ground state that is not degenerate has a character, +1 or -1, under each.
+    """
+    spins = random_configurations(L, PROBES, 0)
+    log_psi, sign = psi(spins)
+    clear = log_psi > log_psi.max() - 8
     characters = {
-        # A quarter turn is a reflection on the diagonal and one of the columns, whose axis is here between sites.
-        "rotation": irrep.transposition * irrep.reflection * irrep.translation,
-        "reflection": irrep.reflection * irrep.translation,
-        "row shift": irrep.translation,
-        "column shift": irrep.translation,
-        "double row shift": 1,
-        "double column shift": 1,
-        "spin flip": irrep.inversion,
+        name: psi(image(spins[clear]).contiguous())[1] * sign[clear] for name, image in plain.IMAGES.items()
     }
-    return tuple(name for name, character in characters.items() if character == 1)
+    return tuple(name for name, ratio in characters.items() if bool(torch.all(ratio > 0)))

@@ -9,15 +9,15 @@ from matplotlib.figure import Figure
 
 from qmcbench.gates.check import Verdict
 from qmcbench.report.claims import provenance_table
-from qmcbench.report.colours import BLUE, GREEN, GREY, VERMILION
+from qmcbench.report.colours import BLUE, GREEN, VERMILION
 from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Table
 from qmcbench.report.figure import Plot, name_rows, origin, render
 from qmcbench.report.numbers import count, duration
 from qmcbench.store.gates import Mutant, Variant
 from qmcbench.store.records import Run
 
-EXACT = 0.3
-"""Where exact gates stand on the axis of samples: below 1."""
+EXACT = 10.0
+"""Where exact checks stand on the axis of samples: statistical ones have a thousand and more."""
 
 
 def mutants(run: Run, place: int) -> Chapter:
@@ -80,18 +80,17 @@ def _plot(run: Run, tried: Sequence[Mutant]) -> Plot:
             colour = VERMILION if each.verdict != Verdict.FAIL else GREEN if each.samples is None else BLUE
             # Mutants that a gate catches at as many samples stand beside each other.
             axes.plot(
-                place * 1.18 ** drawn[each.gate, place], gates.index(each.gate), "o", ms=3.5, color=colour, alpha=0.8
+                place * 1.15 ** drawn[each.gate, place], gates.index(each.gate), "o", ms=3.5, color=colour, alpha=0.8
             )
             drawn[each.gate, place] += 1
-        axes.axvline(EXACT / 1.4, color=GREY, lw=0.5)
         name_rows(axes, gates)
-        axes.set_xlabel("samples of the check that fails; at the left: exact, without samples")
+        axes.set_xlabel("samples (green: exact)")
 
     return Plot(
         name="samples",
         title="Samples at which each mutant is caught, by gate",
-        caption="One point for each mutant: green by an exact check, blue by a statistical one at so many samples, "
-        f"vermilion if it was missed. {origin(run)}",
+        caption="One point for each mutant: green by an exact check, which has no samples, blue by a statistical one "
+        f"at so many (those of equal numbers stand side by side), vermilion if it was missed. {origin(run)}",
         svg=render("mutants", (5.2, 0.9 + 0.19 * len(gates)), draw),
     )
 
