@@ -23,7 +23,7 @@ BOOK = Path(__file__).parents[2] / "reports" / "book"
 AGAIN = "make it again: qmcbench report reports/book --out reports/book"
 LIMIT = 5_000_000
 """Bytes of the page."""
-PARTS = ["", "The paper", "Correctness", "Correctness", "Speed", "Scaling", "Transfer", "Provenance"]
+PARTS = ["", "The paper", "Correctness", "Speed", "Scaling", "Transfer", "Provenance"]
 OTHERS = re.compile(
     r".*error|null model|.*difference.*|z|speedup.*|of all cores|of sgemm|times as fast.*|model / paper|ours - paper|"
     r"flop/byte|median error|value|samples/s|.*, first step|ours or projected|ours|projection|model|(.*, )?paper|"
@@ -94,7 +94,7 @@ def test_the_page_stands_alone(html: str) -> None:
 def test_the_front_page_answers(bound: list[Chapter], runs: list[Run]) -> None:
     """Four questions at once; every part of the book in its order; what failed is named."""
     front = bound[0]
-    assert [each.part for each in bound] == PARTS
+    assert list(dict.fromkeys(each.part for each in bound)) == PARTS
     asked = ("Is it right?", "How fast?", "Does the paper hold?", "What was not run?")
     assert (
         tuple(text[: len(question)] for text, question in zip(front.judgement.remarks, asked, strict=True)) == asked
@@ -103,7 +103,8 @@ def test_the_front_page_answers(bound: list[Chapter], runs: list[Run]) -> None:
     failures = [text for each in bound for text in each.judgement.failures]
     assert front.judgement.passed is (not failures)
     assert all(text.split(": ")[0] in right for text in failures)
-    assert "Correctness: 40 of 40 checks passed; Speed" in right
+    checks = sum(each.judgement.checks for each in bound if each.part == "Correctness")
+    assert f"Correctness: {checks} of {checks} checks passed; Speed" in right
     assert "times as fast as netket: 17.1" in fast
     found = counts(join(runs))
     assert f"Of {found.listed} claims {found.agreeing} agree, {found.disagreeing} disagree" in paper
