@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from helpers.command import called
 
 from qmcbench import checkpoint, evaluation
 from qmcbench.config import Sampling, parse
@@ -134,9 +135,8 @@ def test_killed_run_resumes_to_the_same_bits(tmp_path: Path, number: signal.Sign
     assert status == (-signal.SIGKILL if number == signal.SIGKILL else 130)
     done = checkpoint.read(tmp_path / "killed" / CHECKPOINT).state.step
     assert 0 < done < 60, "the signal came too late to test anything"
-    command = [sys.executable, "-P", "-m", "qmcbench", "train", str(toml), "--quiet", "--out"]
     for name in ("killed", "whole"):
-        subprocess.run([*command, str(tmp_path / name)], check=True, capture_output=True)
+        assert called("train", toml, "--quiet", "--out", tmp_path / name).returncode == 0
     assert numbers(tmp_path / "killed") == numbers(tmp_path / "whole")
     assert same_state(tmp_path / "killed", tmp_path / "whole")
 
