@@ -334,6 +334,8 @@ def test_recipe_fills_in_what_is_left_open() -> None:
     assert given.optimizer.max_step_norm == open_.optimizer.max_step_norm
     assert open_.sampling.effective_fraction == 0.2
     assert (open_.optimizer.starts, parse(with_key("model.L", 6)).optimizer.starts) == (3, 1)
+    six = [parse({"model": {"L": 6, "J2": j2}}).wavefunction.symmetry for j2 in (0.6, 0.7)]
+    assert six == ["full", "C4"]
     # Whoever names alpha means that it stays.
     assert given.sampling == dataclasses.replace(open_.sampling, chains=64, alpha=0.7, effective_fraction=None)
     with pytest.raises(UserError, match=r"run\.recipe = 3"):

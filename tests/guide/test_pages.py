@@ -8,6 +8,7 @@ a module of those that follow if its first line names its file.
 What cannot run here says why on the line that opens it, ``not-run: why``, and is counted.
 """
 
+import json
 import os
 import re
 import shlex
@@ -191,10 +192,10 @@ def test_defaults_are_the_defaults() -> None:
 def test_the_recipe_is_the_recipe() -> None:
     """The page `train` names every value that recipe 2 fills in, as the code has it."""
     text = " ".join(text_of("train").split())
-    for L in (4, 6):
-        for values in recipe(L).values():
+    for L in (4, 6, 8):
+        for values in recipe(L, 0.5).values():
             for name, value in values.items():
-                assert f"`{name} = {value}`" in text
+                assert f"`{name} = {json.dumps(value)}`" in text
 
 
 def test_pages_name_each_other_rightly() -> None:
