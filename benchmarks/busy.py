@@ -21,7 +21,7 @@ from pathlib import Path
 from qmcbench.cores import DECIDED, NUMBA
 from qmcbench.report.document import Cell, Table
 
-CONFIG = "[model]\nL = 4\nJ2 = 0.5\n[optimizer]\nsteps = {steps}\n[run]\nseed = 1\n"
+CONFIG = "[model]\nL = 4\nJ2 = 0.5\n[optimizer]\nsteps = {steps}\nstarts = 1\n[run]\nseed = 1\n"
 ONE = "threads = 1\n"
 
 

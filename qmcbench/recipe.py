@@ -53,7 +53,7 @@ def recipe(L: int, J2: float) -> Sections:
     if L == 6 and J2 <= ALL_SYMMETRIES:
         # 32 images instead of four: after half of the steps it is where C4 ends.
         sections["wavefunction"] = {"symmetry": "full"}
-        sections["optimizer"] |= {"learning_rate": [[0, 0.05], [120, 0.05], [200, 0.01]], "steps": 200}
+        sections["optimizer"] |= {"learning_rate": [[0, 0.05], [150, 0.05], [240, 0.01]], "steps": 240}
     return sections
 
 
