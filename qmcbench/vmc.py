@@ -160,7 +160,7 @@ class Trainer:
         batch = self._sample(clock)
         estimate = self._estimate(batch)
         halvings, leaps = 0, []
-        while halvings < HALVINGS and self._leapt(estimate.mean):
+        while halvings < HALVINGS and self._leapt(estimate):
             halvings += 1
             leaps.append(estimate.mean)
             self._return(0.5**halvings)
@@ -206,13 +206,18 @@ class Trainer:
             starts=self.starts if self.step == 1 else (),
         )
 
-    def _leapt(self, energy: float) -> bool:
-        """Whether ``energy`` (per site) lies above the recent ones' median by more than ``optimizer.leap`` of it."""
+    def _leapt(self, energy: statistics.Estimate) -> bool:
+        """Whether it is above the recent ones' median by ``optimizer.leap`` of it, or its error is half of that.
+
+        An error so large is that of a few samples beside configurations whose amplitudes have grown out of all
+        measure: the energy may be anywhere, below the exact one too, and no step may be made from it.
+        """
         leap = self.config.optimizer.leap
         if leap is None or self.past is None or len(self.recent) < ENOUGH:
             return False
         median = float(np.median(self.recent))
-        return energy - median > leap * abs(median)
+        limit = leap * abs(median)
+        return energy.mean - median > limit or energy.error > limit / 2
 
     def _return(self, part: float) -> None:
         """Go back to the state before the last update, and make only ``part`` of that update."""

@@ -124,6 +124,20 @@ def test_a_leap_is_taken_back() -> None:
     assert "went back" in summary(step)
 
 
+@pytest.mark.parametrize(("error", "halvings"), [(0.02, 1), (0.004, 0)], ids=["large-error", "usual-error"])
+def test_an_error_that_leaps_is_taken_back(monkeypatch: pytest.MonkeyPatch, error: float, halvings: int) -> None:
+    """A mean far below all before, but with an error beyond half of the leap's limit: the update is halved."""
+    run = trainer(config(optimizer={"leap": 0.05}, sampling={"chains": 128}))
+    for _ in range(5):
+        run.advance()
+    run.recent = np.full(5, -0.5)
+    usual = dataclasses.replace(run._estimate(run._sample(vmc._Clock("cpu"))), error=0.001, mean=-0.5)
+    planted = [dataclasses.replace(usual, error=error, mean=-2.0)]
+    monkeypatch.setattr(run, "_estimate", lambda batch: planted.pop() if planted else usual)
+    step = run.advance()
+    assert (step.halvings, step.leapt_to) == (halvings, -2.0 if halvings else None)
+
+
 def test_without_leap_nothing_is_taken_back() -> None:
     """The same wreck stays in a run that asks for nothing (recipe 1), and no past is kept."""
     run = trainer(config(sampling={"chains": 128}, run={"recipe": 1}))
