@@ -97,7 +97,7 @@ class Optimizer:
     max_step_norm: Schedule = Schedule(((0, 0.4),))
     """Longest Euclidean step of the parameters; a longer one is shortened to it."""
     momentum: float = 0.0
-    """Share of the last solution that the next one starts from (SPRING); 0 is the paper's."""
+    """Share of the last solution, as it was made, that the next one starts from (SPRING); 0 is the paper's."""
     keep_norm: bool = False
     """Whether a step that changes the norm of psi has a price (:func:`qmcbench.sr.solvers.centre`). Without one a few
     samples leave the norm to chance, and a step that multiplies psi ten times over is a leap in all else too."""

@@ -33,12 +33,12 @@ def recipe(L: int, J2: float) -> Sections:
     sections: Sections = {
         "sampling": {"chains": 512, "gap": 64, "effective_fraction": 0.2},
         "optimizer": {
-            "learning_rate": [[0, 0.15], [90, 0.15], [160, 0.03]],
+            "learning_rate": [[0, 0.15], [80, 0.15], [140, 0.03]],
             "max_step_norm": [[0, 0.1], [30, 0.4]],
             "leap": 0.1,
             "starts": 3,
-            "trial": 60,
-            "steps": 160,
+            "trial": 36,
+            "steps": 140,
         },
     }
     if L > 4:
@@ -53,6 +53,7 @@ def recipe(L: int, J2: float) -> Sections:
     if L == 6 and J2 <= ALL_SYMMETRIES:
         # 32 images instead of four: after half of the steps it is where C4 ends.
         sections["wavefunction"] = {"symmetry": "full"}
+        sections["sampling"] = {"effective_fraction": 0.15}
         sections["optimizer"] |= {"learning_rate": [[0, 0.05], [150, 0.05], [240, 0.01]], "steps": 240}
     return sections
 

@@ -287,9 +287,10 @@ class Trainer:
         norm, longest = step.norm().item(), optimizer.max_step_norm(self.step)
         if not torch.isfinite(step).all():
             return _Update(solution.shift, solution.retries, norm, refused="the step is not finite")
-        self.last_solution = direction
-        if norm > longest:
-            step *= longest / norm
+        part = min(1.0, longest / norm) if norm else 1.0
+        step *= part
+        # Shortened as well: one sample beside a node can make a solution a thousand times too long.
+        self.last_solution = part * direction
         if optimizer.leap is not None:
             parameters = [coordinates(p).detach().flatten() for p in trainable(self.psi).values()]
             self.past = Past(torch.cat(parameters), step, self.chains.spins)

@@ -175,14 +175,19 @@ def test_failed_factorisation_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_long_step_is_shortened() -> None:
-    """The parameters move by exactly the longest step allowed, and the log keeps the length before."""
-    settings = config(optimizer={"max_step_norm": 1e-2}, wavefunction={"dtype": "float64"})
+    """The parameters move by exactly the longest step allowed, and the log keeps the length before.
+
+    What momentum carries over is as short as that: a solution a thousand times too long would be followed for long.
+    """
+    settings = config(optimizer={"max_step_norm": 1e-2, "momentum": 0.9}, wavefunction={"dtype": "float64"})
     run = trainer(settings)
     before = parameters(run)
     step = run.advance()
     assert step.shortened
     assert step.step_norm > 1e-2
     assert (parameters(run) - before).norm().item() == pytest.approx(1e-2, rel=1e-10)
+    carried = run.config.optimizer.learning_rate(0) * run.last_solution
+    assert torch.allclose(before - parameters(run), carried, rtol=1e-9, atol=1e-15)
 
 
 def expected_step(run: Trainer, settings: Config) -> Tensor:

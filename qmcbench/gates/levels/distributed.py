@@ -50,7 +50,7 @@ def settings(seed: int, **optimizer: Any) -> Config:
             "model": {"L": 4, "J2": 0.5},
             "wavefunction": {"network": "small", "symmetry": "none", "dtype": "float64"},
             "sampling": {"chains": 22, "warm_up": 3, "alpha": 1.0, "effective_fraction": 0.5},
-            "optimizer": {"steps": STEPS, "momentum": 0.9, "learning_rate": 0.05, **optimizer},
+            "optimizer": {"steps": STEPS, "momentum": 0.9, "learning_rate": 0.05, "starts": 1, **optimizer},
             "run": {"seed": seed, "threads": 1},
         }
     )

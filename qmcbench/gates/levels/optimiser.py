@@ -242,7 +242,7 @@ def update(target: Target, setting: Setting) -> Iterator[Check]:
     """Training moves the parameters by -rate (M + shift)^-1 (G + shift momentum Delta'), recomputed from its samples.
 
     Samples follow |psi|^alpha and weigh |psi|^(2 - alpha); a step that is too long is shortened; Delta' is the
-    solution before.
+    solution before, as it was shortened.
     """
     for label, optimizer in UPDATES.items():
         dtype = torch.complex128 if label.startswith("complex") else torch.float64
@@ -254,9 +254,10 @@ def update(target: Target, setting: Setting) -> Iterator[Check]:
         for number in range(STEPS):
             expected = Expected.of(trainer, dtype)
             trainer.advance()
-            solution = expected.solution(trainer, number, solution)
+            fresh = expected.solution(trainer, number, solution)
             change = torch.cat([each.flatten() for each in degrees(trainer.psi)]) - expected.before
-            moved = expected.move(trainer, number, solution)
+            moved = expected.move(trainer, number, fresh)
+            solution = (moved / trainer.config.optimizer.learning_rate(number)).numpy()
             off = (change + moved).norm() / moved.norm()
             worst = max(worst, float(off.nan_to_num(torch.inf)))
             steered = steered and (trainer.alpha > expected.alpha) == (expected.effective(trainer) < 0.5)
