@@ -87,8 +87,9 @@ def filled(data: dict[str, Any], number: object) -> dict[str, Any]:
     chosen = run.get("recipe", number)
     L, J2 = model.get("L"), model.get("J2")
     result = {**data, "run": {**run, "recipe": chosen}}
-    known = isinstance(L, int) and isinstance(J2, int | float)  # if not, the validator says what is wrong
-    sections: Sections = recipe(L, J2) if chosen == LATEST and known else {}
+    sections: Sections = {}
+    if chosen == LATEST and isinstance(L, int) and isinstance(J2, int | float):  # if not, the validator speaks
+        sections = recipe(L, J2)
     if run.get("preset") == "paper":
         sections = paper()
     for section, values in sections.items():

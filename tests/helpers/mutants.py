@@ -201,13 +201,11 @@ OPTIMISER = {
     "momentum's residual of the other sign": caught_by(
         "optimiser/update", edited(Trainer._update, ("samples.energies - explained", "samples.energies + explained"))
     ),
-    "momentum from the shortened step": caught_by(
+    "momentum from the solution before it is shortened": caught_by(
         "optimiser/update",
-        edited(
-            Trainer._update, ("self.last_solution = direction", "self.last_solution = step * min(1, longest / norm)")
-        ),
+        edited(Trainer._update, ("self.last_solution = part * direction", "self.last_solution = direction")),
     ),
-    "no shortening": caught_by("optimiser/update", edited(Trainer._update, ("if norm > longest:", "if norm < 0:"))),
+    "no shortening": caught_by("optimiser/update", edited(Trainer._update, ("step *= part", "pass"))),
     "weights of training left out": caught_by(
         "optimiser/update", edited(sampler.importance_weights, ("exponent = ((2 - alpha)", "exponent = (0"))
     ),
