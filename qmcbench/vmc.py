@@ -38,6 +38,8 @@ from qmcbench.sr import Centred, FactorisationError, centre, make_solver
 HISTORY = 16
 # How many energies a leap is measured by, and from how many on.
 RECENT, ENOUGH = 8, 4
+# An error is a leap from so many times the spread of these energies on: they fall fast, or pass zero, in a sound run.
+SPREADS = 5
 # How often a step is halved before the state it leads to is taken as it is.
 HALVINGS = 6
 # How fast alpha follows its target: the change of alpha per step and unit of effective fraction.
@@ -209,15 +211,17 @@ class Trainer:
     def _leapt(self, energy: statistics.Estimate) -> bool:
         """Whether it is above the recent ones' median by ``optimizer.leap`` of it, or its error is half of that.
 
-        An error so large is that of a few samples beside configurations whose amplitudes have grown out of all
-        measure: the energy may be anywhere, below the exact one too, and no step may be made from it.
+        An error so large, and of several times the spread of the last energies, is that of a few samples beside
+        configurations whose amplitudes have grown out of all measure: the energy may be anywhere, below the exact one
+        too, and no step may be made from it.
         """
         leap = self.config.optimizer.leap
         if leap is None or self.past is None or len(self.recent) < ENOUGH:
             return False
         median = float(np.median(self.recent))
         limit = leap * abs(median)
-        return energy.mean - median > limit or energy.error > limit / 2
+        usual = float(np.std(self.recent))
+        return energy.mean - median > limit or energy.error > max(limit / 2, SPREADS * usual)
 
     def _return(self, part: float) -> None:
         """Go back to the state before the last update, and make only ``part`` of that update."""

@@ -32,7 +32,7 @@ MADE_BY = Provenance(
 CONFIG = parse(
     {
         "model": {"L": 4, "J2": 0.5},
-        "sampling": {"chains": 6, "warm_up": 1, "alpha": 1.0},
+        "sampling": {"chains": 6, "warm_up": 1, "alpha": 1.0, "gap": 16},
         "optimizer": {"steps": 3},
         "run": {"threads": 1},
     }
