@@ -17,6 +17,7 @@ from qmcbench.errors import UserError
 from qmcbench.files import dumps
 from qmcbench.gates.energies import doubts
 from qmcbench.reference import known_energy, model_names
+from qmcbench.statistics import v_score
 from qmcbench.store.energies import Energy, Training
 from qmcbench.store.records import Run
 
@@ -108,7 +109,7 @@ def row(run: Run, energy: Energy) -> Row:
         "energy_variance": variance,
         "dof": sites,
         "einf": 0,
-        "v_score": None if variance is None else v_score(variance, sites, total),
+        "v_score": None if variance is None else v_score(total, variance, sites),
         "method": method,
         "method_detail": detail,
         "method_as_published": f"{method} ({detail})",
@@ -185,11 +186,6 @@ def _compute(run: Run, energy: Energy, said: str) -> Row:
     }
 
 
-def v_score(variance: float, dof: int, energy: float, einf: float = 0.0) -> float:
-    """DOF Var(E) / (E - Einf)^2."""
-    return dof * variance / (energy - einf) ** 2
-
-
 def problems(instance: Instance) -> list[str]:
     """How the rows of an instance break the leaderboard's rules; empty if they do not."""
     exact = known_energy(instance.L, instance.J2)
@@ -216,7 +212,7 @@ def _row_problems(instance: Instance, row: Row, exact: tuple[float, str] | None)
     if row["dof"] != instance.sites or row["einf"] != 0:
         yield f"dof {row['dof']} and einf {row['einf']} are not {instance.sites} and 0"
     if row["v_score"] is not None:
-        again = None if row["energy_variance"] is None else v_score(row["energy_variance"], row["dof"], row["energy"])
+        again = None if row["energy_variance"] is None else v_score(row["energy"], row["energy_variance"], row["dof"])
         if again is None or not math.isclose(again, row["v_score"], rel_tol=1e-9):
             yield f"the V-score {row['v_score']} is not {again}"
     if exact is not None and row["bound_type"] == "variational":

@@ -58,13 +58,13 @@ def choose(trainer: Trainer, stop: Callable[[], bool], say: Callable[[str], obje
     if count == 1 or config.wavefunction.start is not None:
         return ()
     energies = tuple(_trial(trainer, number, stop, say) for number in range(count))
-    known = {energy: number for number, energy in reversed(list(enumerate(energies))) if energy is not None}
-    if not known:
+    ranked = sorted((energy, number) for number, energy in enumerate(energies) if energy is not None)
+    if not ranked:
         raise UserError(
             f"None of {count} fresh networks could be trained for {config.optimizer.trial} steps: their wave "
             "functions break down; use a smaller learning rate or a larger shift."
         )
-    best = build_ansatz(config.wavefunction, seed_of(config.run.seed, known[min(known)]), config.run.kernels)
+    best = build_ansatz(config.wavefunction, seed_of(config.run.seed, ranked[0][1]), config.run.kernels)
     trainer.psi.load_state_dict(best.state_dict())
     return energies
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from qmcbench.reference.models import model_spec
 from qmcbench.reference.schemas import document
 
 Document = Mapping[str, Any]
 Of = dict[str, float | str]
 SYMMETRY = {"sym": "C4", "nosym": "none", "none": "none", "C4": "C4"}
-LARGE = 106529
+LARGE = model_spec("large").parameters
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,11 @@ class Check(Record, kind="check"):
         return self.verdict is Verdict.PASS
 
 
+def unmeasured(name: str, check: str, why: str, statement: str = "") -> Check:
+    """A claim of the kind ``check`` that says why there is nothing to check."""
+    return Check(name=name, check=check, value=None, bound=0.0, statement=statement, not_run=why)
+
+
 def worst(checks: Iterable[Check]) -> Check:
     """The check whose verdict is that of all of them."""
     return min(checks, key=lambda each: WORST.index(each.verdict))

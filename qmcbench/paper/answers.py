@@ -19,7 +19,6 @@ from qmcbench.store.records import R, Run
 from qmcbench.store.scaling import WeakRun
 
 MEASURED, PROJECTED, COUNTED = "measured", "projected", "counted"
-NETWORKS = {3531: "small", 16249: "medium", 106529: "large"}
 THEIRS = {theirs: ours for ours, theirs in OPERATIONS.items() if theirs} | {"Add": "bias"}
 """Our names of the operations that the paper names."""
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from qmcbench.group import evaluations
+from qmcbench.reference.claims import LARGE
 from qmcbench.store.records import Run
 from qmcbench.store.scaling import Efficiency, ModelledTime
 from qmcbench.store.scaling import Modelled as Record
 
 Of = Mapping[str, float | str]
 Found = tuple[float, float | None]
-LARGE = 106529
 
 
 @dataclass(frozen=True)

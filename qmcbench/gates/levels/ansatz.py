@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from qmcbench.ansatz.base import Ansatz, amplitudes
 from qmcbench.config import Wavefunction
 from qmcbench.gates import plain
-from qmcbench.gates.check import Check
+from qmcbench.gates.check import Check, unmeasured
 from qmcbench.gates.registry import Setting, gate
 from qmcbench.gates.targets.target import Target
 from qmcbench.lattice import all_configurations, neel, random_configurations
@@ -32,7 +32,7 @@ def exactly(name: str, value: float | None, bound: float, statement: str, cause:
 
 def not_run(name: str, statement: str, why: str) -> Check:
     """An exact check that says why there is nothing to check."""
-    return Check(name=name, check="exact", value=None, bound=0.0, statement=statement, not_run=why)
+    return unmeasured(name, "exact", why, statement)
 
 
 @torch.no_grad()

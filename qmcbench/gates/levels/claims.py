@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 from qmcbench import reference
 from qmcbench.gates.causes import factor
-from qmcbench.gates.check import Check
+from qmcbench.gates.check import Check, unmeasured
 from qmcbench.gates.registry import Effect, Setting, gate
 from qmcbench.gates.targets.claims import ClaimedEnergy
 from qmcbench.gates.targets.target import Target
@@ -214,9 +214,7 @@ def _some(checks: Iterable[Check | None]) -> Iterator[Check]:
     made = [check for check in checks if check is not None]
     yield from made
     if not made:
-        yield Check(
-            name="rows to judge", check="exact", value=None, bound=0.0, statement="", not_run="no row says enough"
-        )
+        yield unmeasured("rows to judge", "exact", "no row says enough")
 
 
 def _known(row: ClaimedEnergy) -> float | None:

@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from qmcbench import reference
 from qmcbench.ansatz.base import Ansatz, amplitudes
-from qmcbench.gates.check import POWER, Check
+from qmcbench.gates.check import POWER, Check, unmeasured
 from qmcbench.gates.levels.ansatz import configurations
 from qmcbench.gates.models import lowest, quspin
 from qmcbench.gates.power import Words, difference, stream
@@ -67,7 +67,7 @@ def variational(target: Target, setting: Setting) -> Iterator[Check]:
     name = f"variational bound, {target.L}x{target.L}, J2 = {target.J2:g}"
     if known is None:
         why = f"no exact energy of {target.L}x{target.L} at J2 = {target.J2:g} is stored"
-        yield Check(name=name, check="variational", value=None, bound=0.0, statement="", not_run=why)
+        yield unmeasured(name, "variational", why)
         return
     asked = Evaluation(L=target.L, J2=target.J2, chains=256, samples=8, alpha=2.0, seed=setting.seed, warm_up=50)
     yield not_below(target, setting, Bound(name, *known, most=200), asked)
@@ -177,7 +177,7 @@ def full_sum(target: Target, setting: Setting) -> Check:
     name = f"evaluated = summed energy, J2 = {target.J2:g}"
     if target.L != 4:
         why = f"{target.L}x{target.L} is too large to sum: a psi that takes any lattice can be given with --L 4"
-        return Check(name=name, check="unbiased", value=None, bound=0.0, statement="", not_run=why)
+        return unmeasured(name, "unbiased", why)
     mean, variance = summed(target.psi, target.J2)
     asked = Evaluation(L=4, J2=target.J2, chains=256, samples=8, alpha=2.0, seed=stream(setting.seed, 4), warm_up=20)
     # Who asks for a smaller effect gets more samples.
@@ -218,7 +218,7 @@ def infidelity(target: Target, setting: Setting) -> Check:
     name = f"energy against infidelity, J2 = {target.J2:g}"
     if target.L != 4:
         why = f"the lowest excitation of {target.L}x{target.L} is not known here"
-        return Check(name=name, check="variational", value=None, bound=0.0, statement="", not_run=why)
+        return unmeasured(name, "variational", why)
     ground, energy, gap = lowest(target.J2)
     chains = 4096
     draw = Draw(L=4, alpha=2.0, chains=chains, proposals=320, seed=stream(setting.seed, 0))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from scipy.stats import norm
 
 from qmcbench import reference
-from qmcbench.gates.check import Check
+from qmcbench.gates.check import Check, unmeasured
 from qmcbench.gates.levels.claims import AHEAD, SMALLEST
 from qmcbench.gates.levels.ground_state import Bound, not_below
 from qmcbench.gates.levels.hamiltonian import magnon
@@ -93,8 +93,7 @@ def best_known(target: Target, setting: Setting) -> Iterator[Check]:
     name = f"best known energy, {target.L}x{target.L}, J2 = {target.J2:g}"
     known = reference.best(target.L, target.J2) if target.L > 6 else None
     if known is None:
-        why = "exact diagonalization reaches this lattice" if target.L <= 6 else "no energy of it is published"
-        yield Check(name=name, check="variational", value=None, bound=0.0, statement="", not_run=why)
+        yield unmeasured(name, "variational", _unknown(target))
         return
     asked = Evaluation(L=target.L, J2=target.J2, chains=64, samples=8, alpha=2.0, seed=setting.seed)
     yield not_below(target, setting, Bound(name, known.energy, known.cite, most=64), asked)
@@ -114,13 +113,17 @@ def v_score(target: Target, setting: Setting) -> Iterator[Check]:
     name = f"{target.L}x{target.L}, J2 = {target.J2:g}"
     known = reference.best(target.L, target.J2) if target.L > 6 else None
     if known is None:
-        why = "exact diagonalization reaches this lattice" if target.L <= 6 else "no energy of it is published"
-        yield Check(name=f"V-score, {name}", check="variational", value=None, bound=0.0, statement="", not_run=why)
+        yield unmeasured(f"V-score, {name}", "variational", _unknown(target))
         return
     asked = Evaluation(
         L=target.L, J2=target.J2, chains=64, samples=8, alpha=2.0, seed=setting.seed, warm_up=2 * target.L
     )
     yield from spread(target.evaluate(target.psi, asked), target, known.energy)
+
+
+def _unknown(target: Target) -> str:
+    """Why there is no energy to hold it against."""
+    return "exact diagonalization reaches this lattice" if target.L <= 6 else "no energy of it is published"
 
 
 def spread(found: Evaluated, target: Target, known: float) -> Iterator[Check]:
@@ -131,8 +134,7 @@ def spread(found: Evaluated, target: Target, known: float) -> Iterator[Check]:
     """
     name, sites = f"{target.L}x{target.L}, J2 = {target.J2:g}", target.L**2
     if found.variance is None or not found.mean:
-        why = "the code reports no variance"
-        yield Check(name=f"V-score, {name}", check="variational", value=None, bound=0.0, statement="", not_run=why)
+        yield unmeasured(f"V-score, {name}", "variational", "the code reports no variance")
         return
     highest = 0.5 + max(target.J2 / 2, -1.5 * target.J2)
     noise = 3 * found.sigma

@@ -13,7 +13,7 @@ import numpy as np
 
 from qmcbench import reference, statistics
 from qmcbench.gates.causes import factors
-from qmcbench.gates.check import Check
+from qmcbench.gates.check import Check, unmeasured
 from qmcbench.gates.registry import Effect, Setting, gate
 from qmcbench.gates.sampled import CODED, Indices, Reals, Sampled, Solved, connected, quantile, tail
 from qmcbench.gates.targets.target import Target
@@ -39,7 +39,7 @@ def _sampled(target: Target) -> Sampled:
 
 
 def _nothing(name: str, kind: str, why: str) -> Check:
-    return Check(name=name, check=kind, value=None, bound=0.0, statement=why, not_run=why)
+    return unmeasured(name, kind, why, why)
 
 
 @gate(

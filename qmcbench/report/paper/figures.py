@@ -9,9 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from qmcbench.bench.speedups import speedups
-from qmcbench.paper.answers import NETWORKS
 from qmcbench.paper.join import Joined
-from qmcbench.reference import paper
+from qmcbench.reference import model_names, model_spec, paper
 from qmcbench.report.colours import BLUE, COLOURS, GREEN, GREY, VERMILION
 from qmcbench.report.document import grouped
 from qmcbench.report.figure import WIDTH, Plot, log_axis, name_rows, plain_numbers, render, seconds_axis
@@ -213,7 +212,7 @@ def figure12(joined: Sequence[Joined], runs: Sequence[Run]) -> list[Plot]:
                     axes.plot(each.claim.of["parameters"], each.ours.value, color=colour, **MEASURED)
             for energy in _near(runs, L):
                 _cross(axes, energy, energy.network.parameters, colour)
-        log_axis(axes, list(NETWORKS), "parameters")
+        log_axis(axes, [model_spec(name).parameters for name in model_names()], "parameters")
         axes.set_ylabel("energy per site")
         axes.legend()
 
