@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qmcbench import reference
 from qmcbench.config import Config, parse
 from qmcbench.errors import UserError
 from qmcbench.files import write_atomically
@@ -21,6 +23,8 @@ from qmcbench.tensors import pack, read_whole, texts_of, unpack
 FORMAT = "qmcbench-checkpoint-2"
 # Version 0.1.0 wrote this one, without a digest; it is still read.
 FORMAT_1 = "qmcbench-checkpoint-1"
+SHIPPED = "reference:"
+"""Before the name of a network that travels with the package, wherever the path of a checkpoint is taken."""
 GROUPS = ("parameters", "chains", "optimizer", "mixing", "past")
 HINT = (
     "restore it from a copy, train again with --restart, or make one of the authors' network with "
@@ -89,14 +93,41 @@ def read(path: Path) -> Checkpoint:
     Raises
     ------
     UserError
-        If there is none, it is damaged, or it holds what no run can have written.
+        If there is none, it is damaged, or it holds what no run can have written; and as :func:`located`.
     """
+    path = located(path)
     if not exists(path):
         raise UserError(
             f"There is no checkpoint at {path}; give the path of a .safetensors file that `train` or "
-            "`import-weights` wrote."
+            f"`import-weights` wrote, or {SHIPPED}NAME of one that `qmcbench reference networks` lists."
         )
     return decode(read_whole(path, "checkpoint"), str(path))
+
+
+def located(path: Path) -> Path:
+    """The file that ``path`` means: itself, or with ``reference:NAME`` that of a shipped network.
+
+    Raises
+    ------
+    UserError
+        If there is no such network, or its file is not the one that its card is about.
+    """
+    if not str(path).startswith(SHIPPED):
+        return path
+    try:
+        return reference.checkpoint(str(path).removeprefix(SHIPPED))
+    except reference.ReferenceLayerError as error:
+        raise UserError(f"{path}: {error}.") from error
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of the file that ``path`` means; raises as :func:`located`, or OSError."""
+    return digest_of(located(path).read_bytes())
+
+
+def digest_of(content: bytes) -> str:
+    """SHA-256 of a file with these bytes."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def exists(path: Path) -> bool:

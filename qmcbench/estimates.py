@@ -1,4 +1,4 @@
-"""What an evaluation is asked for, and its samples as records: energies, correlations, and whose they are."""
+"""What an evaluation is asked for, and what it says as records: energies, correlations, and whose they are."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from qmcbench import reference
 from qmcbench.checkpoint import Checkpoint
 from qmcbench.config import Config, Sampling
 from qmcbench.evaluator import Samples
+from qmcbench.exact import ExactEvaluation
 from qmcbench.observables import Measured, Observables
 from qmcbench.reference.schemas import document
 from qmcbench.reference.verify_paper import cells
-from qmcbench.store.energies import Correlations, Energy, Network, Windowed, finite
+from qmcbench.store.energies import Correlations, Energy, FullSum, Network, Windowed, finite
 from qmcbench.store.records import Reference
 
 # The authors keep only local energies per site in here (MCMC.py of github liangstein/Verify-CNN-based-wave-functions-
@@ -113,6 +114,28 @@ def energy(samples: Samples, request: Request, J2: float, network: Network, seco
             sigma=None if rest is None else finite(rest.error),
         ),
         paper=None if paper is None else Reference(value=paper, source="seed paper, Table 4", kind="paper"),
+    )
+
+
+def full_sum(found: ExactEvaluation, network: Network) -> FullSum:
+    """What a full sum says of the wave function ``network``, as a record."""
+    return FullSum(
+        value=found.energy,
+        seconds=sum(found.seconds),
+        reference=Reference(value=found.exact_energy, source="exact diagonalization with QuSpin, here"),
+        network=network,
+        L=found.L,
+        J2=found.J2,
+        sector=found.sector,
+        ground_sector=found.ground_sector,
+        variance=found.variance,
+        v_score=found.v_score,
+        infidelity=found.infidelity,
+        one_step_energy=found.one_step_energy,
+        one_step_variance=found.one_step_variance,
+        extrapolated_energy=found.extrapolated_energy,
+        asymmetry=finite(found.asymmetry),
+        configurations=found.configurations,
     )
 
 

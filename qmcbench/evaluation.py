@@ -10,7 +10,6 @@ observables add (8 bytes for each of the L*L displacements, 24 with dimers). Sev
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import asdict, replace
 
@@ -91,7 +90,7 @@ def evaluate(request: Request, comm: Communicator | None = None) -> Run:
     request = settled(request, config.model)
     check_memory(request, comm)
     on_root(comm, lambda: make_folder(request.out))
-    digest = on_root(comm, lambda: hashlib.sha256(request.checkpoint.read_bytes()).hexdigest())
+    digest = on_root(comm, lambda: checkpoint.digest(request.checkpoint))
     evaluator = evaluator_of(request, psi, comm)
     seconds = draw(evaluator, request, identity_of(request, digest))
     network = network_of(stored, config, digest)

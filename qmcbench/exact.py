@@ -7,6 +7,7 @@ under the inversion of all spins need only be known on one configuration of each
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -29,31 +30,21 @@ from qmcbench.files import Interrupted, catch_signals
 from qmcbench.progress import Bar
 from qmcbench.reference import requirements
 from qmcbench.reference.apart import apart
-from qmcbench.reference.full_sum import moments, orbits_and_ground, prepare, prepared
+from qmcbench.reference.full_sum import Moments, moments, orbits_and_ground, prepare, prepared, whole_moments
 from qmcbench.reference.hamiltonian import Problem, ticks_of
-from qmcbench.reference.irrep import Irrep
 from qmcbench.reference.lanczos import LowestState
 from qmcbench.reference.orbits import INDEX_BITS, Orbits, group, locate
 from qmcbench.reference.pieces import Pieces, cache_folder
+from qmcbench.sector import NoSector, called, random_configurations, sector_of
 from qmcbench.training import load_ansatz
 
 Progress = Callable[[str, int, int], None]
 
-PROBES = 64
-"""Random configurations on which the symmetries are tried."""
-
-TOLERANCE = 1e-4
-"""Median change of log|psi| under a symmetry that counts as none: float32 leaves about 1e-6.
-
-The largest one, of amplitudes that are not small, may be a hundred times this.
-"""
+WHOLE = 4
+"""Largest lattice all of whose configurations are summed over where there is no symmetry."""
 
 # Pieces of the amplitudes that are kept one by one.
 CHUNKS = 32
-
-
-class NoSector(UserError):
-    """A wave function that is in no symmetry sector, so that no sum over orbits gives its energy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +68,9 @@ class ExactEvaluation:
     extrapolated_energy
         On the line through both points at variance 0, an estimate and no bound; None if the variance does not fall.
     asymmetry
-        Largest median change of log|psi| under a symmetry, on random configurations.
+        Largest median change of log|psi| under a symmetry, on random configurations; nan in no sector.
     configurations
-        Orbits summed over.
+        Orbits summed over, or configurations where the wave function is in no sector.
     seconds
         What the amplitudes took and what the sums took.
     """
@@ -151,25 +142,56 @@ def exact_energy(
             found = moments(orbits, Problem(J2, irrep), amplitudes, other, tick)
     except ValueError as error:
         raise UserError(f"The wave function cannot be summed on {L}x{L}: {error}.") from error
-    sites, exact = L * L, ground.energy / (L * L)
     return ExactEvaluation(
-        L=L,
+        **_per_site(found, L, ground.energy),
         J2=J2,
         sector=irrep.name,
         ground_sector=ground.problem.irrep.name,
-        energy=found.energy / sites,
-        variance=found.variance / sites**2,
-        v_score=statistics.v_score(found.energy, found.variance, sites),
-        exact_energy=exact,
-        relative_error=(found.energy / sites - exact) / abs(exact),
-        infidelity=1.0 if found.infidelity is None else found.infidelity,
-        one_step_energy=found.one_step_energy / sites,
-        one_step_variance=found.one_step_variance / sites**2,
-        extrapolated_energy=None if found.extrapolated is None else found.extrapolated / sites,
         asymmetry=asymmetry,
         configurations=int(irrep.allowed(orbits.seen).sum()),
         seconds=(between - began, time.monotonic() - between),
     )
+
+
+def whole_sum(psi: Ansatz, L: int, J2: float) -> ExactEvaluation:
+    """As :func:`exact_energy`, of any wave function on 4x4: a sum over all 12 870 configurations, in no sector."""
+    began = time.monotonic()
+
+    def amplitudes(spins: npt.NDArray[np.int8]) -> npt.NDArray[Any]:
+        log_psi, phase = called(psi, torch.from_numpy(spins))
+        values: npt.NDArray[Any] = phase * np.exp(log_psi - log_psi.max())
+        return values
+
+    try:
+        found, ground_energy = whole_moments(L, J2, amplitudes)
+    except ValueError as error:
+        raise UserError(f"The wave function cannot be summed on {L}x{L}: {error}.") from error
+    return ExactEvaluation(
+        **_per_site(found, L, ground_energy),
+        J2=J2,
+        sector="none",
+        ground_sector="the lowest state of all",
+        asymmetry=math.nan,
+        configurations=math.comb(L * L, L * L // 2),
+        seconds=(0.0, time.monotonic() - began),
+    )
+
+
+def _per_site(found: Moments, L: int, ground_energy: float) -> dict[str, Any]:
+    """What moments say, as an evaluation has it."""
+    sites, exact = L * L, ground_energy / (L * L)
+    return {
+        "L": L,
+        "energy": found.energy / sites,
+        "variance": found.variance / sites**2,
+        "v_score": statistics.v_score(found.energy, found.variance, sites),
+        "exact_energy": exact,
+        "relative_error": (found.energy / sites - exact) / abs(exact),
+        "infidelity": 1.0 if found.infidelity is None else found.infidelity,
+        "one_step_energy": found.one_step_energy / sites,
+        "one_step_variance": found.one_step_variance / sites**2,
+        "extrapolated_energy": None if found.extrapolated is None else found.extrapolated / sites,
+    }
 
 
 class GroundState:
@@ -226,107 +248,19 @@ def _cache(L: int) -> Path:
     return cache_folder(f"ed_{L}x{L}")
 
 
-def sector_of(psi: Ansatz, L: int) -> tuple[Irrep, float]:
-    """Symmetry sector of a wave function, tried on random configurations.
-
-    Returns
-    -------
-    irrep : Irrep
-        What it is multiplied by under each symmetry.
-    asymmetry : float
-        Largest median change of log|psi| under a symmetry.
-
-    Raises
-    ------
-    NoSector
-        If it lacks a symmetry, or is in no sector of one dimension.
-    """
-    spins = _random_configurations(L)
-    log_psi, phase = _called(psi, spins)
-    clear = np.isfinite(log_psi)
-    if not clear.any():
-        raise UserError(
-            f"The wave function vanishes on {PROBES} random configurations of {L}x{L}: nothing to sum up."
-        )
-    # Near a node rounding alone can change the phase.
-    clear &= log_psi > np.median(log_psi[clear]) - 4
-    characters, asymmetry = {}, 0.0
-    for name, images in _symmetries(spins).items():
-        moved, moved_phase = (values[clear] for values in _called(psi, images))
-        ratio = (moved_phase * phase[clear].conj()).real
-        characters[name] = 1 if np.median(ratio) > 0 else -1
-        changes = np.abs(moved - log_psi[clear])
-        change, largest = float(np.median(changes)), float(changes.max())
-        changed = not (change <= TOLERANCE and largest <= 100 * TOLERANCE)
-        turned = (np.abs(moved_phase - characters[name] * phase[clear]) > 1e-2).any()
-        if changed or turned:
-            said = f"log|psi| changes by up to {largest:.1e}" if changed else "its phase changes"
-            raise NoSector(
-                f"The wave function is not symmetric under the {name} ({said} on {L}x{L}): sum it over this "
-                'symmetry\'s images (symmetry = "full"), or evaluate it by sampling.'
-            )
-        asymmetry = max(asymmetry, change)
-        if characters[name] != characters[alike := name.replace("column", "row")]:
-            raise NoSector(
-                f"The wave function has {characters[name]:+d} under the {name} and {characters[alike]:+d} under the "
-                f"{alike}: this is no symmetry sector of one dimension; evaluate it by sampling."
-            )
-    return (
-        Irrep(
-            translation=characters["translation by one row"],
-            reflection=characters["reflection of the rows"],
-            transposition=characters["reflection on the diagonal"],
-            inversion=characters["inversion of all spins"],
-        ),
-        asymmetry,
-    )
-
-
-def _symmetries(spins: Tensor) -> dict[str, Tensor]:
-    """Images of the configurations under generators of the whole group; reflections have axes through a site."""
-    back = -torch.arange(spins.shape[-1]) % spins.shape[-1]
-    return {
-        "translation by one row": spins.roll(1, -2),
-        "translation by one column": spins.roll(1, -1),
-        "reflection of the rows": spins[:, back],
-        "reflection of the columns": spins[:, :, back],
-        "reflection on the diagonal": spins.mT.contiguous(),
-        "inversion of all spins": -spins,
-    }
-
-
-def _random_configurations(L: int) -> Tensor:
-    ups = np.random.default_rng(0).permuted(np.tile(np.repeat([1, -1], L * L // 2), (PROBES, 1)), axis=1)
-    return torch.from_numpy(ups.reshape(-1, L, L).astype(np.int8))
-
-
-@torch.no_grad()
-def _called(psi: Ansatz, spins: Tensor) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
-    log_psi, phase = (np.asarray(values) for values in psi(spins))
-    if log_psi.shape != phase.shape or log_psi.shape != (len(spins),):
-        raise UserError(
-            f"The wave function returned shapes {log_psi.shape} and {phase.shape} for {len(spins)} configurations; "
-            f"log|psi| and phase have the shape ({len(spins)},)."
-        )
-    log_psi = log_psi.astype(np.float64)
-    if np.isnan(log_psi).any() or np.isposinf(log_psi).any() or not np.isfinite(phase).all():
-        raise UserError("The wave function is not finite: log|psi| or the phase is nan or infinite.")
-    return log_psi, phase.astype(np.complex128 if np.iscomplexobj(phase) else np.float64)
-
-
 def _amplitudes(
     psi: Ansatz, orbits: Orbits, kept: Pieces, batch: int, report: Progress
 ) -> npt.NDArray[np.float64] | npt.NDArray[np.complex128]:
     """psi of all representatives, the largest of size 1; pieces are kept until all are there."""
     total = len(orbits.states)
-    probes = _called(psi, _random_configurations(orbits.rows))
+    probes = called(psi, random_configurations(orbits.rows))
     digest = hashlib.sha256(b"".join(values.tobytes() for values in probes)).hexdigest()[:16]
 
     def compute(begin: int, end: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         parts = []
         for low in range(begin, end, batch):
             report("amplitudes", low, total)
-            parts.append(_called(psi, torch.from_numpy(orbits.configurations(low, min(end, low + batch)))))
+            parts.append(called(psi, torch.from_numpy(orbits.configurations(low, min(end, low + batch)))))
         log_psi, phase = (np.concatenate(values) for values in zip(*parts, strict=True))
         return log_psi, phase
 
@@ -370,7 +304,12 @@ def exact_energy_of(
         )
     try:
         with Bar(f"{size}x{size} full sum", 1, quiet=quiet) as bar:
-            return exact_energy(psi, size, coupling, folder=folder, progress=bar.stage)
+            try:
+                return exact_energy(psi, size, coupling, folder=folder, progress=bar.stage)
+            except NoSector:
+                if size > WHOLE:
+                    raise
+                return whole_sum(psi, size, coupling)
     except KeyboardInterrupt:
         raise Interrupted(
             f"Interrupted; what is finished is kept in {folder}, and the same command goes on from there."

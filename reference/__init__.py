@@ -15,15 +15,19 @@ if TYPE_CHECKING:
     from qmcbench.reference.ed_sparse import Requirements, diagonalize_sparse, requirements
     from qmcbench.reference.errors import ReferenceLayerError
     from qmcbench.reference.models import ModelSpec, model_names, model_spec
+    from qmcbench.reference.networks import NetworkCard, checkpoint, checkpoints, network
     from qmcbench.reference.store import compute, exact, known_energy
 
 __all__ = [
     "ExactResult",
     "ModelSpec",
+    "NetworkCard",
     "PublishedEnergy",
     "ReferenceLayerError",
     "Requirements",
     "best",
+    "checkpoint",
+    "checkpoints",
     "compute",
     "diagonalize",
     "diagonalize_sparse",
@@ -34,6 +38,7 @@ __all__ = [
     "known_energy",
     "model_names",
     "model_spec",
+    "network",
     "paper",
     "published",
     "requirements",
@@ -44,6 +49,7 @@ _OFFERED = {
     "ed_sparse": ("Requirements", "diagonalize_sparse", "requirements"),
     "errors": ("ReferenceLayerError",),
     "models": ("ModelSpec", "model_names", "model_spec"),
+    "networks": ("NetworkCard", "checkpoint", "checkpoints", "network"),
     "store": ("compute", "exact", "known_energy"),
 }
 _HOME = {name: module for module, names in _OFFERED.items() for name in names}

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qmcbench.reference import store
-from qmcbench.reference.ed import check_coupling
+from qmcbench.reference.ed import check_coupling, ground_state, hamiltonian_matrix
 from qmcbench.reference.ed_sparse import CANDIDATES, find_states, refuse_if_short, requirements, state_name
 from qmcbench.reference.hamiltonian import Hamiltonian, Problem, scale, subtract
 from qmcbench.reference.irrep import IRREPS
@@ -94,17 +94,62 @@ def _one_step(hamiltonian: Hamiltonian, state: npt.NDArray[np.float64], infideli
     scale(image, np.full(width, 1 / beta))
     alpha = hamiltonian.apply(image, state, np.full(width, beta)).sum()
     out_of_plane = float(subtract(state, np.full(width, alpha), image, stabiliser).sum())
+    return _combined(float(energy), variance, float(alpha), out_of_plane, infidelity)
+
+
+def _combined(energy: float, variance: float, alpha: float, out_of_plane: float, infidelity: float | None) -> Moments:
+    """Of the state and ``H`` times it, ``alpha`` being the energy of what is new in the latter."""
+    beta = variance**0.5
     lowest, mixing = np.linalg.eigh(np.array([[energy, beta], [beta, alpha]]))
     after = float(mixing[1, 0] ** 2 * out_of_plane)
     slope = (energy - lowest[0]) / (variance - after) if after < variance else None
     return Moments(
-        energy=float(energy),
+        energy=energy,
         variance=variance,
         one_step_energy=float(lowest[0]),
         one_step_variance=after,
         extrapolated=None if slope is None else float(lowest[0] - slope * after),
         infidelity=infidelity,
     )
+
+
+def whole_moments(
+    L: int, J2: float, amplitudes: Callable[[npt.NDArray[np.int8]], npt.NDArray[Any]]
+) -> tuple[Moments, float]:
+    """`Moments` of any state of 4x4, by all configurations and without symmetries, and the ground-state energy.
+
+    Parameters
+    ----------
+    L, J2
+        As in `qmcbench.reference.hamiltonian_matrix`.
+    amplitudes
+        Called once with all configurations, int8 +-1, shape (states, L, L); real or complex, shape (states,).
+
+    Raises
+    ------
+    ValueError
+        If the state vanishes or is not finite.
+    """
+    spins, matrix = hamiltonian_matrix(L, J2)
+    state = amplitudes(spins)
+    size = np.linalg.norm(state)
+    if not np.isfinite(size) or size == 0:
+        raise ValueError(f"its norm is {size}")
+    state = state / size
+    ground_energy, ground = ground_state(L, J2)
+    rest = state - ground * (ground @ state)
+    image = matrix @ state
+    energy = float(np.vdot(state, image).real)
+    image = image - energy * state
+    variance = float(np.vdot(image, image).real)
+    infidelity = float(np.vdot(rest, rest).real)
+    if variance**0.5 <= EIGENSTATE * abs(energy):
+        return Moments(energy, variance, energy, variance, None, infidelity), ground_energy
+    image = image / variance**0.5
+    again = matrix @ image - variance**0.5 * state
+    alpha = float(np.vdot(image, again).real)
+    left = again - alpha * image
+    return _combined(energy, variance, alpha, float(np.vdot(left, left).real), infidelity), ground_energy
 
 
 def _infidelity(orbits: Orbits, state: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:

@@ -20,13 +20,14 @@ from qmcbench.ansatz.sign import marshall_sign
 from qmcbench.cli.exact import print_exact
 from qmcbench.config import Config, Model
 from qmcbench.errors import UserError
-from qmcbench.exact import ExactEvaluation, GroundState, exact_energy, sector_of
+from qmcbench.exact import ExactEvaluation, GroundState, exact_energy
 from qmcbench.files import Interrupted
 from qmcbench.hamiltonian import J1J2
 from qmcbench.local_energy import local_energies
 from qmcbench.reference import ground_state
 from qmcbench.reference.irrep import IRREPS, Irrep
 from qmcbench.reference.orbits import build
+from qmcbench.sector import PROBES, random_configurations, sector_of
 
 Matrix = Callable[[float], csr_matrix]
 
@@ -271,7 +272,7 @@ def test_amplitudes_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     other = exact._amplitudes(complex_jastrow, orbits, Pieces(tmp_path), 2, silent)
     assert len(list(tmp_path.iterdir())) == kept, "another wave function's pieces are left alone"
     found = exact._amplitudes(counted, orbits, Pieces(tmp_path), 2, silent)
-    assert sum(asked) - exact.PROBES < 107 - 45
+    assert sum(asked) - PROBES < 107 - 45
     assert not list(tmp_path.iterdir())
     log_psi, phase = jastrow(torch.from_numpy(orbits.configurations(0, 107)))
     np.testing.assert_array_equal(found, (phase * (log_psi - log_psi.max()).exp()).numpy())
@@ -313,10 +314,27 @@ def test_ground_state_as_a_wave_function(J2: float, configurations: Tensor) -> N
     assert abs(found @ vector) == pytest.approx(1, abs=1e-12)
 
 
+@pytest.mark.parametrize("psi", [jastrow, complex_jastrow], ids=["real", "complex"])
+def test_a_sum_over_all_configurations_is_that_over_orbits(psi: Ansatz) -> None:
+    """Every number of a symmetric state, by the whole matrix and by orbits."""
+    whole, orbits = exact.whole_sum(psi, 4, 0.5), exact_energy(psi, 4, 0.5)
+    numbers = [field.name for field in fields(ExactEvaluation) if field.type == "float" and field.name != "asymmetry"]
+    assert len(numbers) == 9
+    for name in numbers:
+        assert getattr(whole, name) == pytest.approx(getattr(orbits, name), rel=1e-8, abs=1e-12), name
+    assert whole.extrapolated_energy == pytest.approx(orbits.extrapolated_energy, rel=1e-8)
+
+
+def test_a_state_that_vanishes_has_no_whole_sum() -> None:
+    """One sentence says so."""
+    with pytest.raises(UserError, match="cannot be summed on 4x4: its norm is"):
+        exact.whole_sum(lambda spins: (torch.zeros(len(spins)), torch.zeros(len(spins))), 4, 0.5)
+
+
 def test_local_energies_of_the_ground_state_have_no_variance() -> None:
     """The engine's own local energies, on random configurations: the exact energy at each."""
     psi = GroundState(4, 0.5)
-    spins = exact._random_configurations(4)
+    spins = random_configurations(4)
     log_psi, sign = psi(spins)
     clear = log_psi > -12  # the ground state vanishes on some configurations
     found = local_energies(psi, J1J2(4, 0.5), spins[clear], log_psi[clear], sign[clear])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import ranks
 
-from qmcbench import checkpoint
+from qmcbench import checkpoint, reference
 from qmcbench.errors import UserError
 from qmcbench.jobs.plan import Profile, load_profile, plan, profile_names
 from qmcbench.jobs.stages import Request
@@ -124,6 +124,20 @@ def test_shipped_plans(name: str) -> None:
     profile = load_profile(name, kind="transfer")
     assert [stage.start for stage in profile.runs] == [None, *(stage.name for stage in profile.runs[:-1])]
     assert (profile.hours is None) == (name == "paper")
+
+
+def test_a_stage_may_start_from_a_shipped_network(tmp_path: Path) -> None:
+    """By `reference:NAME`, and its parameters are those."""
+    there = reference.checkpoints()[0]
+    text = PLAN.replace('name = "4x4"', f'name = "4x4"\nstart = "reference:{there.name}"').replace(
+        "steps = 2", "steps = 0"
+    )
+    profile = planned(tmp_path, text)
+    assert profile.runs[0].start == f"reference:{there.name}"
+    transfer(Request(profile=profile, out=tmp_path / "out", quiet=True))
+    shipped = checkpoint.read(there.path).parameters
+    expected = torch.cat([shipped[name].flatten() for name in sorted(shipped)])
+    assert torch.equal(parameters(tmp_path / "out", "4x4"), expected)
 
 
 def test_the_papers_stages() -> None:

@@ -11,6 +11,7 @@ import typer
 from qmcbench.files import dumps
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
+CHECKPOINT_HELP = "Checkpoint of `train` or `import-weights`, or reference:NAME of `qmcbench reference networks`."
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
 
 

@@ -13,17 +13,36 @@ if TYPE_CHECKING:
     from qmcbench.report.document import Cell, Table
 
 
-def print_exact(checkpoint: Path, L: int | None, j2: float | None, *, quiet: bool, as_json: bool) -> None:
-    """Evaluate the checkpoint by a full sum, or its infidelity alone by samples, and print the result."""
+RECORDS = "full-sum"
+"""The name of the record in the store of a folder."""
+
+
+def print_exact(
+    checkpoint: Path, L: int | None, j2: float | None, *, out: Path | None = None, quiet: bool, as_json: bool
+) -> None:
+    """Evaluate a checkpoint by a full sum, or its infidelity alone by samples, and print the result.
+
+    The full sum leaves a record in the folder ``out``, if there is one.
+
+    Raises
+    ------
+    UserError
+        If the checkpoint cannot be read, or a record is asked for and the wave function lacks a symmetry.
+    """
     from qmcbench.cli.common import print_json
-    from qmcbench.exact import NoSector, exact_energy_of
+    from qmcbench.exact import exact_energy_of
     from qmcbench.infidelity import infidelity_of
+    from qmcbench.sector import NoSector
 
     found: ExactEvaluation | Infidelity
     try:
         found = exact_energy_of(checkpoint, L=L, J2=j2, quiet=quiet)
         shown = table(found)
+        if out is not None:
+            _keep(found, checkpoint, out)
     except NoSector as error:
+        if out is not None:
+            raise
         print(f"{error} This is its infidelity by samples.", file=sys.stderr)
         found = infidelity_of(checkpoint, L=L, J2=j2, quiet=quiet)
         shown = sampled(found)
@@ -31,6 +50,23 @@ def print_exact(checkpoint: Path, L: int | None, j2: float | None, *, quiet: boo
         print_json(asdict(found))
     else:
         print(shown.text())
+
+
+def _keep(found: ExactEvaluation, checkpoint: Path, out: Path) -> None:
+    """Write the record of a full sum."""
+    from qmcbench import provenance
+    from qmcbench.checkpoint import digest, read
+    from qmcbench.cli.common import typed
+    from qmcbench.estimates import full_sum, network_of
+    from qmcbench.files import make_folder
+    from qmcbench.store import jsonl
+    from qmcbench.store.records import Run
+
+    stored = read(checkpoint)
+    record = full_sum(found, network_of(stored, stored.config, digest(checkpoint)))
+    make_folder(out)
+    made = provenance.collect(typed())
+    jsonl.save(out, RECORDS, Run(job="evaluate exact", provenance=made, records=(record,), seconds=record.seconds))
 
 
 def table(found: ExactEvaluation) -> Table:
@@ -46,7 +82,8 @@ def table(found: ExactEvaluation) -> Table:
     ]
     if found.extrapolated_energy is not None:
         rows.append(["extrapolated", f"{found.extrapolated_energy:.10f}", "to variance 0; no bound"])
-    title = f"{found.L}x{found.L}, J2 = {found.J2:g} J1: full sum over {found.configurations} orbits (S.S units)"
+    what = "configurations" if found.sector == "none" else "orbits"
+    title = f"{found.L}x{found.L}, J2 = {found.J2:g} J1: full sum over {found.configurations} {what} (S.S units)"
     return Table(title, ["per site", ">value", ""], rows)
 
 

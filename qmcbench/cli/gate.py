@@ -27,7 +27,8 @@ def command(
     target: Annotated[
         str,
         typer.Argument(
-            help="`package.module:name`, or a file (.npz, .csv, .json, .nk, .safetensors); else the suite's engine."
+            help="`package.module:name`, `reference:NAME` (`qmcbench reference networks`), or a file (.npz, .csv, "
+            ".json, .nk, .safetensors); else the suite's engine."
         ),
     ] = "builtin",
     L: Annotated[int | None, typer.Option("--L", help="Lattice; 4 unless the target says another.")] = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qmcbench.cli.common import Json, Quiet, number, typed
+from qmcbench.cli.common import CHECKPOINT_HELP, Json, Quiet, number, typed
 from qmcbench.cli.report import verdicts
 
 COLUMNS = ("run", "E/N", "exact E/N", "relative error", "steps", "training s")
@@ -102,7 +102,7 @@ ZERO_SHOT_EPILOG = (
 
 
 def zero_shot(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of `train` or `import-weights`.")],
+    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report, its records and evaluations.")],
     L: Annotated[list[int] | None, typer.Option("--L", help="May be repeated; 6 to 24 if absent.")] = None,
     j2: Annotated[

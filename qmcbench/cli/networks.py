@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from qmcbench.cli.common import Json, Quiet, number, print_json, typed
+from qmcbench.cli.common import CHECKPOINT_HELP, Json, Quiet, number, print_json, typed
 from qmcbench.errors import UserError
 from qmcbench.ranks import launch
 
@@ -59,12 +59,13 @@ EVALUATE_EPILOG = (
     "Example: `qmcbench evaluate a/checkpoint.safetensors --samples 4096 --j2 0.5 --j2 0.6 --out a-eval`; "
     "the same command again continues a stopped evaluation, more samples extend it. "
     "`mpiexec -n 4 qmcbench evaluate ...` shares its chains among 4 ranks. "
-    "`qmcbench evaluate a/checkpoint.safetensors --exact` sums over all configurations of 4x4 or 6x6."
+    "`qmcbench evaluate a/checkpoint.safetensors --exact` sums over all configurations of 4x4 or 6x6, and leaves a "
+    "record with --out."
 )
 
 
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of `train` or `import-weights`.")],
+    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the state, the records and plots.")
     ] = None,
@@ -107,7 +108,7 @@ def evaluate(
             raise UserError("A full sum is for one process; leave mpiexec out, or --exact.")
         if len(j2 or ()) > 1:
             raise typer.BadParameter("--exact takes one --j2 at a time")
-        print_exact(checkpoint, L, j2[0] if j2 else None, quiet=quiet, as_json=as_json)
+        print_exact(checkpoint, L, j2[0] if j2 else None, out=out, quiet=quiet, as_json=as_json)
         return
     for name, value in (("--out", out), ("--samples", samples)):
         if value is None:

@@ -1,4 +1,4 @@
-"""``qmcbench ed`` and ``reference ...``: exact and published energies, and the verification of reference data."""
+"""``qmcbench ed`` and ``reference ...``: exact and published energies, networks, verification of reference data."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from qmcbench import reference
+from qmcbench.cli import shipped
 from qmcbench.cli.common import Json, Quiet, number, print_json
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted, dumps
@@ -20,9 +21,10 @@ from qmcbench.reference.published import KINDS, PublishedEnergy, every_row
 from qmcbench.report.numbers import format_value_error
 
 app = typer.Typer(
-    help="Published energies with their sources, and the verification of all reference data.",
+    help="Published energies with their sources, trained networks, and the verification of all reference data.",
     epilog="Begin with `qmcbench reference show --L 10 --j2 0.5`.",
 )
+app.command("networks", epilog=shipped.EPILOG)(shipped.command)
 
 UNITS = "energy per site, S.S units, J1 = 1"
 

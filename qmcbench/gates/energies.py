@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qmcbench.gates.check import Check
-from qmcbench.store.energies import Energy
+from qmcbench.store.energies import Energy, FullSum
 
 FEW = 30
 """Effective samples below which nothing is to be trusted: the bias of a reweighted mean is of order 1 / number."""
@@ -35,6 +35,8 @@ VARIATIONAL_Z = 3.0
 VARIATIONAL_FALSE_ALARM = 1.35e-3
 VARIATIONAL_EFFECT = 5e-3
 """The violation (per site, units of J1) that the variational check must see."""
+ROUNDING = 1e-9
+"""Of a full sum in float64, per site."""
 AGREEMENT_Z = 3.0
 """Standard errors between our energy and a published one of the same network, whose own error is not known."""
 AGREEMENT_FALSE_ALARM = 2.7e-3
@@ -138,6 +140,20 @@ def variational(energy: Energy, exact: float) -> Check:
         doubt=_doubt(energy),
         statement="Standard errors by which the energy lies below the exact one (negative: above); a violation of "
         f"{VARIATIONAL_EFFECT:g} must be seen.",
+    )
+
+
+def bounded(total: FullSum) -> Check:
+    """E >= E0 of a full sum, but for rounding."""
+    exact = total.reference.value if total.reference is not None else None
+    below = None if exact is None or total.value is None else exact - total.value
+    return Check(
+        name=f"variational bound, full sum on {total.L}x{total.L}, J2 = {total.J2:g}",
+        check="variational",
+        value=below,
+        bound=ROUNDING,
+        not_run="no exact energy is known" if exact is None else None,
+        statement="How far the energy per site lies below the exact one (negative: above); there are no samples.",
     )
 
 

@@ -11,7 +11,7 @@ PAGES = {
     "gates": "is my wave function, my sampler, my code right? targets, samples, claims, a pytest plugin",
     "scaling": "how fast it is, and how it scales: timings, peers, ranks, the model of larger machines",
     "cluster": "many ranks and many nodes: libraries, Slurm, memory, what happens when one fails",
-    "reference": "exact and published energies with their sources, and how they are made again",
+    "reference": "exact and published energies with their sources, trained networks, and how they are made again",
     "report": "records of everything measured, and reports of them",
     "design": "how the package is built, its conventions, and where to add a record, a check, a chapter",
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qmcbench import reference
+from qmcbench.checkpoint import SHIPPED
 from qmcbench.config import Config, Sampling, parse
 from qmcbench.errors import UserError
 from qmcbench.structure import read_toml, structure
@@ -177,8 +178,12 @@ def _check(profile: Profile, source: str) -> None:
         where, model = f"{source}, run {run.name!r}", run.config.model
         if run.folder in folders:
             raise UserError(f"{where}: another run has this name; give each one of its own.")
-        if run.start is not None and run.start not in names and not run.start.endswith(CHECKPOINTS):
-            raise UserError(f"{where}: start = {run.start!r} is no earlier run, nor a file *{CHECKPOINTS}.")
+        if run.start is not None and not (
+            run.start in names or run.start.startswith(SHIPPED) or run.start.endswith(CHECKPOINTS)
+        ):
+            raise UserError(
+                f"{where}: start = {run.start!r} is no earlier run, nor a file *{CHECKPOINTS}, nor {SHIPPED}NAME."
+            )
         folders.add(run.folder)
         names.add(run.name)
         if not run.share > 0:

@@ -122,6 +122,42 @@ class Energy(Record, kind="energy"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FullSum(Record, kind="full sum"):
+    """Energy per site of a wave function by a sum over all configurations, or over orbits of its symmetries.
+
+    ``reference`` is the exact ground state; there are no samples, and no error.
+    """
+
+    unit: str = "J1"
+    network: Network
+    L: int
+    J2: float
+    sector: str
+    ground_sector: str
+    variance: float
+    """Of the energy per site."""
+    v_score: float
+    infidelity: float
+    """``1 - |<psi|ground state>|^2``; 1 in another sector."""
+    one_step_energy: float
+    one_step_variance: float
+    """After one Lanczos step."""
+    extrapolated_energy: float | None
+    """To variance 0 through both, no bound; None if the variance does not fall."""
+    asymmetry: float | None
+    """Largest median change of log|psi| under a symmetry; None in no sector."""
+    configurations: int
+    """Orbits summed over, or configurations where the wave function is in no sector."""
+
+    @property
+    def relative_error(self) -> float | None:
+        """``(E - E_0) / |E_0|``; None where one is missing."""
+        if self.value is None or self.reference is None:
+            return None
+        return (self.value - self.reference.value) / abs(self.reference.value)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Correlations(Record, kind="correlations"):
     """Expectation values with several components; see :mod:`qmcbench.observables` for the conventions."""
 

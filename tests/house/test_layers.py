@@ -23,7 +23,7 @@ LAYERS = (
     ("sampler", "local_energy", "observables", "sr"),
     ("store.records", "gates.check", "store"),
     ("memory", "tensors", "log", "checkpoint", "pickles", "npz", "evaluator", "vmc", "starts"),
-    ("training", "weights", "estimates", "evaluation_state", "evaluation", "exact", "infidelity"),
+    ("training", "weights", "estimates", "evaluation_state", "evaluation", "sector", "exact", "infidelity"),
     ("gates",),
     ("bench", "scaling"),
     ("paper", "export"),

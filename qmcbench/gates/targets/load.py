@@ -1,4 +1,4 @@
-"""A target by its name: ``builtin``, ``exact:4``, ``exact:6``, ``package.module:attribute``, or a file."""
+"""A target by its name: ``builtin``, ``exact:4``, ``reference:NAME``, ``package.module:attribute``, or a file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import reduce
 from importlib import import_module
 from pathlib import Path
 
+from qmcbench.checkpoint import SHIPPED
 from qmcbench.errors import UserError
 from qmcbench.gates.targets import eigenstate, files, foreign, netket
 from qmcbench.gates.targets.builtin import builtin
@@ -26,12 +27,13 @@ FILES: dict[str, Callable[[Path, Size], Target]] = {
 
 
 def load(name: str, L: int | None = None, J2: float | None = None) -> Target:
-    """The target called ``name``: ``builtin``, ``exact:4``, ``exact:6``, ``package.module:attribute``, or a file.
+    """The target called ``name``.
 
     Parameters
     ----------
     name
-        As on the command line; modules in the current folder are found, too.
+        ``builtin``, ``exact:4``, ``exact:6``, ``reference:NAME`` (a trained network that travels with the package),
+        ``package.module:attribute``, whose module may be in the current folder, or a file.
     L, J2
         Lattice and coupling where the target does not say them: 4 and 0.5 if None.
 
@@ -46,12 +48,14 @@ def load(name: str, L: int | None = None, J2: float | None = None) -> Target:
     if name in eigenstate.NAMES:
         return foreign.lend(eigenstate.target(name, size))
     path = Path(name)
+    if name.startswith(SHIPPED):
+        return foreign.checkpoint(path, size)
     if path.suffix in FILES:
         return FILES[path.suffix](path, size)
     if ":" not in name:
         raise UserError(
-            f"{name!r} is no target; give `package.module:attribute`, {' or '.join(eigenstate.NAMES)}, or a file of "
-            f"the kinds {', '.join(FILES)}."
+            f"{name!r} is no target; give `package.module:attribute`, {' or '.join(eigenstate.NAMES)}, "
+            f"{SHIPPED}NAME, or a file of the kinds {', '.join(FILES)}."
         )
     return foreign.target(attribute(name), name, size)
 

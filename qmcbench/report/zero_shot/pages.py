@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from qmcbench.errors import UserError
 from qmcbench.gates.check import Check
-from qmcbench.gates.energies import claims, deviation, doubts, label
+from qmcbench.gates.energies import bounded, claims, deviation, doubts, label
 from qmcbench.report.claims import check_tables, judge, numbered, provenance_table
 from qmcbench.report.colours import COLOURS
 from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Table
 from qmcbench.report.figure import WIDTH, Plot, origin, render
 from qmcbench.report.numbers import DASH, count, duration, fixed, format_value_error, number, percent
 from qmcbench.report.zero_shot.structure_factor import draw_structure_factor
-from qmcbench.store.energies import Correlations, Energy, by_lattice
+from qmcbench.store.energies import Correlations, Energy, FullSum, Network, by_lattice
 from qmcbench.store.records import Run
 
 
@@ -34,34 +34,51 @@ def chapters(runs: Sequence[Run]) -> list[Chapter]:
 def title(run: Run) -> str:
     """What was evaluated."""
     what = "Zero-shot transfer" if run.job == "zero-shot" else "Evaluation"
-    energies = run.of(Energy)
-    if not energies:
+    network = _network(run)
+    if network is None:
         return f"{what} of a network"
-    network = energies[0].network
     return f"{what} of a network trained for {network.L}x{network.L}, J2 = {network.J2:g}"
+
+
+def _network(run: Run) -> Network | None:
+    """The network of all its energies."""
+    return next((each.network for each in run.records if isinstance(each, Energy | FullSum)), None)
+
+
+def _checks(run: Run) -> list[Check]:
+    sums = run.of(FullSum)
+    return [*claims(run.of(Energy)), *map(bounded, sums)]
 
 
 def judgement(run: Run) -> Judgement:
     """The headline: the checks, and every energy that is not to be trusted."""
     energies = run.of(Energy)
     remarks = [f"{energy.name}: {label(energy)}." for energy in energies if doubts(energy)]
-    missing = [] if energies else ["energies"]
-    checks: list[Check] = claims(energies)
-    return judge(checks, remarks, missing)
+    sums = run.of(FullSum)
+    missing = [] if energies or sums else ["energies"]
+    return judge(_checks(run), remarks, missing)
 
 
 def sections(run: Run) -> list[Section]:
     """Everything below the headline, in order."""
-    energies = run.of(Energy)
-    if not energies:
+    network = _network(run)
+    if network is None:
         return [Section("Energies", empty="No evaluation was finished.")]
+    if not run.of(Energy):
+        return [Section("Full sum", [full_sums(run)]), *_last(run, network)]
     return [
         Section("Energies", [table for table in (grid(run), _native(run)) if table.rows]),
         Section("Figures", plots=figures(run), empty="No data to plot."),
         Section("Against exact and published energies", [comparison(run)]),
         Section("Sampling", [_sampling(run)]),
-        Section("Checks", check_tables(claims(energies)), empty="None apply."),
-        Section("Provenance", [_provenance(run)]),
+        *_last(run, network),
+    ]
+
+
+def _last(run: Run, network: Network) -> list[Section]:
+    return [
+        Section("Checks", check_tables(_checks(run)), empty="None apply."),
+        Section("Provenance", [_provenance(run, network)]),
     ]
 
 
@@ -156,6 +173,31 @@ def comparison(run: Run) -> Table:
     return Table("Every energy beside the paper's and the best published one", columns, rows, caption)
 
 
+def full_sums(run: Run) -> Table:
+    """What full sums say."""
+    rows: list[Row] = []
+    for each in run.of(FullSum):
+        exact = None if each.reference is None else each.reference.value
+        values = {
+            "E/N": number(each.value, 10),
+            "exact E/N": number(exact, 10),
+            "relative error": number(each.relative_error, 3),
+            "variance of E/N": number(each.variance, 3),
+            "V-score": number(each.v_score, 3),
+            "infidelity": number(each.infidelity, 3),
+            "E/N after one Lanczos step": number(each.one_step_energy, 10),
+            "E/N extrapolated to variance 0 (no bound)": number(each.extrapolated_energy, 10),
+            "sector, and the ground state's": f"{each.sector}; {each.ground_sector}",
+            "summed over": count(each.configurations),
+        }
+        rows += [[f"{_size(each.L)}, J2 = {each.J2:g}", what, value] for what, value in values.items()]
+    caption = (
+        "A sum over all configurations, by orbits of the symmetries where there are any: no samples, no error. "
+        + origin(run)
+    )
+    return Table("Full sum", ["lattice", "what", ">value"], rows, caption)
+
+
 def _sampling(run: Run) -> Table:
     columns = [
         "lattice", ">samples", ">chains", ">acceptance", ">R-hat", ">tau", ">effective", ">abnormal", ">seconds",
@@ -178,10 +220,9 @@ def _sampling(run: Run) -> Table:
     return Table("How the samples were drawn", columns, rows, caption)
 
 
-def _provenance(run: Run) -> Table:
-    energies = run.of(Energy)
-    network = energies[0].network
-    spent = sum(each[0].seconds or 0.0 for each in by_lattice(energies))
+def _provenance(run: Run, network: Network) -> Table:
+    spent = sum(each[0].seconds or 0.0 for each in by_lattice(run.of(Energy)))
+    spent += sum(each.seconds or 0.0 for each in run.of(FullSum))
     rows: list[Row] = [
         ["network", f"{network.name}, {count(network.parameters)} parameters"],
         ["symmetry, sign, precision", ", ".join((network.symmetry, network.sign, network.dtype))],
