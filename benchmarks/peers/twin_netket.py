@@ -16,32 +16,14 @@ os.environ["NETKET_ENABLE_X64"] = "1" if job.configuration["x64"] else "0"
 warnings.filterwarnings("ignore", message="Explicitly requested dtype float64")
 
 import flax  # noqa: E402
-import flax.linen as nn  # noqa: E402
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import netket as nk  # noqa: E402
-import network  # noqa: E402
 import numpy as np  # noqa: E402
 import optax  # noqa: E402
+from flax_twin import Twin  # noqa: E402
 
 PAULI = 4
-
-
-class Twin(nn.Module):
-    """log psi = log|psi| + i pi [psi < 0], complex because NetKet has no sign beside a real log psi."""
-
-    shapes: tuple[tuple[str, tuple[int, ...]], ...]
-    L: int
-    form: str
-
-    @nn.compact
-    def __call__(self, spins: jax.Array) -> jax.Array:
-        # The values come from a file; see MCState's ``variables`` below.
-        parameters = {
-            name: self.param(name, nn.initializers.zeros, shape, jnp.float32) for name, shape in self.shapes
-        }
-        log_psi, sign = network.log_psi(parameters, spins.reshape(-1, self.L**2), self.L, self.form)
-        return jax.lax.complex(log_psi, jnp.pi * (sign < 0).astype(log_psi.dtype)).reshape(spins.shape[:-1])
 
 
 class NetKet:

@@ -27,5 +27,8 @@ PHASES = {
 COMMANDS = {
     name: f"qmcbench bench {name} --out FOLDER"
     for name in ("limits", "hotpath", "hotspots", "speedup", "growth", "device", "suite")
-} | {"peers": "qmcbench bench peers --peers-python PYTHON --out FOLDER"}
+} | {
+    "peers": "qmcbench bench peers --peers-python PYTHON --out FOLDER",
+    "accuracy": "qmcbench bench accuracy --peers-python PYTHON --tachys-python PYTHON --out FOLDER",
+}
 """What makes each part."""

@@ -13,6 +13,7 @@ from qmcbench.errors import UserError
 from qmcbench.files import make_folder
 
 if TYPE_CHECKING:
+    from qmcbench.bench.accuracy import Request as AccuracyRequest
     from qmcbench.store.records import Record, Run
 
 DEVICE = "cuda"
@@ -28,10 +29,13 @@ class Request:
     """Tiny sizes."""
     quiet: bool = False
     only: str | None = None
-    """Regular expression: benchmarks of the suite."""
+    """Regular expression: benchmarks of the suite, or programs of the part accuracy."""
     checkout: Path = Path()
     """Whose suite, or peers, are run."""
     peers_python: str | None = None
+    tachys_python: str | None = None
+    limit: float | None = None
+    """Seconds of each program against the clock."""
     checkpoint: Path | None = None
     """The network of the sampling rate."""
     device: str | None = None
@@ -48,8 +52,8 @@ class Part:
     """Raises UserError if it cannot be measured."""
     default: bool = True
     """Whether it is measured when no part is named."""
-    own: str | None = None
-    """The field of :class:`Request` that is for this part alone."""
+    own: tuple[str, ...] = ()
+    """The fields of :class:`Request` that not every part has."""
 
 
 def measure(request: Request, command: str) -> Iterator[tuple[str, Run]]:
@@ -146,6 +150,25 @@ def _check_peers(request: Request) -> None:
     peers.check(request.checkout, request.peers_python)
 
 
+def _accuracy(request: Request) -> None:
+    from qmcbench.bench import accuracy
+
+    accuracy.run(_against_the_clock(request))
+
+
+def _check_accuracy(request: Request) -> None:
+    from qmcbench.bench import accuracy
+
+    accuracy.check(_against_the_clock(request))
+
+
+def _against_the_clock(request: Request) -> AccuracyRequest:
+    from qmcbench.bench.accuracy import Request as Asked
+
+    names = ("checkout", "out", "peers_python", "tachys_python", "limit", "only", "quick", "quiet")
+    return Asked(**{name: getattr(request, name) for name in names})
+
+
 PARTS = {
     "limits": Part(
         "matrix products, bandwidth, and how near each phase of a step comes to them",
@@ -155,7 +178,7 @@ PARTS = {
         "what each rewriting of the hot path brought, sampling rate, memory of the derivatives",
         lambda request: _with_bar("hotpath", request, checkpoint=request.checkpoint),
         _check_hotpath,
-        own="checkpoint",
+        own=("checkpoint",),
     ),
     "hotspots": Part(
         "where one core spends a forward pass (the paper's Fig. 7)", lambda request: _with_bar("hotspots", request)
@@ -173,15 +196,22 @@ PARTS = {
         lambda request: _with_bar("device", request, device=request.device or DEVICE),
         _check_device,
         default=False,
-        own="device",
+        own=("device",),
     ),
-    "suite": Part("the asv suite of a checkout, on the code that is installed", _suite, _check_suite, own="only"),
+    "suite": Part("the asv suite of a checkout, on the code that is installed", _suite, _check_suite, own=("only",)),
     "peers": Part(
         "NetKet and quantax with the same network (not run unless named)",
         _peers,
         _check_peers,
         default=False,
-        own="peers_python",
+        own=("peers_python",),
+    ),
+    "accuracy": Part(
+        "seconds to an accuracy, against NetKet, quantax and tachys (not run unless named; hours)",
+        _accuracy,
+        _check_accuracy,
+        default=False,
+        own=("peers_python", "tachys_python", "limit", "only"),
     ),
 }
 """Every part by its name, in the order in which they are run."""

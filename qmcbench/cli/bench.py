@@ -19,7 +19,8 @@ EPILOG = (
     "Examples, in a checkout: `qmcbench bench --quick --out runs/try` (minutes); `qmcbench bench --out runs/bench`, "
     "and once more after a change `qmcbench bench hotpath growth --out runs/bench`; "
     "`qmcbench bench suite --only Solve --out runs/bench`; "
-    "`qmcbench bench peers --peers-python peers/bin/python --out runs/bench`"
+    "`qmcbench bench peers --peers-python peers/bin/python --out runs/bench`; "
+    "`qmcbench bench accuracy --peers-python peers/bin/python --limit 600 --out runs/bench`"
 )
 
 
@@ -30,11 +31,18 @@ def command(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Tiny sizes (minutes), to see that it works.")] = False,
     only: Annotated[
-        str | None, typer.Option("--only", help="Regular expression: benchmarks of the suite to run.")
+        str | None,
+        typer.Option("--only", help="Regular expression: benchmarks of the suite, or programs of accuracy, to run."),
     ] = None,
     checkout: Annotated[Path, typer.Option(help="The checkout whose suite, or peers, are run.")] = Path(),
     peers_python: Annotated[
         str | None, typer.Option("--peers-python", help="Interpreter of the peers' environment.")
+    ] = None,
+    tachys_python: Annotated[
+        str | None, typer.Option("--tachys-python", help="Interpreter of the environment of tachys.")
+    ] = None,
+    limit: Annotated[
+        float | None, typer.Option("--limit", help="For the part accuracy: seconds of each program; 600 if absent.")
     ] = None,
     checkpoint: Annotated[
         Path | None,
@@ -46,12 +54,14 @@ def command(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Measure this machine: PARTS, or all but device and peers; then a report. Exit status 1 if a benchmark fails.
+    """Measure this machine: PARTS, or all that need nothing else; then a report. Exit status 1 if a benchmark fails.
 
     Keep the machine free meanwhile. A later call replaces only the parts that it runs.
     """
     chosen = tuple(dict.fromkeys(parts or [name for name, part in PARTS.items() if part.default]))
-    request = Request(out, chosen, quick, quiet, only, checkout, peers_python, checkpoint, device)
+    request = Request(
+        out, chosen, quick, quiet, only, checkout, peers_python, tachys_python, limit, checkpoint, device
+    )
     _demand_sense(request)
     _run(request, as_json=as_json)
 
@@ -61,11 +71,12 @@ def _demand_sense(request: Request) -> None:
     for name in request.parts:
         if name not in PARTS:
             raise typer.BadParameter(f"{name!r} is not one of {', '.join(PARTS)}")
-    for name, part in PARTS.items():
-        if part.own and getattr(request, part.own) is not None and name not in request.parts:
-            option = f"--{part.own.replace('_', '-')}"
+    for field in dict.fromkeys(name for part in PARTS.values() for name in part.own):
+        whose = [name for name, part in PARTS.items() if field in part.own]
+        if getattr(request, field) is not None and not set(whose) & set(request.parts):
             raise typer.BadParameter(
-                f"{option} is for the part {name}, which is not among {', '.join(request.parts)}"
+                f"--{field.replace('_', '-')} is for the part {' or '.join(whose)}, which is not among "
+                f"{', '.join(request.parts)}"
             )
 
 

@@ -6,12 +6,13 @@ What follows from them (operations a second, fractions, speedups, the ratios to 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from qmcbench.store.records import MOST, Measured, Timing
 from qmcbench.structure import Scalar
 
+Column = tuple[float | None, ...]
 Rates = Literal["sgemm", "dgemm", "bf16 gemm", "copy"]
 
 
@@ -219,3 +220,55 @@ class PeerProgram(Compared, kind="peer program"):
     """Per site, in each repeat."""
     peaks: tuple[float, ...] = ()
     """The most memory in bytes that its process had held by the end of each repeat."""
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """What training said at each step, against the clock; all columns have one length."""
+
+    seconds: tuple[float, ...] = ()
+    """Since the program was started, imports and compilation included, fresh evaluations not."""
+    energy: Column = ()
+    """Per site, of the samples of the step, drawn before its update."""
+    error: Column = ()
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """An energy per site evaluated anew at the parameters of one moment of training."""
+
+    seconds: float
+    """On the clock of the training, which stood still."""
+    energy: float | None
+    error: float | None
+    samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning(Compared, kind="learning"):
+    """A program that trained against the clock: the relative error of its last fresh energy, or why there is none.
+
+    ``reference`` is the exact energy, ``samples`` are those of a step, ``seconds`` is what the clock said at the end.
+    """
+
+    RANGES: ClassVar = Compared.RANGES | {
+        "value": (-MOST, MOST),
+        "energy": (-MOST, MOST),
+        "error": (0, MOST),
+        "reference.value": (-MOST, MOST),
+    }
+
+    unit: str = ""
+    practice: str
+    """Whose settings these are, in words; those that begin with ``twin`` share one network."""
+    limit_s: float
+    """Seconds after which no step began."""
+    parameters: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    curve: LearningCurve = LearningCurve()
+    fresh: tuple[Fresh, ...] = ()
+
+    @property
+    def first_s(self) -> float | None:
+        """Seconds until the first step was done: imports, compilation, warm-up and the step."""
+        return self.curve.seconds[0] if self.curve.seconds else None

@@ -12,7 +12,10 @@ from qmcbench.report.bench.pages import part
 from qmcbench.store import jsonl
 from qmcbench.store.bench import (
     AsvBenchmark,
+    Fresh,
     Growth,
+    Learning,
+    LearningCurve,
     Memory,
     PeerProgram,
     PeerTrial,
@@ -23,7 +26,7 @@ from qmcbench.store.bench import (
     Step,
     WorkTime,
 )
-from qmcbench.store.records import Record, Run
+from qmcbench.store.records import Record, Reference, Run
 
 MACHINE = Machine(cpu="Synthetic <CPU>", cores=2, memory_GiB=8.0, system="Linux x86_64", torch_threads=2)
 Parts = dict[str, Run]
@@ -250,6 +253,34 @@ def peers(**iterations: float) -> Run:
     return replace(run("peers", [*trials, failed, *records]), provenance=made)
 
 
+def learned(program: str, practice: str, errors: dict[float, float], **more: Any) -> Learning:
+    """A program whose fresh energies have these relative errors after so many seconds, and whose steps lie above."""
+    exact = -0.5
+    ends = max(errors)
+    seconds = tuple(float(second) for second in range(5, int(ends) + 1, 5))
+    return Learning(
+        value=errors[ends], sigma=1e-4, program=program, practice=practice, configuration={"rate": 0.01},
+        network="small", L=6, J2=0.5, samples=1024, seed=0, threads=2, limit_s=200.0, seconds=ends,
+        reference=Reference(value=exact, source="invented"), parameters=3531, versions={program: "1.2.3"},
+        curve=LearningCurve(
+            seconds, tuple(exact * (1 - 1 / (10 + second)) for second in seconds), (1e-3,) * len(seconds)
+        ),
+        fresh=tuple(Fresh(second, exact * (1 - error), 1e-5, 4096) for second, error in errors.items()),
+        **more,
+    )  # fmt: skip
+
+
+def learning() -> tuple[Learning, Learning, Learning, Learning]:
+    """A slow peer, a fast program, a peer's twin that gets nowhere, and one that ended."""
+    failed = learned("tachys", "quick start", {5.0: 0.5})
+    return (
+        learned("netket", "tutorial", {40.0: 9e-3, 80.0: 4e-3, 120.0: 6e-3}),
+        learned("qmcbench", "its recipe", {5.0: 2e-2, 10.0: 6e-3, 20.0: 2e-3, 160.0: 5e-4}),
+        learned("quantax", "twin", {150.0: 0.3}),
+        replace(failed, value=None, not_run="exit status 137", curve=LearningCurve(), fresh=()),
+    )
+
+
 def full() -> Parts:
     """Every part."""
     works: dict[str, Callable[[], Records]] = {
@@ -260,6 +291,7 @@ def full() -> Parts:
         "growth": growth,
         "device": device,
         "suite": suite,
+        "accuracy": learning,
     }
     return {name: run(name, work()) for name, work in works.items()} | {"peers": peers(netket=6.25, quantax=12.5)}
 

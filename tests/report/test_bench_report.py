@@ -78,7 +78,9 @@ def test_quick_parts_decide_nothing(tmp_path: Path) -> None:
     assert "Quick: tiny sizes" not in section(text, "Limits of this machine")
 
 
-@pytest.mark.parametrize("name", ["limits", "hotpath", "hotspots", "speedup", "growth", "device", "suite", "peers"])
+@pytest.mark.parametrize(
+    "name", ["limits", "hotpath", "hotspots", "speedup", "growth", "device", "suite", "peers", "accuracy"]
+)
 def test_one_part_alone(tmp_path: Path, name: str) -> None:
     """Any part makes a report by itself: its checks are decided, the others are named as not measured."""
     text = markdown(tmp_path, {name: full()[name]})
@@ -91,7 +93,7 @@ def test_one_part_alone(tmp_path: Path, name: str) -> None:
     for other, command in COMMANDS.items():
         if other != name:
             assert row(text, other, ABSENT.get(other, "not asked for yet"))[2] == f"`` {command} ``"
-    assert text.count("Nothing yet; ") == 7
+    assert text.count("Nothing yet; ") == 8
 
 
 def test_sections_and_their_numbers(whole: Path) -> None:
@@ -101,6 +103,7 @@ def test_sections_and_their_numbers(whole: Path) -> None:
     assert titles == [
         "Checks",
         "Peers",
+        "Time to accuracy",
         "Hot path",
         "Limits of this machine",
         "Speedup over one scalar core (paper Fig. 8)",
@@ -128,6 +131,15 @@ def test_sections_and_their_numbers(whole: Path) -> None:
         "best",
     ]
     assert row(own, "netket", "form im2col, x64 True")[-1] == "**exit status 137**"
+    own = section(text, "Time to accuracy")
+    assert row(own, "netket", "tutorial", "3,531", "1,024", "5 s", "5 s")[6:] == [
+        "40 s", "80 s", "not in 120 s", "not in 120 s", "0.00600(10)", "24"
+    ]  # fmt: skip
+    assert row(own, "its own practices", "qmcbench")[2:] == [
+        f"{seconds} s (its recipe)" for seconds in (10, 20, 20, 160)
+    ]
+    assert row(own, "the twin network", "quantax")[2:] == ["–"] * 4
+    assert row(own, "tachys", "quick start")[-1] == "**exit status 137**"
     own = section(text, "Hot path")
     assert row(own, "large, 12x12", "256", "fourier", "2")[4:] == [
         "500 ms",

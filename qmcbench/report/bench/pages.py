@@ -9,7 +9,7 @@ from qmcbench.bench.claims import Parts, checks
 from qmcbench.bench.names import COMMANDS, PEERS
 from qmcbench.errors import UserError
 from qmcbench.gates.check import Check
-from qmcbench.report.bench import device, growth, hotpath, hotspots, limits, peers, speedup, suite
+from qmcbench.report.bench import accuracy, device, growth, hotpath, hotspots, limits, peers, speedup, suite
 from qmcbench.report.claims import check_tables, judge, machine_text, numbered, together, versions_text
 from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Table
 from qmcbench.report.figure import Plot
@@ -32,6 +32,7 @@ class Content(NamedTuple):
 
 CONTENTS = {
     "peers": Content("Peers", peers.tables, peers.plots),
+    "accuracy": Content("Time to accuracy", accuracy.tables, accuracy.plots),
     "hotpath": Content("Hot path", hotpath.tables, hotpath.plots),
     "limits": Content("Limits of this machine", limits.tables, limits.plots),
     "speedup": Content("Speedup over one scalar core (paper Fig. 8)", speedup.tables, speedup.plots),

@@ -1,0 +1,81 @@
+"""qmcbench against the clock: its own recipe for the lattice, or the twin network with the paper's settings."""
+
+import learning  # first, for its clock
+
+# isort: split
+import math
+
+import torch
+
+import qmcbench
+from qmcbench import starts
+from qmcbench.ansatz.derivatives import count
+from qmcbench.config import Config, Sampling, parse
+from qmcbench.evaluator import sample_energies
+from qmcbench.vmc import Trainer, build_ansatz
+
+
+class Ours:
+    """:class:`qmcbench.vmc.Trainer`, begun as `qmcbench train` begins it."""
+
+    def __init__(self, job: learning.Job) -> None:
+        torch.set_num_threads(job.threads)
+        self.versions = {"qmcbench": qmcbench.__version__, "torch": torch.__version__}
+        config = configured(job)
+        self.trainer = Trainer(config, build_ansatz(config.wavefunction, config.run.seed))
+        self.parameters = count(self.trainer.psi)
+        starts.choose(self.trainer, lambda: False, lambda text: None)
+        self.trainer.warm_up()
+
+    def step(self) -> tuple[float, float]:
+        found = self.trainer.advance()
+        return found.energy, found.error
+
+    def fresh(self, samples: int) -> tuple[float, float, int]:
+        chains = 1024
+        sampling = Sampling(chains=chains, warm_up=20)
+        rounds = math.ceil(samples / chains)
+        seed = self.trainer.config.run.seed + self.trainer.step + (1 << 33)
+        found = sample_energies(self.trainer.psi, self.trainer.hamiltonian, sampling, rounds, seed=seed).estimate()
+        return found.mean, found.error, found.samples
+
+    def finished(self) -> bool:
+        return self.trainer.step >= self.trainer.config.optimizer.steps
+
+
+def configured(job: learning.Job) -> Config:
+    """What the job asks for; ``stretch`` makes the recipe's schedules and steps so many times longer."""
+    chosen = dict(job.configuration)
+    stretch = chosen.pop("stretch", 1)
+    twin = chosen.pop("twin", False)
+    plain: dict[str, dict[str, object]] = {
+        "model": {"L": job.L, "J2": job.J2},
+        "run": {"seed": job.seed, "threads": job.threads},
+    }
+    if twin:
+        # The peers' twins: no symmetry, samples of psi squared, plain SR, and nothing that shortens a step.
+        plain["wavefunction"] = {"symmetry": "none"}
+        plain["sampling"] = {"chains": chosen["samples"], "alpha": 2.0}
+        plain["optimizer"] = {
+            "learning_rate": chosen["rate"],
+            "shift": chosen["shift"],
+            "max_step_norm": 1e30,
+            "steps": 10**9,
+        }
+        plain["run"]["recipe"] = 1
+    config = parse(plain, "job")
+    if stretch != 1:
+        plain["optimizer"] = {
+            "steps": round(stretch * config.optimizer.steps),
+            **{
+                name: [[round(stretch * at), value] for at, value in getattr(config.optimizer, name).knots]
+                for name in ("learning_rate", "max_step_norm", "shift")
+            },
+        }
+        config = parse(plain, "job")
+    return config
+
+
+if __name__ == "__main__":
+    given = learning.job()
+    learning.learn(given, Ours(given))

@@ -1,0 +1,134 @@
+"""Time to accuracy: what runs the programs against the clock, and what follows from their curves; without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from qmcbench.bench.names import OURS, PEERS
+from qmcbench.bench.peers import check as check_peers
+from qmcbench.errors import UserError
+from qmcbench.store.bench import Learning
+
+JOB = "bench accuracy"
+COMPARISON = Path("benchmarks", "peers", "accuracy.py")
+PROGRAMS = (OURS, *PEERS, "tachys")
+TARGETS = (1e-2, 5e-3, 3e-3, 1e-3)
+"""Relative errors of the energy, from the largest."""
+LIMIT = 600.0
+"""Seconds of each program."""
+QUICK = ("--L", "4", "--limit", "20", "--fresh-samples", "2048")
+SMOOTH = 10
+"""Steps whose mean a curve shows."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be run, where, and by which interpreters."""
+
+    checkout: Path
+    out: Path
+    peers_python: str | None = None
+    """Of NetKet and quantax; without it they are not run."""
+    tachys_python: str | None = None
+    limit: float | None = None
+    only: str | None = None
+    quick: bool = False
+    quiet: bool = False
+
+
+def check(request: Request) -> None:
+    """See that the programs can be run.
+
+    Raises
+    ------
+    UserError
+        If not.
+    """
+    if not (request.checkout / COMPARISON).is_file():
+        raise UserError(
+            "The programs against the clock are part of a checkout of qmcbench, but the folder "
+            f"{request.checkout.resolve().name} is none; go to one, or use --checkout."
+        )
+    if request.peers_python is not None:
+        check_peers(request.checkout, request.peers_python)
+    if request.limit is not None and not 1 <= request.limit <= 1e6:
+        raise UserError(f"--limit {request.limit:g} is outside [1, 1e6] seconds; the default is {LIMIT:g}.")
+
+
+def run(request: Request) -> None:
+    """Run all programs one after the other, which leaves their records in ``out`` itself.
+
+    Raises
+    ------
+    UserError
+        If it fails; it has said why.
+    """
+    options = [
+        *(QUICK if request.quick else ()),
+        *([] if request.limit is None else ["--limit", str(request.limit)]),
+        *([] if request.peers_python is None else ["--peers-python", request.peers_python]),
+        *([] if request.tachys_python is None else ["--tachys-python", request.tachys_python]),
+        *([] if request.only is None else ["--only", request.only]),
+        *["--quiet"] * request.quiet,
+    ]
+    command = [sys.executable, str(request.checkout / COMPARISON), "--out", str(request.out), *options]
+    # What it prints is progress: standard output is for this command's own result.
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.__stderr__, check=False)
+    if done.returncode:
+        raise UserError(
+            f"The programs against the clock ended with exit status {done.returncode} and said why above; those that "
+            "have ended are kept, and the same command goes on from there."
+        )
+
+
+def exact_energy(learning: Learning) -> float | None:
+    """The ground-state energy per site that a program is held against; None if it has none."""
+    return None if learning.reference is None else learning.reference.value
+
+
+def reached(learning: Learning, target: float) -> float | None:
+    """Seconds on the clock at the first fresh energy within ``target`` of the exact one; None if there is none."""
+    exact = exact_energy(learning)
+    if exact is None:
+        return None
+    return next(
+        (
+            each.seconds
+            for each in learning.fresh
+            if each.energy is not None and each.energy - exact <= target * abs(exact)
+        ),
+        None,
+    )
+
+
+def is_twin(learning: Learning) -> bool:
+    """Whether it trained the network that all programs share."""
+    return learning.practice.startswith("twin")
+
+
+def best(learnings: Sequence[Learning], program: str, target: float, *, twin: bool) -> Learning | None:
+    """The run of a program that reached ``target`` first; None if none did."""
+    found = [
+        (seconds, number)
+        for number, each in enumerate(learnings)
+        if each.program == program and is_twin(each) == twin and (seconds := reached(each, target)) is not None
+    ]
+    return learnings[min(found)[1]] if found else None
+
+
+def smooth(learning: Learning) -> list[tuple[float, float]]:
+    """Seconds, and the relative error of the mean of the last steps' energies, after each step."""
+    exact, curve = exact_energy(learning), learning.curve
+    if exact is None:
+        return []
+    points = []
+    for end in range(1, len(curve.seconds) + 1):
+        last = curve.energy[max(0, end - SMOOTH) : end]
+        known = [each for each in last if each is not None]
+        if len(known) == len(last):
+            points.append((curve.seconds[end - 1], (sum(known) / len(known) - exact) / abs(exact)))
+    return points
