@@ -90,8 +90,8 @@ class NetKet:
             use_ntk=True,
             on_the_fly=True,
         )
-        # As the others, whose chains leave their first configurations too.
-        for _ in range(10):
+        # As this package's chains, which leave their first configurations; NetKet's tutorials do not.
+        for _ in range(10 if TWIN else 0):
             self.state.reset()
             self.state.sample()
 

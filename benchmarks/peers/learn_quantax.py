@@ -45,13 +45,11 @@ class Quantax:
         self.parameters = int(self.state.nparams)
         # The twin has Marshall's sign itself.
         self.hamiltonian = qtx.operator.Heisenberg(J=[1.0, job.J2], n_neighbor=[1, 2], msr=not twin)
-        neighbours = 1 if twin else [1, 2]
+        self.neighbours, self.plain = 1 if twin else [1, 2], None
         steps = {"sweep_steps": self.sites} if twin else {}
         self.sampler = qtx.sampler.SpinExchange(
-            self.state, self.samples, reweight=chosen["reweight"], n_neighbor=neighbours, **steps
+            self.state, self.samples, reweight=chosen["reweight"], n_neighbor=self.neighbours, **steps
         )
-        # Fresh energies are those of psi squared, without weights, whatever the training samples.
-        self.plain = qtx.sampler.SpinExchange(self.state, self.samples, n_neighbor=neighbours)
         shift = chosen["shift"]
         solver = None if shift is None else qtx.optimizer.minnorm_shift_eig(rshift=0.0, ashift=shift)
         self.optimizer = qtx.optimizer.SR(self.state, self.hamiltonian, solver=solver)
@@ -66,6 +64,9 @@ class Quantax:
         return energy / scale, float(np.sqrt(variance / self.samples)) / scale
 
     def fresh(self, samples: int) -> tuple[float, float, int]:
+        if self.plain is None:
+            # Samples of psi squared, which need no weights, whatever the training takes.
+            self.plain = qtx.sampler.SpinExchange(self.state, self.samples, n_neighbor=self.neighbours)
         columns = []
         for number in range(learning.SETTLE + -(-samples // self.samples)):
             drawn = self.plain.sweep()
