@@ -308,11 +308,15 @@ def snapshot(trainer: Trainer, made_by: Provenance, log: str) -> Checkpoint:
             "numbers": gather(chains.numbers),
             "history": torch.from_numpy(trainer.history),
         },
-        optimizer={"last_solution": trainer.last_solution},
+        optimizer={name: tensor for name, tensor in _memory(trainer) if tensor is not None},
         mixing={"pairs": torch.from_numpy(trainer.pairs)},
         past=_past(trainer),
         ranks=trainer.comm.size,
     )
+
+
+def _memory(trainer: Trainer) -> tuple[tuple[str, Tensor | None], ...]:
+    return (("last_solution", trainer.last_solution), ("moments", trainer.moments))
 
 
 def _past(trainer: Trainer) -> dict[str, Tensor] | None:
@@ -365,6 +369,8 @@ def resume(stored: Checkpoint, config: Config, path: Path, comm: Communicator) -
         if "change" in kept:
             trainer.past = Past(kept["parameters"], kept["change"], kept["spins"][own])
     trainer.last_solution = optimizer["last_solution"].to(config.run.device)
+    if trainer.moments is not None:
+        trainer.moments = optimizer["moments"].to(config.run.device)
     trainer.step, trainer.alpha = state.step, state.alpha
     return trainer
 
