@@ -26,6 +26,6 @@ PHASES = {
 """Timed phases of the comparison with peers."""
 COMMANDS = {
     name: f"qmcbench bench {name} --out FOLDER"
-    for name in ("limits", "hotpath", "hotspots", "speedup", "growth", "device", "suite")
+    for name in ("limits", "hotpath", "hotspots", "speedup", "growth", "device", "optimisers", "suite")
 } | {"peers": "qmcbench bench peers --peers-python PYTHON --out FOLDER"}
 """What makes each part."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from qmcbench.store.records import MOST, Measured, Timing
+from qmcbench.store.records import MOST, Measured, Record, Timing
 from qmcbench.structure import Scalar
 
 Rates = Literal["sgemm", "dgemm", "bf16 gemm", "copy"]
@@ -219,3 +219,25 @@ class PeerProgram(Compared, kind="peer program"):
     """Per site, in each repeat."""
     peaks: tuple[float, ...] = ()
     """The most memory in bytes that its process had held by the end of each repeat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimised(Record, kind="optimised"):
+    """Energy per site that a way of optimising reaches in so many seconds from fresh parameters, by fresh samples."""
+
+    value: float | None = None
+    unit: str = "J1"
+    way: str
+    what: str
+    L: int
+    J2: float
+    network: str
+    symmetry: str
+    chains: int
+    steps: int
+    exact: float
+
+    @property
+    def error(self) -> float | None:
+        """``(E - E_exact) / |E_exact|``."""
+        return None if self.value is None else (self.value - self.exact) / abs(self.exact)
