@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from qmcbench import checkpoint, memory, provenance, starts
 from qmcbench import config as configuration
 from qmcbench.ansatz.derivatives import count
-from qmcbench.checkpoint import Checkpoint, State
-from qmcbench.config import SCALAPACK, Config, Run
+from qmcbench.checkpoint import Checkpoint
+from qmcbench.config import SCALAPACK, Config, Run, parse
 from qmcbench.cores import default_threads, threads
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted, catch_signals, writing
@@ -22,19 +22,15 @@ from qmcbench.log import LOG, Log, digest, read_log, summary
 from qmcbench.progress import Bar
 from qmcbench.provenance import Provenance
 from qmcbench.ranks.comm import Communicator, Serial, on_root, share
-from qmcbench.sampler import Chains
-from qmcbench.vmc import Past, Trainer, build_ansatz
+from qmcbench.snapshots import check_same_run, restore, snapshot
+from qmcbench.vmc import Trainer, build_ansatz
 
 __all__ = ["CHECKPOINT", "LOG", "ansatz_of", "load_ansatz", "read_log", "starting_ansatz", "train"]
 
 CHECKPOINT = "checkpoint.safetensors"
-# What may differ between a checkpoint's configuration and that of the run that continues it.
-MAY_CHANGE = {
-    "optimizer": {"steps"},
-    "scalapack": {"grid", "block", "product", "redistribution"},
-    "run": {"checkpoint_every", "hours", "threads", "device", "kernels", "oversubscribe", "recipe"},
-    "wavefunction": {"start"},
-}
+# Spins of all chains for each thread, at least: on 4x4 a second one gains nothing on a free machine, and beside busy
+# processes the two wait for each other.
+SPINS = 8192
 
 
 def train(
@@ -84,7 +80,7 @@ def train(
         After SIGINT, SIGTERM or SIGHUP, with the last completed step saved.
     """
     comm = comm or Serial()
-    with torch_threads(config.run, comm), ExitStack() as files:
+    with torch_threads(config.run, comm, config.sampling.chains * config.model.L**2), ExitStack() as files:
         on_root(comm, lambda: _open(files, out))
         stored = on_root(comm, lambda: None if restart else read_run(out))
         trainer = begin(config, comm) if stored is None else resume(stored, config, out / CHECKPOINT, comm)
@@ -215,8 +211,10 @@ def read_run(out: Path) -> Checkpoint | None:
 
 
 @contextmanager
-def torch_threads(run: Run, comm: Communicator) -> Iterator[None]:
+def torch_threads(run: Run, comm: Communicator, spins: int | None = None) -> Iterator[None]:
     """The run's threads, by default all cores that this rank shares with no other, and those of before afterwards.
+
+    Of ``spins``, those of all chains of all ranks, a thread has by default at least ``SPINS``.
 
     Raises
     ------
@@ -229,7 +227,8 @@ def torch_threads(run: Run, comm: Communicator) -> Iterator[None]:
     if device == "cuda":
         # One GPU per rank, also where the launcher shows every rank all GPUs of the node.
         torch.cuda.set_device(comm.local_rank % torch.cuda.device_count())
-    count = run.threads or default_threads(comm.sharing)
+    most = None if spins is None else spins // comm.size // SPINS
+    count = run.threads or default_threads(comm.sharing, most)
     if run.threads and count > cores and not run.oversubscribe:
         raise UserError(
             f"run.threads = {count}, but this process may use {cores} cores, and more threads than cores are many "
@@ -277,52 +276,35 @@ def starting_ansatz(config: Config) -> nn.Module:
     return psi
 
 
-def load_ansatz(path: Path) -> tuple[nn.Module, Config]:
+def load_ansatz(path: Path, symmetry: str | None = None) -> tuple[nn.Module, Config]:
     """The trained wave function of a checkpoint, and the configuration it was trained with.
+
+    Parameters
+    ----------
+    path
+        Of the checkpoint.
+    symmetry
+        What psi is summed over (:class:`qmcbench.config.Wavefunction`), and the configuration then says, if not what
+        it was trained with.
 
     Raises
     ------
     UserError
-        If the checkpoint is missing or damaged.
+        If the checkpoint is missing or damaged, or there is no such symmetry.
     """
-    return ansatz_of(checkpoint.read(path), path)
+    return ansatz_of(checkpoint.read(path), path, symmetry)
 
 
-def ansatz_of(stored: Checkpoint, path: Path) -> tuple[nn.Module, Config]:
+def ansatz_of(stored: Checkpoint, path: Path, symmetry: str | None = None) -> tuple[nn.Module, Config]:
     """As :func:`load_ansatz`, of the checkpoint ``stored`` that was read from ``path``."""
-    psi = build_ansatz(stored.config.wavefunction, stored.config.run.seed, stored.config.run.kernels)
+    config = stored.config
+    if symmetry is not None:
+        plain = config.to_dict()
+        plain["wavefunction"]["symmetry"] = symmetry
+        config = parse(plain, "the evaluation")
+    psi = build_ansatz(config.wavefunction, config.run.seed, config.run.kernels)
     checkpoint.load_parameters(psi, stored, path)
-    return psi, stored.config
-
-
-def snapshot(trainer: Trainer, made_by: Provenance, log: str) -> Checkpoint:
-    """Everything that continues ``trainer`` exactly, with the chains of all ranks: every rank must call it."""
-    chains, gather = trainer.chains, trainer.comm.gather
-    return Checkpoint(
-        parameters=dict(trainer.psi.state_dict()),
-        config=trainer.config,
-        provenance=made_by,
-        state=State(trainer.step, chains.proposals, trainer.alpha, log),
-        chains={
-            "spins": gather(chains.spins),
-            "numbers": gather(chains.numbers),
-            "history": torch.from_numpy(trainer.history),
-        },
-        optimizer={"last_solution": trainer.last_solution},
-        mixing={"pairs": torch.from_numpy(trainer.pairs)},
-        past=_past(trainer),
-        ranks=trainer.comm.size,
-    )
-
-
-def _past(trainer: Trainer) -> dict[str, Tensor] | None:
-    past, recent = trainer.past, {"recent": torch.from_numpy(trainer.recent)}
-    if trainer.config.optimizer.leap is None:
-        return None
-    if past is None:
-        return recent
-    spins = trainer.comm.gather(past.spins)
-    return {**recent, "parameters": past.parameters, "change": past.change, "spins": spins}
+    return psi, config
 
 
 def begin(config: Config, comm: Communicator) -> Trainer:
@@ -340,48 +322,16 @@ def resume(stored: Checkpoint, config: Config, path: Path, comm: Communicator) -
     UserError
         If ``config`` is not that of the checkpoint's run, naming the first difference.
     """
-    state, chains, optimizer = stored.state, stored.chains, stored.optimizer
-    assert state is not None  # as read_run has seen
-    assert chains is not None
-    assert optimizer is not None
+    assert stored.state is not None  # as read_run has seen
     check_same_run(stored.config, config, path)
-    if state.step > config.optimizer.steps:
+    if stored.state.step > config.optimizer.steps:
         raise UserError(
-            f"{path} has completed {state.step} steps, more than optimizer.steps = {config.optimizer.steps}; "
+            f"{path} has completed {stored.state.step} steps, more than optimizer.steps = {config.optimizer.steps}; "
             "raise it, or use --restart."
         )
     psi = build_ansatz(config.wavefunction, config.run.seed, config.run.kernels)
     checkpoint.load_parameters(psi, stored, path)
     check_memory(config, psi, comm)
     trainer = Trainer(config, psi, comm)
-    own = slice(trainer.own.start, trainer.own.stop)
-    trainer.chains = Chains(chains["spins"][own], chains["numbers"][own], state.proposals).to(config.run.device)
-    trainer.history = chains["history"].numpy()
-    if stored.mixing is not None:
-        trainer.pairs = stored.mixing["pairs"].numpy()
-    if stored.past is not None:
-        kept = {name: tensor.to(config.run.device) for name, tensor in stored.past.items()}
-        trainer.recent = stored.past["recent"].numpy()
-        if "change" in kept:
-            trainer.past = Past(kept["parameters"], kept["change"], kept["spins"][own])
-    trainer.last_solution = optimizer["last_solution"].to(config.run.device)
-    trainer.step, trainer.alpha = state.step, state.alpha
+    restore(trainer, stored)
     return trainer
-
-
-def check_same_run(stored: Config, config: Config, path: Path) -> None:
-    """See that ``config`` continues the run of ``stored``, the configuration in the checkpoint at ``path``.
-
-    Raises
-    ------
-    UserError
-        If not, naming the first difference.
-    """
-    other = stored.to_dict()
-    for section, values in config.to_dict().items():
-        for key, value in values.items():
-            if other[section][key] != value and key not in MAY_CHANGE.get(section, ()):
-                raise UserError(
-                    f"{path} belongs to a run with {section}.{key} = {other[section][key]!r}, but the configuration "
-                    f"has {value!r}; use another --out folder, or --restart to discard it."
-                )

@@ -76,6 +76,8 @@ class NetworkCard:
     sha256: str
     """Of the file of its parameters."""
     parameters: int
+    symmetry: str
+    """That it is summed over here; training may have taken another one."""
     licence: str
     start: str | None
     """What the first of its stages started from; None is fresh parameters."""

@@ -26,7 +26,7 @@ PHASES = {
 """Timed phases of the comparison with peers."""
 COMMANDS = {
     name: f"qmcbench bench {name} --out FOLDER"
-    for name in ("limits", "hotpath", "hotspots", "speedup", "growth", "device", "suite")
+    for name in ("limits", "hotpath", "hotspots", "speedup", "growth", "device", "optimisers", "suite")
 } | {
     "peers": "qmcbench bench peers --peers-python PYTHON --out FOLDER",
     "accuracy": "qmcbench bench accuracy --peers-python PYTHON --tachys-python PYTHON --out FOLDER",

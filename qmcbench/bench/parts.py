@@ -198,6 +198,11 @@ PARTS = {
         default=False,
         own=("device",),
     ),
+    "optimisers": Part(
+        "ten ways of optimising, three seeds each, in equal seconds (85 minutes; not run unless named)",
+        lambda request: _with_bar("optimisers", request),
+        default=False,
+    ),
     "suite": Part("the asv suite of a checkout, on the code that is installed", _suite, _check_suite, own=("only",)),
     "peers": Part(
         "NetKet and quantax with the same network (not run unless named)",

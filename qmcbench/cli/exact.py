@@ -18,7 +18,14 @@ RECORDS = "full-sum"
 
 
 def print_exact(
-    checkpoint: Path, L: int | None, j2: float | None, *, out: Path | None = None, quiet: bool, as_json: bool
+    checkpoint: Path,
+    L: int | None,
+    j2: float | None,
+    symmetry: str | None = None,
+    *,
+    out: Path | None = None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Evaluate a checkpoint by a full sum, or its infidelity alone by samples, and print the result.
 
@@ -36,15 +43,15 @@ def print_exact(
 
     found: ExactEvaluation | Infidelity
     try:
-        found = exact_energy_of(checkpoint, L=L, J2=j2, quiet=quiet)
+        found = exact_energy_of(checkpoint, L=L, J2=j2, symmetry=symmetry, quiet=quiet)
         shown = table(found)
         if out is not None:
-            _keep(found, checkpoint, out)
+            _keep(found, checkpoint, symmetry, out)
     except NoSector as error:
         if out is not None:
             raise
         print(f"{error} This is its infidelity by samples.", file=sys.stderr)
-        found = infidelity_of(checkpoint, L=L, J2=j2, quiet=quiet)
+        found = infidelity_of(checkpoint, L=L, J2=j2, symmetry=symmetry, quiet=quiet)
         shown = sampled(found)
     if as_json:
         print_json(asdict(found))
@@ -52,7 +59,7 @@ def print_exact(
         print(shown.text())
 
 
-def _keep(found: ExactEvaluation, checkpoint: Path, out: Path) -> None:
+def _keep(found: ExactEvaluation, checkpoint: Path, symmetry: str | None, out: Path) -> None:
     """Write the record of a full sum."""
     from qmcbench import provenance
     from qmcbench.checkpoint import digest, read
@@ -61,9 +68,11 @@ def _keep(found: ExactEvaluation, checkpoint: Path, out: Path) -> None:
     from qmcbench.files import make_folder
     from qmcbench.store import jsonl
     from qmcbench.store.records import Run
+    from qmcbench.training import ansatz_of
 
     stored = read(checkpoint)
-    record = full_sum(found, network_of(stored, stored.config, digest(checkpoint)))
+    _, config = ansatz_of(stored, checkpoint, symmetry)
+    record = full_sum(found, network_of(stored, config, digest(checkpoint)))
     make_folder(out)
     made = provenance.collect(typed())
     jsonl.save(out, RECORDS, Run(job="evaluate exact", provenance=made, records=(record,), seconds=record.seconds))

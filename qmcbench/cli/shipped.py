@@ -60,7 +60,7 @@ def _table(cards: tuple[NetworkCard, ...]) -> Table:
     ]  # fmt: skip
     rows: list[Row] = [
         [
-            card.name, card.configuration["wavefunction"]["symmetry"], count(card.parameters), _energy(card),
+            card.name, card.symmetry, count(card.parameters), _energy(card),
             number(card.evaluation.relative_error, 2), number(card.evaluation.v_score, 2),
             number(card.evaluation.infidelity, 2), count(sum(stage.samples for stage in card.stages)),
             duration(sum(stage.seconds for stage in card.stages)),
@@ -75,6 +75,7 @@ def _card(card: NetworkCard) -> Table:
     values = {
         "parameters": f"{count(card.parameters)} of {card.configuration['wavefunction']['network']}",
         "lattice, J2": f"{card.L}x{card.L}, {card.J2:g}",
+        "symmetry": card.symmetry,
         "E/N": f"{_energy(card)}, {found.how}",
         "exact E/N": number(found.exact, 10),
         "relative error": number(found.relative_error, 3),

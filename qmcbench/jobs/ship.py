@@ -46,7 +46,8 @@ def ship(run: Path, evaluation: Path, out: Path, name: str | None = None) -> Net
     run
         Folder of `qmcbench train`.
     evaluation
-        Folder of `qmcbench evaluate`, with ``--exact`` or samples, of the run's checkpoint.
+        Folder of `qmcbench evaluate`, with ``--exact`` or samples, of the run's checkpoint. With ``--symmetry``, the
+        network is shipped with that symmetry.
     out
         Folder to write to.
     name
@@ -65,11 +66,11 @@ def ship(run: Path, evaluation: Path, out: Path, name: str | None = None) -> Net
     name = name or f"{config.wavefunction.network}-{model.L}x{model.L}-{model.J2:g}"
     if not all(letter.isalnum() or letter in ".-_" for letter in name) or name.startswith("."):
         raise UserError(f"--name {name!r} is no name of a file; use letters, digits, '.', '-' and '_'.")
-    energy = _evaluation(evaluation, stored, checkpoint.digest(run / CHECKPOINT))
+    energy, symmetry = _evaluation(evaluation, stored, checkpoint.digest(run / CHECKPOINT))
     origin = _origin(run, stored)
     alone = Checkpoint(
         parameters=dict(stored.parameters),
-        config=replace(config, wavefunction=replace(config.wavefunction, start=None)),
+        config=replace(config, wavefunction=replace(config.wavefunction, start=None, symmetry=symmetry)),
         provenance=replace(stored.provenance, command=_plain(stored.provenance.command)),
         ranks=stored.ranks,
     )
@@ -78,6 +79,7 @@ def ship(run: Path, evaluation: Path, out: Path, name: str | None = None) -> Net
         name=name,
         sha256=checkpoint.digest_of(content),
         parameters=sum(each.numel() for each in stored.parameters.values()),
+        symmetry=symmetry,
         licence=origin.licence,
         start=origin.start,
         stages=origin.stages,
@@ -149,8 +151,8 @@ def _plain(command: str) -> str:
     return " ".join(Path(word).name if word.startswith("/") else word for word in command.split(" "))
 
 
-def _evaluation(folder: Path, stored: Checkpoint, digest: str) -> NetworkEnergy:
-    """The best of an evaluation's energies of this checkpoint on its own lattice and coupling."""
+def _evaluation(folder: Path, stored: Checkpoint, digest: str) -> tuple[NetworkEnergy, str]:
+    """The best of an evaluation's energies of this checkpoint on its own lattice and coupling, and its symmetry."""
     model = stored.config.model
     found: list[tuple[Run, FullSum | Energy]] = [
         (run, each)
@@ -169,7 +171,8 @@ def _evaluation(folder: Path, stored: Checkpoint, digest: str) -> NetworkEnergy:
     if isinstance(best, Energy) and (reasons := doubts(best)):
         raise UserError(f"The energy in {folder} is not to be trusted ({'; '.join(reasons)}); evaluate it again.")
     command = _plain(run.provenance.command)
-    return _summed(best, command) if isinstance(best, FullSum) else _sampled(best, command)
+    energy = _summed(best, command) if isinstance(best, FullSum) else _sampled(best, command)
+    return energy, best.network.symmetry
 
 
 def _summed(best: FullSum, command: str) -> NetworkEnergy:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from qmcbench.store.records import MOST, Measured, Timing
+from qmcbench.store.records import MOST, Measured, Record, Timing
 from qmcbench.structure import Scalar
 
 Column = tuple[float | None, ...]
@@ -272,3 +272,25 @@ class Learning(Compared, kind="learning"):
     def first_s(self) -> float | None:
         """Seconds until the first step was done: imports, compilation, warm-up and the step."""
         return self.curve.seconds[0] if self.curve.seconds else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimised(Record, kind="optimised"):
+    """Energy per site that a way of optimising reaches in so many seconds from fresh parameters, by fresh samples."""
+
+    value: float | None = None
+    unit: str = "J1"
+    way: str
+    what: str
+    L: int
+    J2: float
+    network: str
+    symmetry: str
+    chains: int
+    steps: int
+    exact: float
+
+    @property
+    def error(self) -> float | None:
+        """``(E - E_exact) / |E_exact|``."""
+        return None if self.value is None else (self.value - self.exact) / abs(self.exact)

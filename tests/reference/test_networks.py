@@ -58,7 +58,8 @@ def test_a_card_is_what_its_type_says(card: NetworkCard) -> None:
     assert (stored.state, stored.chains, stored.optimizer) == (None, None, None)
     assert sum(each.numel() for each in stored.parameters.values()) == card.parameters
     assert card.path.stat().st_size < 4 * card.parameters + 8192
-    kept = {**card.configuration, "wavefunction": {**card.configuration["wavefunction"], "start": None}}
+    own = {"start": None, "symmetry": card.symmetry}
+    kept = {**card.configuration, "wavefunction": {**card.configuration["wavefunction"], **own}}
     # Keys that later versions have added stand in the one and not in the other.
     found = stored.config.to_dict()
     assert all(found[section][key] == value for section, values in kept.items() for key, value in values.items())
@@ -119,7 +120,9 @@ def test_a_card_is_made_of_a_run_and_its_evaluation(trained: Path, tmp_path: Pat
     assert [stage.samples for stage in card.stages] == [16, 16]
     assert (first.configuration["wavefunction"]["start"], card.start) == (None, None)
     assert second.configuration["wavefunction"]["start"] == "the stage before"
-    assert (card.configuration["wavefunction"]["symmetry"], card.licence) == ("none", "Apache-2.0")
+    assert (card.configuration["wavefunction"]["symmetry"], card.symmetry, card.licence) == (
+        "none", "none", "Apache-2.0"
+    )  # fmt: skip
     psi, config = load_ansatz(trained / "b" / "checkpoint.safetensors")
     shipped, other = load_ansatz(tmp_path / "mine.safetensors")
     assert all((psi.state_dict()[name] == value).all() for name, value in shipped.state_dict().items())
@@ -131,6 +134,19 @@ def test_a_card_is_made_of_a_run_and_its_evaluation(trained: Path, tmp_path: Pat
     assert str(trained) not in (tmp_path / "mine.json").read_text()
     assert str(trained).encode() not in (tmp_path / "mine.safetensors").read_bytes()
     assert networks.parse((tmp_path / "mine.json").read_text()) == card
+
+
+def test_a_network_is_shipped_with_the_symmetry_of_its_evaluation(trained: Path, tmp_path: Path) -> None:
+    """Parameters as they were trained, under more images: the full sum of what is shipped is that of the card."""
+    path = trained / "b" / "checkpoint.safetensors"
+    done = called("evaluate", str(path), "--exact", "--symmetry", "full", "--out", str(tmp_path / "e"), "--quiet")
+    assert done.returncode == 0, done.stderr
+    card = ship(trained / "b", tmp_path / "e", tmp_path, "more")
+    assert (card.symmetry, card.configuration["wavefunction"]["symmetry"]) == ("full", "none")
+    assert load_ansatz(tmp_path / "more.safetensors")[1].wavefunction.symmetry == "full"
+    found = exact_energy_of(tmp_path / "more.safetensors", quiet=True)
+    assert found.energy == pytest.approx(card.evaluation.energy, abs=1e-9)
+    assert card.evaluation.how == "full sum over 107 orbits of the sector " + found.sector
 
 
 def test_a_card_cannot_be_made_of_what_does_not_belong_together(

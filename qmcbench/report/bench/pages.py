@@ -9,7 +9,18 @@ from qmcbench.bench.claims import Parts, checks
 from qmcbench.bench.names import COMMANDS, PEERS
 from qmcbench.errors import UserError
 from qmcbench.gates.check import Check
-from qmcbench.report.bench import accuracy, device, growth, hotpath, hotspots, limits, peers, speedup, suite
+from qmcbench.report.bench import (
+    accuracy,
+    device,
+    growth,
+    hotpath,
+    hotspots,
+    limits,
+    optimisers,
+    peers,
+    speedup,
+    suite,
+)
 from qmcbench.report.claims import check_tables, judge, machine_text, numbered, together, versions_text
 from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Table
 from qmcbench.report.figure import Plot
@@ -39,6 +50,7 @@ CONTENTS = {
     "hotspots": Content("Hotspots of the forward pass (paper Fig. 7)", hotspots.tables, hotspots.plots),
     "growth": Content("Growth of the cost", growth.tables, growth.plots),
     "device": Content("On a GPU", device.tables),
+    "optimisers": Content("Ways of optimising, in equal seconds", optimisers.tables),
     "suite": Content("Benchmark suite (asv)", suite.tables),
 }
 """The parts in the order of the chapter."""

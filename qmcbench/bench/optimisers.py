@@ -1,0 +1,142 @@
+"""Ways of optimising one network in equal seconds, judged by fresh samples: 6x6, J2 = 0.5, small.
+
+A learning rate is given over the share of a run's seconds that have gone: a pilot of three steps tells how many steps
+there will be. Loading and the pilot are not counted; every way gets the same seeds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from qmcbench import reference
+from qmcbench.config import Config, Sampling, parse
+from qmcbench.errors import UserError
+from qmcbench.evaluator import sample_energies
+from qmcbench.hamiltonian import J1J2
+from qmcbench.store.bench import Optimised
+from qmcbench.vmc import Trainer, build_ansatz
+
+L, J2, NETWORK = 6, 0.5, "small"
+SECONDS, SEEDS = 150.0, (10, 11, 12)
+QUICK_SECONDS, QUICK_SEEDS = 5.0, (10,)
+PILOT = 3
+# Of the evaluation: its error is about 1.5e-4 of the energy.
+EVALUATION, ROUNDS = Sampling(chains=512, alpha=1.5), 16
+# How far a run whose steps became slower than the pilot's may go beyond its seconds.
+PATIENCE = 1.1
+
+Knots = tuple[tuple[float, float], ...]
+WARM: Knots = ((0, 0.05), (0.6, 0.05), (1, 0.01))
+
+
+@dataclass(frozen=True)
+class Way:
+    """What differs from the others."""
+
+    what: str
+    optimizer: Mapping[str, Any] = field(default_factory=dict)
+    rate: Knots | None = WARM
+    """Learning rate by the share of the run that is done; None: what the configuration says."""
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    stages: tuple[str, ...] = ("full",)
+    """Symmetries, each for an equal part of the seconds, from the parameters before."""
+    preset: str = "own"
+
+
+WAYS = {
+    "spring": Way("momentum 0.9 (SPRING), 1024 chains, all symmetries from the start: the default's"),
+    "plain": Way("no momentum", {"momentum": 0.0, "max_step_norm": 0.4}, ((0, 0.15), (0.6, 0.15), (1, 0.03))),
+    "march": Way("momentum 0.9 and second moments (MARCH)", {"metric": "march"}),
+    "march, cool": Way(
+        "MARCH with momentum 0.95, as published, at lower rates",
+        {"metric": "march", "momentum": 0.95},
+        ((0, 0.02), (0.6, 0.02), (1, 0.004)),
+    ),
+    "diagonal": Way("a shift of 1e-2 of M's diagonal", {"metric": "diagonal", "shift": 1e-2}),
+    "spectrum": Way("a shift of 1e-6 of M's trace", {"metric": "spectrum", "shift": 1e-6}),
+    "512 chains": Way("half of the samples a step", sampling={"chains": 512}),
+    "2048 chains": Way("twice the samples a step", sampling={"chains": 2048}),
+    "staged": Way("no symmetry, then C4, then all", stages=("none", "C4", "full")),
+    "paper": Way("the paper's plain SR, rate and shift; no symmetry", rate=None, stages=("none",), preset="paper"),
+}
+
+
+def total(quick: bool) -> int:
+    """How many runs there are."""
+    return len(WAYS) * len(QUICK_SEEDS if quick else SEEDS)
+
+
+def measure(quick: bool) -> Iterator[list[Optimised]]:
+    """Every way with every seed, all ways of a seed before the next seed."""
+    for seed in QUICK_SEEDS if quick else SEEDS:
+        for name, way in WAYS.items():
+            yield [optimised(name, way, seed, QUICK_SECONDS if quick else SECONDS)]
+
+
+def optimised(name: str, way: Way, seed: int, seconds: float) -> Optimised:
+    """Train so long, then evaluate."""
+    psi: nn.Module | None = None
+    steps, used, chains = 0, 0.0, 0
+    try:
+        for symmetry in way.stages:
+            pilot = _trainer(_configuration(way, symmetry, seed, 10**6), psi)
+            pilot.advance()
+            began = time.perf_counter()
+            for _ in range(PILOT):
+                pilot.advance()
+            share = seconds / len(way.stages)
+            count = max(2, round(share * PILOT / (time.perf_counter() - began)))
+            began = time.perf_counter()
+            trainer = _trainer(_configuration(way, symmetry, seed, count), psi)
+            while trainer.step < count and time.perf_counter() - began < PATIENCE * share:
+                trainer.advance()
+            steps, used, chains = steps + trainer.step, used + time.perf_counter() - began, len(trainer.chains.spins)
+            psi = trainer.psi
+    except UserError as error:
+        return _record(name, way, seed, steps, seconds=used, chains=chains, not_run=str(error))
+    assert psi is not None
+    found = sample_energies(psi, J1J2(L, J2), EVALUATION, samples=ROUNDS, seed=1000 + seed).estimate()
+    measured = {"value": found.mean, "sigma": found.error, "samples": ROUNDS * EVALUATION.chains}
+    return _record(name, way, seed, steps, seconds=used, chains=chains, **measured)
+
+
+def _record(name: str, way: Way, seed: int, steps: int, **known: Any) -> Optimised:
+    setting = {"L": L, "J2": J2, "network": NETWORK, "exact": reference.exact(L, J2).energy}
+    return Optimised(
+        way=name, what=way.what, symmetry=", ".join(way.stages), steps=steps, seed=seed, **setting, **known
+    )
+
+
+def _trainer(config: Config, start: nn.Module | None) -> Trainer:
+    psi = build_ansatz(config.wavefunction, config.run.seed)
+    if start is not None:
+        psi.load_state_dict(dict(zip(psi.state_dict(), _network(start), strict=True)))
+    trainer = Trainer(config, psi)
+    trainer.warm_up()
+    return trainer
+
+
+def _network(psi: nn.Module) -> list[Tensor]:
+    """Parameters in their order, which the sums over images around a network do not change."""
+    return list(psi.state_dict().values())
+
+
+def _configuration(way: Way, symmetry: str, seed: int, steps: int) -> Config:
+    sections: dict[str, dict[str, Any]] = {
+        "model": {"L": L, "J2": J2},
+        "wavefunction": {"symmetry": symmetry, "network": NETWORK},
+        "run": {"seed": seed, "preset": way.preset},
+        "sampling": {"chains": 1024, **way.sampling},
+        "optimizer": {"steps": steps, **way.optimizer},
+    }
+    if way.rate is not None:
+        rate = {round(share * steps): value for share, value in way.rate}
+        sections["optimizer"]["learning_rate"] = [list(knot) for knot in rate.items()]
+        sections["optimizer"] = {"momentum": 0.9, **sections["optimizer"]}
+        sections["sampling"] = {"effective_fraction": 0.15, **sections["sampling"]}
+    return parse(sections, "the comparison of optimisers")

@@ -1,0 +1,97 @@
+"""Everything that continues a training run exactly: from the trainer into a checkpoint, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from qmcbench.checkpoint import Checkpoint, State
+from qmcbench.config import Config
+from qmcbench.errors import UserError
+from qmcbench.provenance import Provenance
+from qmcbench.sampler import Chains
+from qmcbench.vmc import Past, Trainer
+
+# What may differ between a checkpoint's configuration and that of the run that continues it.
+MAY_CHANGE = {
+    "optimizer": {"steps"},
+    "scalapack": {"grid", "block", "product", "redistribution"},
+    "run": {"checkpoint_every", "hours", "threads", "device", "kernels", "oversubscribe", "recipe"},
+    "wavefunction": {"start"},
+}
+
+
+def snapshot(trainer: Trainer, made_by: Provenance, log: str) -> Checkpoint:
+    """Everything that continues ``trainer`` exactly, with the chains of all ranks: every rank must call it."""
+    chains, gather = trainer.chains, trainer.comm.gather
+    return Checkpoint(
+        parameters=dict(trainer.psi.state_dict()),
+        config=trainer.config,
+        provenance=made_by,
+        state=State(trainer.step, chains.proposals, trainer.alpha, log),
+        chains={
+            "spins": gather(chains.spins),
+            "numbers": gather(chains.numbers),
+            "history": torch.from_numpy(trainer.history),
+        },
+        optimizer={name: tensor for name, tensor in _memory(trainer) if tensor is not None},
+        mixing={"pairs": torch.from_numpy(trainer.pairs)},
+        past=_past(trainer),
+        ranks=trainer.comm.size,
+    )
+
+
+def _memory(trainer: Trainer) -> tuple[tuple[str, Tensor | None], ...]:
+    return (("last_solution", trainer.last_solution), ("moments", trainer.moments))
+
+
+def _past(trainer: Trainer) -> dict[str, Tensor] | None:
+    past, recent = trainer.past, {"recent": torch.from_numpy(trainer.recent)}
+    if trainer.config.optimizer.leap is None:
+        return None
+    if past is None:
+        return recent
+    spins = trainer.comm.gather(past.spins)
+    return {**recent, "parameters": past.parameters, "change": past.change, "spins": spins}
+
+
+def restore(trainer: Trainer, stored: Checkpoint) -> None:
+    """Give a fresh ``trainer`` of the same run its state, with this rank's share of the chains."""
+    config, state, chains, optimizer = trainer.config, stored.state, stored.chains, stored.optimizer
+    assert state is not None
+    assert chains is not None
+    assert optimizer is not None
+    own = slice(trainer.own.start, trainer.own.stop)
+    trainer.chains = Chains(chains["spins"][own], chains["numbers"][own], state.proposals).to(config.run.device)
+    trainer.history = chains["history"].numpy()
+    if stored.mixing is not None:
+        trainer.pairs = stored.mixing["pairs"].numpy()
+    if stored.past is not None:
+        kept = {name: tensor.to(config.run.device) for name, tensor in stored.past.items()}
+        trainer.recent = stored.past["recent"].numpy()
+        if "change" in kept:
+            trainer.past = Past(kept["parameters"], kept["change"], kept["spins"][own])
+    trainer.last_solution = optimizer["last_solution"].to(config.run.device)
+    if trainer.moments is not None:
+        trainer.moments = optimizer["moments"].to(config.run.device)
+    trainer.step, trainer.alpha = state.step, state.alpha
+
+
+def check_same_run(stored: Config, config: Config, path: Path) -> None:
+    """See that ``config`` continues the run of ``stored``, the configuration in the checkpoint at ``path``.
+
+    Raises
+    ------
+    UserError
+        If not, naming the first difference.
+    """
+    other = stored.to_dict()
+    for section, values in config.to_dict().items():
+        for key, value in values.items():
+            if other[section][key] != value and key not in MAY_CHANGE.get(section, ()):
+                raise UserError(
+                    f"{path} belongs to a run with {section}.{key} = {other[section][key]!r}, but the configuration "
+                    f"has {value!r}; use another --out folder, or --restart to discard it."
+                )
