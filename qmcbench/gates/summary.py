@@ -96,7 +96,7 @@ def command(gate: GateRun, session: GateSession, *, quick: bool = False) -> str:
     words = ["qmcbench", "gate", *([] if session.target == ENGINE else [session.target])]
     words += ["--L", str(session.L), "--j2", repr(session.J2), "--only", gate.name, "--seed", str(session.seed)]
     if gate.tests:
-        words += ["--rate", repr(session.stage_rate**2 * gate.tests)]
+        words += ["--rate", f"{session.stage_rate**2 * gate.tests:.12g}"]
     if gate.effect is not None:
         words += ["--effect", f"{gate.name}={gate.effect!r}"]
     return shlex.join([*words, *(["--quick"] if quick else [])])
