@@ -5,35 +5,30 @@ held against its stated rate. Smallest effects are enlarged, so that a replica t
 bounds rest on are worst where samples are few. Stopped at any point, it goes on from the last replica; gates that are
 new since then catch up.
 
-psi is read from a table of all configurations of 4x4: that of the engine's own network or, for a gate that no energy
-may lie below a bound, that of a state which all but attains it. Any other would never raise an alarm.
+A gate of data that are what they are (``samples/*``, ``claims/*``) gets other data for each seed. Its tests are held
+at the square of a stage's rate, so the rate that is counted is that square.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import torch
 
 from qmcbench import provenance
-from qmcbench.ansatz.base import Ansatz, amplitudes
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted, catch_signals, make_folder
 from qmcbench.gates.calibrated import words
 from qmcbench.gates.check import Check, Verdict
-from qmcbench.gates.models import lowest
+from qmcbench.gates.correct import correct, fixed
 from qmcbench.gates.registry import Gate, Setting, select
-from qmcbench.gates.tables import table
-from qmcbench.gates.targets.builtin import builtin
-from qmcbench.gates.targets.target import Target
-from qmcbench.lattice import all_configurations
 from qmcbench.progress import Bar
 from qmcbench.store import jsonl
 from qmcbench.store.gates import Calibration
@@ -43,8 +38,6 @@ RECORDS = "calibration"
 SAVE_EVERY = 20.0
 """Seconds between saves."""
 ENLARGED = 3.0
-NOISE = 1e-3
-"""Relative noise of each amplitude in a state that attains its bound: a 20th of a standard error above it."""
 RATE = 0.005
 """False-alarm rate of each check: about that of a stage in a run of all gates, and enough alarms to be counted."""
 
@@ -80,7 +73,9 @@ def calibrate(request: Request) -> Run:
             f"{request.rate:g}: ask for at least 1 and 1, and for a rate between 0 and 1."
         )
     make_folder(request.out)
-    gates = [each for each in select(request.only) if each.tests and correct(each).lacks(each.needs) is None]
+    gates = [
+        each for each in select(request.only) if each.tests and correct(each, request.seed).lacks(each.needs) is None
+    ]
     run = jsonl.load(request.out, RECORDS) or Run(
         job="gate calibration", provenance=provenance.collect(request.command), seed=request.seed, seconds=0.0
     )
@@ -101,33 +96,6 @@ def calibrate(request: Request) -> Run:
                     f"Stopped after {number + 1} of {request.replicas} replicas; run it again to go on."
                 )
     return run
-
-
-def correct(gate: Gate) -> Target:
-    """The engine with a psi that shows how often this gate raises an alarm on it."""
-    return _attaining() if gate.kind == "variational" else _own()
-
-
-@cache
-def _own() -> Target:
-    target = builtin()
-    assert target.psi is not None
-    return replace(target, psi=tabulated(target.psi))
-
-
-@cache
-def _attaining() -> Target:
-    target = builtin()
-    return replace(target, psi=tabulated(lowest(target.J2)[0], NOISE), invariance=())
-
-
-@torch.no_grad()
-def tabulated(psi: Ansatz, noise: float = 0.0) -> Ansatz:
-    """psi on 4x4 as a table, each amplitude changed by relative ``noise``: the same law in a tenth of the time."""
-    spins = all_configurations(4)
-    log_psi, phase = amplitudes(psi, spins)
-    factor = 1 + noise * torch.randn(len(spins), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return table(spins, phase * (log_psi - log_psi.max()).exp() * factor)
 
 
 def _done(run: Run, gate: Gate) -> int:
@@ -153,11 +121,12 @@ def _replica(run: Run, gates: Sequence[Gate], request: Request) -> Run:
     for gate in gates:
         assert gate.effect is not None
         seed = request.seed + _done(run, gate)
-        setting = Setting(seed=seed, rate=request.rate, effect=gate.effect.size * request.enlarged)
-        made = gate.make(correct(gate), setting)
+        rate = math.sqrt(request.rate) if fixed(gate) else request.rate
+        setting = Setting(seed=seed, rate=rate, effect=gate.effect.size * request.enlarged)
+        made = gate.make(correct(gate, seed), setting)
         for check in (made,) if isinstance(made, Check) else made:
-            if check.false_alarm is None:
-                continue
+            if check.false_alarm is None or not math.isclose(check.false_alarm, rate):
+                continue  # an exact one, or of a rate of its own
             before = counts.get(check.name) or Calibration(
                 value=None, seed=request.seed, gate=gate.name, check=check.name, replicas=0, rate=request.rate,
                 enlarged=request.enlarged,
