@@ -108,7 +108,8 @@ def test_the_front_page_answers(bound: list[Chapter], runs: list[Run]) -> None:
     assert "times as fast as netket: 17.1" in fast
     found = counts(join(runs))
     assert f"Of {found.listed} claims {found.agreeing} agree, {found.disagreeing} disagree" in paper
-    assert f"{found.not_run} claims" in rest
+    assert f"{found.not_run} claims of the paper (Table 4: " in rest
+    assert sum(map(int, re.findall(r": (\d+)[,)]", rest))) == found.not_run
     assert "no record of: bench device" in rest
     good, of = (sum(getattr(each.judgement, name) for each in bound) for name in ("good", "checks"))
     assert front.judgement.headline == f"{good} of {of} checks passed"
