@@ -75,8 +75,8 @@ def _not_run(runs: Sequence[Run], joined: Sequence[Joined]) -> str:
     said = [f"{sum(map(len, left.values()))} claims of the paper" + (f" ({places})" if left else "")]
     there = {run.job for run in runs}
     missing = [f"bench {name}" for name in COMMANDS if f"bench {name}" not in there]
-    missing += [job for job in ("gate", "reproduce", "zero-shot", "scale strong", "scale weak", "scale project")
-                if job not in there]  # fmt: skip
+    missing += [job for job in ("gate", "reproduce", "zero-shot", "scale strong", "scale weak", "scale project",
+                            "bench history") if job not in there]  # fmt: skip
     said += [f"no record of: {', '.join(missing)}"] if missing else []
     return f"{'; '.join(said)}."
 
