@@ -25,7 +25,8 @@ def reproduce(
         str,
         typer.Option(
             help="quick (3 minutes on 2 cores), cpu (9 minutes), paper-cpu (3 hours: everything the book of this "
-            "machine needs), or a TOML file like theirs."
+            "machine needs), leaderboard (6 hours: the protocol of the Quantum Many-Body Leaderboard), or a TOML "
+            "file like theirs."
         ),
     ] = "quick",
     seed: Annotated[int | None, typer.Option(help="Replaces the seed of every run.")] = None,

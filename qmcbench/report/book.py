@@ -12,6 +12,7 @@ from qmcbench.paper.join import join
 from qmcbench.report import document, provenance
 from qmcbench.report.document import Chapter, Table
 from qmcbench.report.front import front
+from qmcbench.report.leaderboard import pages as leaderboard
 from qmcbench.report.paper import pages as paper
 from qmcbench.store import jsonl
 from qmcbench.store.records import Run
@@ -63,7 +64,7 @@ def bound(runs: Sequence[Run]) -> list[Chapter]:
     order = list(dict.fromkeys(PARTS.values()))
     made.sort(key=lambda each: order.index(each.part))
     joined = join(runs)
-    whole = [*paper.chapters(runs, joined), *made, *provenance.chapters(runs)]
+    whole = [*paper.chapters(runs, joined), *made, *leaderboard.chapters(runs), *provenance.chapters(runs)]
     return [front(runs, joined, whole), *whole]
 
 
