@@ -52,7 +52,7 @@ class Checkpoint:
     chains: dict[str, Tensor] | None = None
     """``spins`` (chains, L, L), their global ``numbers`` (chains,), and the ``history`` of their local energies."""
     optimizer: dict[str, Tensor] | None = None
-    """``last_solution`` (parameters,)."""
+    """``last_solution`` (parameters,) and, of the metric march, ``moments`` (parameters,)."""
     mixing: dict[str, Tensor] | None = None
     """``pairs`` (chains, steps): antiparallel nearest neighbours at the last steps; None in those of 0.1.0."""
     past: dict[str, Tensor] | None = None
@@ -189,14 +189,15 @@ def mistakes(checkpoint: Checkpoint) -> list[str]:
     if state is None or chains is None or optimizer is None:
         return [*found, "of state, chains and optimizer some are missing"]
     found += _state_mistakes(state, checkpoint.config)
-    if set(chains) != {"spins", "numbers", "history"} or set(optimizer) != {"last_solution"}:
+    memory = {"last_solution", "moments"} if checkpoint.config.optimizer.metric == "march" else {"last_solution"}
+    if set(chains) != {"spins", "numbers", "history"} or set(optimizer) != memory:
         return [*found, f"it holds {', '.join(sorted({*chains, *optimizer}))[:200]} of chains and optimizer"]
     if checkpoint.mixing is not None:
         found += _mixing_mistakes(checkpoint.mixing, checkpoint.config, state.step)
     size = sum(p.numel() for p in checkpoint.parameters.values())
     if checkpoint.past is not None:
         found += _past_mistakes(checkpoint.past, checkpoint.config, size)
-    return found + _tensor_mistakes(chains, optimizer["last_solution"], checkpoint.config, state.step, size)
+    return found + _tensor_mistakes(chains, optimizer, checkpoint.config, state.step, size)
 
 
 def _state_mistakes(state: State, config: Config) -> list[str]:
@@ -214,7 +215,7 @@ def _state_mistakes(state: State, config: Config) -> list[str]:
 
 
 def _tensor_mistakes(
-    chains: dict[str, Tensor], last_solution: Tensor, config: Config, step: int, size: int
+    chains: dict[str, Tensor], memory: dict[str, Tensor], config: Config, step: int, size: int
 ) -> list[str]:
     spins, numbers, history = chains["spins"], chains["numbers"], chains["history"]
     count, L = config.sampling.chains, config.model.L
@@ -222,7 +223,7 @@ def _tensor_mistakes(
         "spins": (spins, torch.int8, (count, L, L)),
         "numbers": (numbers, torch.int64, (count,)),
         "history": (history, torch.float64, (count, min(history.shape[-1] if history.ndim else 0, step))),
-        "last_solution": (last_solution, torch.float64, (size,)),
+        **{name: (tensor, torch.float64, (size,)) for name, tensor in memory.items()},
     }
     found = [
         f"{name} has the shape {tuple(tensor.shape)} and type {tensor.dtype}, not {shape} and {dtype}"
@@ -239,8 +240,10 @@ def _tensor_mistakes(
         found.append(f"the chains' numbers are not 0 to {count - 1} in this order")
     if history.isinf().any() or (history.abs() > config.sampling.bound).any():
         found.append("the history of local energies goes beyond sampling.bound")
-    if not last_solution.isfinite().all():
+    if not memory["last_solution"].isfinite().all():
         found.append("the last solution is not finite")
+    if "moments" in memory and not (memory["moments"].isfinite() & (memory["moments"] > 0)).all():
+        found.append("some mean squares are not above 0")
     return found
 
 

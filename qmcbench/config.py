@@ -17,6 +17,7 @@ from qmcbench.structure import CONVERTER, number, read_toml, structure, unstruct
 
 SCALAPACK = {"scalapack": "parameters", "scalapack_samples": "samples"}
 """Distributed solvers, and the space of the matrix that each factorises."""
+METRICS = ("identity", "spectrum", "diagonal", "march")
 
 # As in exact diagonalization (J1 = 1 is lost beside a larger J2); squares of energies at the bound are still numbers.
 LARGEST_J2, LARGEST_BOUND = 1e3, 1e100
@@ -98,6 +99,10 @@ class Optimizer:
     """Longest Euclidean step of the parameters; a longer one is shortened to it."""
     momentum: float = 0.0
     """Share of the last solution, as it was made, that the next one starts from (SPRING); 0 is the paper's."""
+    metric: str = "identity"
+    """What the shift multiplies (:mod:`qmcbench.sr.metric`): identity (the paper's), spectrum, diagonal or march."""
+    moments: float = 0.995
+    """Share of the mean squares that the metric march keeps from step to step."""
     keep_norm: bool = False
     """Whether a step that changes the norm of psi has a price (:func:`qmcbench.sr.solvers.centre`). Without one a few
     samples leave the norm to chance, and a step that multiplies psi ten times over is a leap in all else too."""
@@ -217,6 +222,7 @@ def _check(config: Config, source: str) -> None:
         ("wavefunction.sign", w.sign, ("marshall", "none")),
         ("wavefunction.dtype", w.dtype, ("float32", "float64")),
         ("optimizer.solver", o.solver, ("dense", "sample_space", "sample_space_float32", *SCALAPACK)),
+        ("optimizer.metric", o.metric, METRICS),
         ("run.preset", r.preset, ("own", "paper")),
         ("run.kernels", r.kernels, ("compiled", "torch")),
         ("scalapack.product", p.product, ("pdsyrk", "pdgemm")),
@@ -236,6 +242,7 @@ def _check(config: Config, source: str) -> None:
         ("sampling.bound", s.bound, 1, LARGEST_BOUND),
         ("optimizer.steps", o.steps, 0, 10**9),
         ("optimizer.momentum", o.momentum, 0, 0.999),
+        ("optimizer.moments", o.moments, 0, 1),
         ("optimizer.leap", o.leap, 1e-6, 1e6),
         ("optimizer.starts", o.starts, 1, 1000),
         ("optimizer.trial", o.trial, 1, 10**6),

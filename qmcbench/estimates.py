@@ -36,6 +36,8 @@ class Request:
     L: int | None = None
     J2: tuple[float, ...] = ()
     """Lattice (any even size) and couplings; absent, those of the checkpoint."""
+    symmetry: str | None = None
+    """What psi is summed over (:class:`qmcbench.config.Wavefunction`), if not what it was trained with."""
     seed: int = 0
     """The chains draw from streams apart from those of training with the same seed."""
     device: str = "cpu"

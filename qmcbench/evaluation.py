@@ -87,7 +87,7 @@ def evaluate(request: Request, comm: Communicator | None = None) -> Run:
     comm = comm or Serial()
     _check_counts(request)
     stored = on_root(comm, lambda: checkpoint.read(request.checkpoint))
-    psi, config = ansatz_of(stored, request.checkpoint)
+    psi, config = ansatz_of(stored, request.checkpoint, request.symmetry)
     request = settled(request, config.model)
     check_memory(request, comm)
     on_root(comm, lambda: make_folder(request.out))
@@ -204,6 +204,7 @@ def identity_of(request: Request, digest: str) -> Identity:
         "seed": request.seed,
         "device": request.device,
         "observables": request.observables,
+        **({} if request.symmetry is None else {"symmetry": request.symmetry}),
     }
 
 

@@ -94,8 +94,9 @@ def _read(path: Path, identity: Identity) -> tuple[Progress, dict[str, Tensor]]:
     tensors = unpack(content, source, HINT)
     plain = parse_json(texts.get("state", ""), f"{source}: state", HINT)
     state = structure(plain, Progress, f"{source}: state", HINT)
-    for name, value in identity.items():
-        if (other := state.identity.get(name)) != value:
+    for name in {**identity, **state.identity}:
+        value, other = identity.get(name), state.identity.get(name)
+        if value != other:
             raise OtherEvaluationError(
                 f"{path} belongs to an evaluation with {name} = {repr(other)[:80]}, but this one has {value!r}; "
                 "use another --out folder, or --restart to discard it."

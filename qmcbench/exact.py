@@ -347,9 +347,14 @@ def _amplitudes(
 
 
 def exact_energy_of(
-    path: Path, *, L: int | None = None, J2: float | None = None, quiet: bool = False
+    path: Path,
+    *,
+    L: int | None = None,
+    J2: float | None = None,
+    symmetry: str | None = None,
+    quiet: bool = False,
 ) -> ExactEvaluation:
-    """:func:`exact_energy` of the checkpoint at ``path``, on its own lattice and coupling unless told otherwise.
+    """:func:`exact_energy` of the checkpoint at ``path``; lattice, coupling and symmetry are its own if absent.
 
     Raises
     ------
@@ -358,7 +363,7 @@ def exact_energy_of(
     Interrupted
         After SIGINT or SIGTERM.
     """
-    psi, config = load_ansatz(path)
+    psi, config = load_ansatz(path, symmetry)
     size, coupling = L or config.model.L, config.model.J2 if J2 is None else J2
     folder = _cache(size)
     needed = requirements(size, 1)

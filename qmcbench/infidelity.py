@@ -73,7 +73,14 @@ def _log_ratio(upper: Ansatz, lower: Ansatz, spins: Tensor) -> Tensor:
     return torch.complex(log_up - log_low, torch.where(log_up.isneginf(), 0.0, angle))
 
 
-def infidelity_of(path: Path, *, L: int | None = None, J2: float | None = None, quiet: bool = False) -> Infidelity:
+def infidelity_of(
+    path: Path,
+    *,
+    L: int | None = None,
+    J2: float | None = None,
+    symmetry: str | None = None,
+    quiet: bool = False,
+) -> Infidelity:
     """Infidelity of the checkpoint at ``path`` against the exact ground state of 4x4 or 6x6.
 
     Raises
@@ -83,7 +90,7 @@ def infidelity_of(path: Path, *, L: int | None = None, J2: float | None = None, 
     ReferenceLayerError
         As :class:`~qmcbench.exact.GroundState`.
     """
-    psi, config = load_ansatz(path)
+    psi, config = load_ansatz(path, symmetry)
     size, coupling = L or config.model.L, config.model.J2 if J2 is None else J2
     with Bar("infidelity", 1, quiet=quiet) as bar:
         ground = GroundState(size, coupling, progress=bar.stage)

@@ -108,8 +108,9 @@ def summary(step: Step) -> str:
     )
     if step.restarted:
         text += f"  restarted {step.restarted}"
-    if step.leapt_to is not None:
-        text += f"  leapt to {step.leapt_to:.3f}: went back, step halved {step.halvings} times"
+    if step.halvings:
+        why = "broke down" if step.leapt_to is None else f"leapt to {step.leapt_to:.3f}"
+        text += f"  {why}: went back, step halved {step.halvings} times"
     if step.retries:
         text += f"  shift raised to {step.shift:.0e}"
     if step.refused:

@@ -14,7 +14,7 @@ from qmcbench import checkpoint, memory, provenance, starts
 from qmcbench import config as configuration
 from qmcbench.ansatz.derivatives import count
 from qmcbench.checkpoint import Checkpoint, State
-from qmcbench.config import SCALAPACK, Config, Run
+from qmcbench.config import SCALAPACK, Config, Run, parse
 from qmcbench.cores import default_threads, threads
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted, catch_signals, writing
@@ -277,22 +277,35 @@ def starting_ansatz(config: Config) -> nn.Module:
     return psi
 
 
-def load_ansatz(path: Path) -> tuple[nn.Module, Config]:
+def load_ansatz(path: Path, symmetry: str | None = None) -> tuple[nn.Module, Config]:
     """The trained wave function of a checkpoint, and the configuration it was trained with.
+
+    Parameters
+    ----------
+    path
+        Of the checkpoint.
+    symmetry
+        What psi is summed over (:class:`qmcbench.config.Wavefunction`), and the configuration then says, if not what
+        it was trained with.
 
     Raises
     ------
     UserError
-        If the checkpoint is missing or damaged.
+        If the checkpoint is missing or damaged, or there is no such symmetry.
     """
-    return ansatz_of(checkpoint.read(path), path)
+    return ansatz_of(checkpoint.read(path), path, symmetry)
 
 
-def ansatz_of(stored: Checkpoint, path: Path) -> tuple[nn.Module, Config]:
+def ansatz_of(stored: Checkpoint, path: Path, symmetry: str | None = None) -> tuple[nn.Module, Config]:
     """As :func:`load_ansatz`, of the checkpoint ``stored`` that was read from ``path``."""
-    psi = build_ansatz(stored.config.wavefunction, stored.config.run.seed, stored.config.run.kernels)
+    config = stored.config
+    if symmetry is not None:
+        plain = config.to_dict()
+        plain["wavefunction"]["symmetry"] = symmetry
+        config = parse(plain, "the evaluation")
+    psi = build_ansatz(config.wavefunction, config.run.seed, config.run.kernels)
     checkpoint.load_parameters(psi, stored, path)
-    return psi, stored.config
+    return psi, config
 
 
 def snapshot(trainer: Trainer, made_by: Provenance, log: str) -> Checkpoint:
@@ -308,11 +321,15 @@ def snapshot(trainer: Trainer, made_by: Provenance, log: str) -> Checkpoint:
             "numbers": gather(chains.numbers),
             "history": torch.from_numpy(trainer.history),
         },
-        optimizer={"last_solution": trainer.last_solution},
+        optimizer={name: tensor for name, tensor in _memory(trainer) if tensor is not None},
         mixing={"pairs": torch.from_numpy(trainer.pairs)},
         past=_past(trainer),
         ranks=trainer.comm.size,
     )
+
+
+def _memory(trainer: Trainer) -> tuple[tuple[str, Tensor | None], ...]:
+    return (("last_solution", trainer.last_solution), ("moments", trainer.moments))
 
 
 def _past(trainer: Trainer) -> dict[str, Tensor] | None:
@@ -365,6 +382,8 @@ def resume(stored: Checkpoint, config: Config, path: Path, comm: Communicator) -
         if "change" in kept:
             trainer.past = Past(kept["parameters"], kept["change"], kept["spins"][own])
     trainer.last_solution = optimizer["last_solution"].to(config.run.device)
+    if trainer.moments is not None:
+        trainer.moments = optimizer["moments"].to(config.run.device)
     trainer.step, trainer.alpha = state.step, state.alpha
     return trainer
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qmcbench import statistics
@@ -30,9 +29,11 @@ from qmcbench.evaluator import is_healthy, real_part
 from qmcbench.hamiltonian import J1J2, antiparallel
 from qmcbench.lattice import random_configurations
 from qmcbench.local_energy import local_energies
+from qmcbench.mixing import mixing
 from qmcbench.ranks.comm import Communicator, Serial, share
 from qmcbench.sampler import Chains, Sampler, importance_weights, restart
 from qmcbench.sr import Centred, FactorisationError, centre, make_solver
+from qmcbench.sr.metric import scale
 
 # Steps of local energies that R-hat looks back on.
 HISTORY = 16
@@ -67,7 +68,7 @@ class Step:
     """Variance of the total energy divided by the number of sites."""
     acceptance: float
     r_hat: float
-    """How freely the chains move (:func:`mixing`): above 1.1 many stay where they are; nan until it is known."""
+    """How freely the chains move (:mod:`qmcbench.mixing`): above 1.1 many stay where they are; nan until known."""
     alpha: float
     effective_fraction: float
     """Kish's effective sample size over the number of samples."""
@@ -136,6 +137,8 @@ class Trainer:
                 "needs equally many; use a multiple of the ranks."
             )
         self.last_solution = torch.zeros(count(self.psi), dtype=torch.float64, device=device)
+        # MARCH's mean squares begin at 1: its first steps are those of the plain metric.
+        self.moments = torch.ones_like(self.last_solution) if config.optimizer.metric == "march" else None
         self.recent = np.empty(0)
         self.past: Past | None = None
         self.starts: tuple[float | None, ...] = ()
@@ -160,14 +163,19 @@ class Trainer:
         mine = slice(self.own.start, self.own.stop)
         clock = _Clock(self.config.run.device)
         batch = self._sample(clock)
-        estimate = self._estimate(batch)
         halvings, leaps = 0, []
-        while halvings < HALVINGS and self._leapt(estimate):
+        while halvings < HALVINGS and self._leapt(batch):
             halvings += 1
-            leaps.append(estimate.mean)
+            leaps += [] if batch is None else [batch.estimate.mean]
             self._return(0.5**halvings)
             batch = self._sample(clock)
-            estimate = self._estimate(batch)
+        if batch is None:
+            raise UserError(
+                f"Step {self.step + 1}: every local energy or log-derivative is abnormal (not finite, or beyond "
+                f"sampling.bound = {self.config.sampling.bound:g} per site), so the wave function has broken down; "
+                "go on from the last checkpoint with a smaller learning rate or a larger shift."
+            )
+        estimate = batch.estimate
         self.recent = np.append(self.recent, estimate.mean)[-RECENT:]
         effective = statistics.effective_sample_size(batch.weights.numpy(force=True)) / len(batch.weights)
         used_alpha, learning_rate = self.alpha, optimizer.learning_rate(self.step)
@@ -208,16 +216,20 @@ class Trainer:
             starts=self.starts if self.step == 1 else (),
         )
 
-    def _leapt(self, energy: statistics.Estimate) -> bool:
-        """Whether it is above the recent ones' median by ``optimizer.leap`` of it, or its error is half of that.
+    def _leapt(self, batch: _Batch | None) -> bool:
+        """Whether it has broken down, or its energy is above the recent ones' median by ``optimizer.leap`` of it, or
+        its error is half of that; never where there is nothing to return to.
 
         An error so large, and of several times the spread of the last energies, is that of a few samples beside
         configurations whose amplitudes have grown out of all measure: the energy may be anywhere, below the exact one
         too, and no step may be made from it.
         """
         leap = self.config.optimizer.leap
-        if leap is None or self.past is None or len(self.recent) < ENOUGH:
+        if leap is None or self.past is None:
             return False
+        if batch is None or len(self.recent) < ENOUGH:
+            return batch is None
+        energy = batch.estimate
         median = float(np.median(self.recent))
         limit = leap * abs(median)
         usual = float(np.std(self.recent))
@@ -234,18 +246,8 @@ class Trainer:
         self.chains.proposals -= self.gap
         self.last_solution = torch.zeros_like(self.last_solution)
 
-    def _estimate(self, batch: _Batch) -> statistics.Estimate:
-        """Energy per site of one sample of every chain."""
-        return statistics.estimate(*_columns(real_part(batch.energies) / self.hamiltonian.sites, batch.weights))
-
-    def _sample(self, clock: _Clock) -> _Batch:
-        """One sample of every chain, and what all ranks' samples say.
-
-        Raises
-        ------
-        UserError
-            If every one of them is abnormal.
-        """
+    def _sample(self, clock: _Clock) -> _Batch | None:
+        """One sample of every chain, and what all ranks' samples say; None if every one of them is abnormal."""
         comm, bound = self.comm, self.config.sampling.bound
         sweep = self.sampler.advance(self.psi, self.chains, self.gap, self.alpha)
         clock.lap("sampling")
@@ -263,14 +265,11 @@ class Trainer:
         log_psi = comm.gather(sweep.log_psi).masked_fill(~healthy, -torch.inf)
         pairs = comm.gather(antiparallel(self.chains.spins, self.sampler.pairs).sum(1, dtype=torch.int16))
         if not healthy.any():
-            raise UserError(
-                f"Step {self.step + 1}: every local energy or log-derivative is abnormal (not finite, or beyond "
-                f"sampling.bound = {bound:g} per site), so the wave function has broken down; "
-                "go on from the last checkpoint with a smaller learning rate or a larger shift."
-            )
+            return None
         weights = importance_weights(log_psi, self.alpha)
+        estimate = statistics.estimate(*_columns(real_part(energies) / self.hamiltonian.sites, weights))
         clock.lap("gather")
-        return _Batch(derivatives, energies, weights, healthy, pairs, acceptance)
+        return _Batch(derivatives, energies, weights, healthy, pairs, acceptance, estimate)
 
     def _update(self, samples: Centred, learning_rate: float) -> _Update:
         """Solve for the step and apply it, unless it is not finite."""
@@ -278,15 +277,19 @@ class Trainer:
         shift = optimizer.shift(self.step)
         self.past = None
         # SPRING (Goldshlager et al., J. Comput. Phys. 516, 113351 (2024)): what these few samples do not determine is
-        # kept from the solution before; (M + shift) Delta = G + shift * carried, written as a correction to it.
+        # kept from the solution before; (M + shift D) Delta = G + shift D carried, written as a correction to it.
         carried = optimizer.momentum * self.last_solution
         explained = (samples.rows @ carried.to(samples.rows.dtype)).double()
+        scales = scale(optimizer.metric, samples.rows, self.moments, self.comm)
+        if scales is not None:
+            samples.rows.mul_(scales)
         try:
             solution = self.solver(samples._replace(energies=samples.energies - explained), shift)
         except FactorisationError as error:
             return _Update(shift, 0, math.nan, refused=str(error))
         # Rank 0's, so that the ranks' parameters stay equal to the last bit on unlike processors too.
-        direction = carried + self.comm.broadcast(solution.step)
+        correction = self.comm.broadcast(solution.step)
+        direction = carried + (correction if scales is None else scales * correction)
         step = learning_rate * direction
         norm, longest = step.norm().item(), optimizer.max_step_norm(self.step)
         if not torch.isfinite(step).all():
@@ -294,7 +297,10 @@ class Trainer:
         part = min(1.0, longest / norm) if norm else 1.0
         step *= part
         # Shortened as well: one sample beside a node can make a solution a thousand times too long.
-        self.last_solution = part * direction
+        kept = part * direction
+        if self.moments is not None:
+            self.moments = optimizer.moments * self.moments + (kept - self.last_solution).square()
+        self.last_solution = kept
         if optimizer.leap is not None:
             parameters = [coordinates(p).detach().flatten() for p in trainable(self.psi).values()]
             self.past = Past(torch.cat(parameters), step, self.chains.spins)
@@ -330,6 +336,8 @@ class _Batch:
     pairs: Tensor
     """Antiparallel nearest neighbours of each configuration, int16."""
     acceptance: float
+    estimate: statistics.Estimate
+    """Energy per site."""
 
 
 @dataclass(frozen=True)
@@ -341,42 +349,6 @@ class _Update:
     norm: float
     shortened: bool = False
     refused: str | None = None
-
-
-def mixing(history: NDArray[np.float64], pairs: NDArray[np.int16]) -> float:
-    """How freely the chains move: the larger split R-hat of two things that each chain has at each of the last steps.
-
-    One is the place that its local energy takes among all chains': an update moves all energies together, and one
-    near a node of psi is larger than all the rest, which hides everything else. The other does not depend on psi at
-    all, so that a chain that stays where it is shows whatever the parameters do.
-
-    Parameters
-    ----------
-    history
-        Local energies, shape (chains, steps); nan where abnormal.
-    pairs
-        Antiparallel nearest neighbours, shape (chains, steps).
-
-    Returns
-    -------
-    float
-        1 when the chains move freely, above it otherwise, infinite when none moves. nan (unknown) with fewer than 4
-        steps or 2 chains, or where all chains are alike. Chains that were abnormal count by their pairs alone.
-    """
-    normal = history[np.isfinite(history).all(axis=1)]
-    places = np.apply_along_axis(_places, 0, normal) if normal.size else normal
-    known = [statistics.r_hat(each) for each in (places, pairs) if each.size and each.min() < each.max()]
-    return float(np.fmax.reduce(known, initial=math.nan))
-
-
-def _places(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """From 1, equal values sharing the mean of theirs (importing ``scipy.stats`` for it takes a third of a start)."""
-    order = values.argsort()
-    starts = np.flatnonzero(np.diff(values[order], prepend=math.nan))
-    counts = np.diff(starts, append=len(values))
-    places = np.empty(len(values))
-    places[order] = np.repeat(starts + (counts + 1) / 2, counts)
-    return places
 
 
 def _columns(values: Tensor, weights: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -124,6 +124,24 @@ def test_defaults_are_those_of_the_checkpoint_and_another_size_is_welcome(networ
     assert other.exact.value == pytest.approx(-0.5038096539, abs=1e-9)
 
 
+def test_psi_is_summed_over_what_is_asked_for(network: Path, tmp_path: Path) -> None:
+    """Under ``symmetry`` the same bits as a checkpoint of the same parameters that has it; it must exist."""
+    stored = checkpoint.read(network)
+    full = replace(
+        stored, config=replace(stored.config, wavefunction=replace(stored.config.wavefunction, symmetry="full"))
+    )
+    psi = load_ansatz(network, "full")[0]
+    checkpoint.write(tmp_path / "full.safetensors", replace(full, parameters=dict(psi.state_dict())))
+    one = run(network, tmp_path / "one", symmetry="full").of(Energy)[0]
+    other = run(tmp_path / "full.safetensors", tmp_path / "other").of(Energy)[0]
+    assert one.value == other.value != run(network, tmp_path / "plain").of(Energy)[0].value
+    assert (one.network.symmetry, one.network.L) == ("full", 4)
+    with pytest.raises(OtherEvaluationError, match="symmetry"):
+        run(network, tmp_path / "one")
+    with pytest.raises(UserError, match="symmetry = 'C7'"):
+        run(network, tmp_path / "one", symmetry="C7")
+
+
 def test_what_is_returned_is_what_is_stored(network: Path, tmp_path: Path) -> None:
     """The records in the folder are those of the result, with the network and the published energy beside them."""
     request = Request(checkpoint=network, out=tmp_path, samples=16, sampling=FEW, L=10, J2=(0.5,), quiet=True)

@@ -327,14 +327,14 @@ def test_local_energies_of_the_ground_state_have_no_variance() -> None:
 def test_command_prints_the_sum(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A table, or JSON with every field; the lattice and coupling of the checkpoint unless told otherwise."""
     config = Config(model=Model(L=4, J2=0.4))
-    monkeypatch.setattr(exact, "load_ansatz", lambda path: (jastrow, config))
-    print_exact(Path("any"), None, None, quiet=True, as_json=False)
+    monkeypatch.setattr(exact, "load_ansatz", lambda path, symmetry: (jastrow, config))
+    print_exact(Path("any"), None, None, None, quiet=True, as_json=False)
     text = capsys.readouterr().out
     expected = exact_energy(jastrow, 4, 0.4)
     assert "4x4, J2 = 0.4 J1: full sum over 107 orbits" in text
     for value in (expected.energy, expected.exact_energy, expected.one_step_energy):
         assert f"{value:.10f}" in text
-    print_exact(Path("any"), 4, 0.5, quiet=True, as_json=True)
+    print_exact(Path("any"), 4, 0.5, None, quiet=True, as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert found["J2"] == 0.5
     assert found["energy"] == exact_energy(jastrow, 4, 0.5).energy
@@ -343,7 +343,7 @@ def test_command_prints_the_sum(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 def test_interrupted_command_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     """With where it goes on."""
-    monkeypatch.setattr(exact, "load_ansatz", lambda path: (jastrow, Config(model=Model(L=4, J2=0.4))))
+    monkeypatch.setattr(exact, "load_ansatz", lambda path, symmetry: (jastrow, Config(model=Model(L=4, J2=0.4))))
 
     def stop(*arguments: object) -> None:
         raise KeyboardInterrupt

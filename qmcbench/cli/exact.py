@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from qmcbench.report.document import Cell, Table
 
 
-def print_exact(checkpoint: Path, L: int | None, j2: float | None, *, quiet: bool, as_json: bool) -> None:
+def print_exact(
+    checkpoint: Path, L: int | None, j2: float | None, symmetry: str | None, *, quiet: bool, as_json: bool
+) -> None:
     """Evaluate the checkpoint by a full sum, or its infidelity alone by samples, and print the result."""
     from qmcbench.cli.common import print_json
     from qmcbench.exact import NoSector, exact_energy_of
@@ -21,11 +23,11 @@ def print_exact(checkpoint: Path, L: int | None, j2: float | None, *, quiet: boo
 
     found: ExactEvaluation | Infidelity
     try:
-        found = exact_energy_of(checkpoint, L=L, J2=j2, quiet=quiet)
+        found = exact_energy_of(checkpoint, L=L, J2=j2, symmetry=symmetry, quiet=quiet)
         shown = table(found)
     except NoSector as error:
         print(f"{error} This is its infidelity by samples.", file=sys.stderr)
-        found = infidelity_of(checkpoint, L=L, J2=j2, quiet=quiet)
+        found = infidelity_of(checkpoint, L=L, J2=j2, symmetry=symmetry, quiet=quiet)
         shown = sampled(found)
     if as_json:
         print_json(asdict(found))

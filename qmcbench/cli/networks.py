@@ -80,6 +80,9 @@ def evaluate(
         list[float] | None,
         typer.Option("--j2", help="May be repeated; the checkpoint's if absent.", parser=number, metavar="FLOAT"),
     ] = None,
+    symmetry: Annotated[
+        str | None, typer.Option(help="Sum over its images: C4, C4v, full ...; what it was trained with if absent.")
+    ] = None,
     chains: Annotated[int, typer.Option(help="Independent Markov chains.")] = 64,
     alpha: Annotated[float, typer.Option(help="Chains follow |psi|^alpha and are reweighted to |psi|^2.")] = 2.0,
     warm_up: Annotated[
@@ -107,7 +110,7 @@ def evaluate(
             raise UserError("A full sum is for one process; leave mpiexec out, or --exact.")
         if len(j2 or ()) > 1:
             raise typer.BadParameter("--exact takes one --j2 at a time")
-        print_exact(checkpoint, L, j2[0] if j2 else None, quiet=quiet, as_json=as_json)
+        print_exact(checkpoint, L, j2[0] if j2 else None, symmetry, quiet=quiet, as_json=as_json)
         return
     for name, value in (("--out", out), ("--samples", samples)):
         if value is None:
@@ -129,6 +132,7 @@ def evaluate(
         out=out,
         L=L,
         J2=tuple(j2 or ()),
+        symmetry=symmetry,
         samples=samples,
         sampling=Sampling(chains=chains, gap=gap, warm_up=warm_up, alpha=alpha),
         seed=seed,

@@ -11,7 +11,7 @@ from helpers.planting import Mutant, caught_by, changed, edited
 from torch import Tensor
 
 from qmcbench import hamiltonian, lattice, local_energy, sampler, sr
-from qmcbench.sr import scalapack, scalapack_mesh, solvers
+from qmcbench.sr import metric, scalapack, scalapack_mesh, solvers
 from qmcbench.vmc import Trainer
 
 
@@ -203,8 +203,12 @@ OPTIMISER = {
     ),
     "momentum from the solution before it is shortened": caught_by(
         "optimiser/update",
-        edited(Trainer._update, ("self.last_solution = part * direction", "self.last_solution = direction")),
+        edited(Trainer._update, ("kept = part * direction", "kept = direction")),
     ),
+    "mean squares of the solutions, not of their changes": caught_by(
+        "optimiser/update", edited(Trainer._update, ("(kept - self.last_solution).square()", "kept.square()"))
+    ),
+    "metric applied twice": caught_by("optimiser/update", edited(metric.scale, ("pow(-0.25)", "pow(-0.5)"))),
     "no shortening": caught_by("optimiser/update", edited(Trainer._update, ("step *= part", "pass"))),
     "weights of training left out": caught_by(
         "optimiser/update", edited(sampler.importance_weights, ("exponent = ((2 - alpha)", "exponent = (0"))

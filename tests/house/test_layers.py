@@ -22,7 +22,7 @@ LAYERS = (
     ("ansatz", "kernels"),
     ("sampler", "local_energy", "observables", "sr"),
     ("store.records", "gates.check", "store"),
-    ("memory", "tensors", "log", "checkpoint", "pickles", "npz", "evaluator", "vmc", "starts"),
+    ("memory", "tensors", "log", "checkpoint", "pickles", "npz", "evaluator", "mixing", "vmc", "starts"),
     ("training", "weights", "estimates", "evaluation_state", "evaluation", "exact", "infidelity"),
     ("gates",),
     ("bench", "scaling"),

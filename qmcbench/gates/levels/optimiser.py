@@ -228,6 +228,7 @@ def _centred(made: System) -> Centred:
 UPDATES: Mapping[str, Mapping[str, object]] = {
     "momentum 0.9": {"learning_rate": [[0, 0.2], [2, 0.05]], "max_step_norm": 100.0, "momentum": 0.9},
     "complex psi, momentum 0.9": {"learning_rate": 0.1, "max_step_norm": 100.0, "momentum": 0.9},
+    "march": {"learning_rate": 0.1, "max_step_norm": 100.0, "momentum": 0.9, "metric": "march", "moments": 0.9},
     "shortened, with momentum": {"learning_rate": 0.3, "max_step_norm": 0.01, "momentum": 0.5},
 }
 STEPS = 3
@@ -250,14 +251,14 @@ def update(target: Target, setting: Setting) -> Iterator[Check]:
             continue
         trainer = Trainer(_training(target.J2, optimizer, setting.seed), Boltzmann(setting.seed, dtype=dtype))
         trainer.warm_up()
-        solution, worst, steered = None, 0.0, True
+        memory, worst, steered = Memory(), 0.0, True
         for number in range(STEPS):
             expected = Expected.of(trainer, dtype)
             trainer.advance()
-            fresh = expected.solution(trainer, number, solution)
+            fresh = expected.solution(trainer, number, memory)
             change = torch.cat([each.flatten() for each in degrees(trainer.psi)]) - expected.before
             moved = expected.move(trainer, number, fresh)
-            solution = (moved / trainer.config.optimizer.learning_rate(number)).numpy()
+            memory = memory.after((moved / trainer.config.optimizer.learning_rate(number)).numpy(), trainer)
             off = (change + moved).norm() / moved.norm()
             worst = max(worst, float(off.nan_to_num(torch.inf)))
             steered = steered and (trainer.alpha > expected.alpha) == (expected.effective(trainer) < 0.5)
@@ -289,6 +290,19 @@ def _training(J2: float, optimizer: Mapping[str, object], seed: int) -> Config:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """What a step keeps of those before it: the last solution, and the mean squares of their changes."""
+
+    solution: plain.Array | float = 0.0
+    squares: plain.Array | float = 1.0
+
+    def after(self, solution: plain.Array, trainer: Trainer) -> Memory:
+        """With a further solution (arXiv:2507.02644)."""
+        squares = trainer.config.optimizer.moments * self.squares + (solution - self.solution) ** 2
+        return Memory(solution, squares if trainer.config.optimizer.metric == "march" else 1.0)
+
+
+@dataclass(frozen=True)
 class Expected:
     """What is to be known before a step."""
 
@@ -312,8 +326,8 @@ class Expected:
         """Kish's effective share of these samples."""
         return float(1 / self.weights(trainer).square().sum() / len(trainer.chains.spins))
 
-    def solution(self, trainer: Trainer, number: int, before: plain.Array | None) -> plain.Array:
-        """Delta, from autograd's log-derivatives and QuSpin's H."""
+    def solution(self, trainer: Trainer, number: int, memory: Memory) -> plain.Array:
+        """Delta, from autograd's log-derivatives and QuSpin's H: (M + shift D) Delta = G + shift D Delta'."""
         spins, optimizer = trainer.chains.spins, trainer.config.optimizer
         rows = differentiated(Point("", self.psi, spins, True))
         assert rows is not None
@@ -324,9 +338,9 @@ class Expected:
         place = {one.tobytes(): number for number, one in enumerate(configurations)}
         own = [place[one.tobytes()] for one in spins.numpy()]
         energies = (matrix @ vector)[own] / vector[own]
-        carried = None if before is None else optimizer.momentum * before
-        weights = self.weights(trainer).numpy()
-        return plain.sr_step(rows.numpy(), energies, weights, optimizer.shift(number), carried)
+        weights, root = self.weights(trainer).numpy(), memory.squares**0.25
+        carried = root * optimizer.momentum * memory.solution * np.ones(rows.shape[1])
+        return plain.sr_step(rows.numpy() / root, energies, weights, optimizer.shift(number), carried) / root
 
     def move(self, trainer: Trainer, number: int, solution: plain.Array) -> Tensor:
         """What is to be subtracted from the parameters."""
