@@ -136,7 +136,7 @@ class Run:
     seed: int = 0
     device: str = "cpu"
     threads: int | None = None
-    """Torch threads; all cores if absent. Bit-identical resuming needs the same number."""
+    """Torch threads; all cores if absent (one on 4x4). Bit-identical resuming needs the same number."""
     oversubscribe: bool = False
     """Whether there may be more threads than this process has cores."""
     checkpoint_every: int = 20

@@ -53,20 +53,23 @@ def available_cores() -> int:
     return len(cores()) if limit is None else max(1, min(len(cores()), int(limit)))
 
 
-def default_threads(sharing: int = 1, environment: Mapping[str, str] = os.environ) -> int:
+def default_threads(sharing: int = 1, most: int | None = None, environment: Mapping[str, str] = os.environ) -> int:
     """Threads for a process that was told no number.
 
     Parameters
     ----------
     sharing
         Processes that share the cores, this one included.
+    most
+        What there is work for, whatever the number of cores.
     environment
         Its ``OMP_NUM_THREADS`` is the answer where it is a positive number.
     """
     asked = environment.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if asked.isdecimal() and int(asked) > 0:
         return int(asked)
-    return max(1, available_cores() // sharing)
+    share = available_cores() // sharing
+    return max(1, share if most is None else min(share, most))
 
 
 def quota(root: Path = GROUPS, membership: Path = Path("/proc/self/cgroup")) -> float | None:

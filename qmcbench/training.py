@@ -28,6 +28,9 @@ from qmcbench.vmc import Past, Trainer, build_ansatz
 __all__ = ["CHECKPOINT", "LOG", "ansatz_of", "load_ansatz", "read_log", "starting_ansatz", "train"]
 
 CHECKPOINT = "checkpoint.safetensors"
+# Spins of all chains for each thread, at least: on 4x4 a second one gains nothing on a free machine, and beside busy
+# processes the two wait for each other.
+SPINS = 8192
 # What may differ between a checkpoint's configuration and that of the run that continues it.
 MAY_CHANGE = {
     "optimizer": {"steps"},
@@ -84,7 +87,7 @@ def train(
         After SIGINT, SIGTERM or SIGHUP, with the last completed step saved.
     """
     comm = comm or Serial()
-    with torch_threads(config.run, comm), ExitStack() as files:
+    with torch_threads(config.run, comm, config.sampling.chains * config.model.L**2), ExitStack() as files:
         on_root(comm, lambda: _open(files, out))
         stored = on_root(comm, lambda: None if restart else read_run(out))
         trainer = begin(config, comm) if stored is None else resume(stored, config, out / CHECKPOINT, comm)
@@ -215,8 +218,10 @@ def read_run(out: Path) -> Checkpoint | None:
 
 
 @contextmanager
-def torch_threads(run: Run, comm: Communicator) -> Iterator[None]:
+def torch_threads(run: Run, comm: Communicator, spins: int | None = None) -> Iterator[None]:
     """The run's threads, by default all cores that this rank shares with no other, and those of before afterwards.
+
+    Of ``spins``, those of all chains of all ranks, a thread has by default at least ``SPINS``.
 
     Raises
     ------
@@ -229,7 +234,8 @@ def torch_threads(run: Run, comm: Communicator) -> Iterator[None]:
     if device == "cuda":
         # One GPU per rank, also where the launcher shows every rank all GPUs of the node.
         torch.cuda.set_device(comm.local_rank % torch.cuda.device_count())
-    count = run.threads or default_threads(comm.sharing)
+    most = None if spins is None else spins // comm.size // SPINS
+    count = run.threads or default_threads(comm.sharing, most)
     if run.threads and count > cores and not run.oversubscribe:
         raise UserError(
             f"run.threads = {count}, but this process may use {cores} cores, and more threads than cores are many "

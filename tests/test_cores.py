@@ -83,7 +83,14 @@ def test_default_threads(
 ) -> None:
     """OMP_NUM_THREADS decides; without it the process's share of the cores."""
     monkeypatch.setattr(cores, "available_cores", lambda: 8)
-    assert cores.default_threads(sharing, environment) == threads
+    assert cores.default_threads(sharing, environment=environment) == threads
+
+
+def test_no_more_threads_than_there_is_work_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most as many as asked for, at least one; OMP_NUM_THREADS has the last word."""
+    monkeypatch.setattr(cores, "available_cores", lambda: 8)
+    assert [cores.default_threads(1, most, {}) for most in (0, 1, 3, 100)] == [1, 1, 3, 8]
+    assert cores.default_threads(1, 1, {"OMP_NUM_THREADS": "3"}) == 3
 
 
 def loaded(code: str, **environment: str) -> str:
