@@ -80,6 +80,7 @@ def test_the_plan_keeps_to_the_protocol() -> None:
         assert (optimizer.steps, sampling.chains) == (common.steps, common.samples)
         assert run.evaluation.chains * run.evaluation.samples == common.evaluation
         assert optimizer.learning_rate(1000) == pytest.approx(4 * 0.01)
+        assert (optimizer.metric, optimizer.shift(0)) == ("diagonal", 0.01)
         assert (optimizer.momentum, sampling.alpha, run.start, run.config.sampling.gap) == (0.0, 2.0, None, None)
     lattices = [(run.config.model.L, run.config.model.J2) for run in plan.runs]
     assert lattices == list(dict.fromkeys((each.L, each.J2) for each in leaderboard.runs()))
