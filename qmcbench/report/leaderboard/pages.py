@@ -54,8 +54,8 @@ def _protocol(lattices: Sequence[tuple[int, float]], theirs: Sequence[Leaderboar
     caption = (
         "Energies per site in units of J1 = 1, one standard error in parentheses; seconds: of training and "
         f"evaluation. Theirs are of {common.repository}, {common.protocol}. Ours: the paper's network by the same "
-        "numbers of steps and samples, with the same learning rate in the same units and the same relative shift. The "
-        "best known energy is exact on 6x6 and variational on 10x10."
+        "numbers of steps and samples, with the same learning rate in the same units and the same relative shift. "
+        "The best known energy is exact on 6x6 and variational on 10x10."
     )
     return Table("Under one protocol", COLUMNS, rows, caption)
 
