@@ -127,10 +127,8 @@ def run(campaign: Campaign, out: Path, *, quiet: bool = False) -> list[Chapter]:
             if status not in DECIDED:
                 failed.append(part.name)
     finally:
-        folders = dict.fromkeys(_folder(part, out) for part in campaign.parts)
-        measured = [folder for folder in folders if any((folder / jsonl.FOLDER).glob("*.jsonl"))]
-        if measured:
-            chapters = book.book(measured, out)
+        if any(out.glob(f"*/{jsonl.FOLDER}/*.jsonl")):
+            chapters = book.book([out], out)
     if failed:
         raise UserError(f"Not measured: {', '.join(failed)}; why is said above, and the same command tries again.")
     return chapters
