@@ -142,7 +142,7 @@ def test_steps_are_found_and_noise_is_none() -> None:
     assert not pages.judgement(run).passed
     quiet = Run(job="bench history", provenance=run.provenance, records=history.levelled(series([*NOISE, *NOISE])))
     assert not book.tables(quiet)[1:]
-    assert pages.judgement(quiet).headline.endswith("1.0 times as fast; 0 steps detected")
+    assert pages.judgement(quiet).headline.endswith("1.0 times as fast; asv detects 0 changes of all phases")
     assert pages.judgement(quiet).passed
 
 

@@ -12,7 +12,7 @@ from qmcbench.report.claims import numbered, provenance_table
 from qmcbench.report.colours import COLOURS
 from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Table, grouped
 from qmcbench.report.figure import WIDTH, Plot, origin, printable, render, seconds_axis, whiskers
-from qmcbench.report.numbers import DASH, count, duration, fixed
+from qmcbench.report.numbers import DASH, count, duration, fixed, percent
 from qmcbench.store.bench import CommitTime
 from qmcbench.store.records import Run
 
@@ -27,8 +27,9 @@ def chapters(runs: Sequence[Run]) -> list[Chapter]:
 
 
 def _chapter(run: Run, name: str) -> Chapter:
+    plots = [_plot(run)] if any(each.level for each in run.of(CommitTime)) else []
     sections = [
-        Section(TITLE, tables(run), [_plot(run)] if any(each.level for each in run.of(CommitTime)) else []),
+        Section(TITLE, [each for each in tables(run) if each.rows], plots),
         Section("Provenance", [provenance_table(run)]),
     ]
     return Chapter(name, "History of the engine", judgement(run), sections)
@@ -51,7 +52,7 @@ def judgement(run: Run) -> Judgement:
     ratio = (first.value or 0.0) / (last.value or 1.0)
     headline = (
         f"A step of {duration(first.value)} at {first.commit} takes {duration(last.value)} at {last.commit}: "
-        f"{fixed(ratio, 1)} times as fast; {count(len(steps))} steps detected"
+        f"{fixed(ratio, 1)} times as fast; asv detects {count(len(steps))} changes of all phases"
     )
     return Judgement(headline, not slower, [], [*slower, *([QUICK] if run.quick else [])])
 
@@ -90,7 +91,7 @@ def _about(run: Run) -> str:
     return (
         f"Training steps of the {one.network} network with {one.symmetry} on {one.L}x{one.L}, {count(one.chains)} "
         f"chains, {count(one.L**2)} proposals a sample: of each round the fastest step, of the rounds ({rounds}) the "
-        "median (least..largest). One benchmark file of today measured the code of every commit, the commits in "
+        "median ± half of their range. One benchmark file of today measured the code of every commit, the commits in "
         "turn, with the libraries of today."
     )
 
@@ -98,7 +99,8 @@ def _about(run: Run) -> str:
 def _time(record: CommitTime) -> str | Cell:
     if record.value is None:
         return Cell(record.not_run or DASH, "bad")
-    return f"{duration(record.value)} ({duration(record.low)}..{duration(record.high)})"
+    half = ((record.high or record.value) - (record.low or record.value)) / 2
+    return f"{duration(record.value)} ± {percent(round(half / record.value, 3))}"
 
 
 def _words(phase: str) -> str:
