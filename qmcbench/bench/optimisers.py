@@ -93,6 +93,7 @@ def optimised(name: str, way: Way, seed: int, seconds: float) -> Optimised:
             count = max(2, round(share * PILOT / (time.perf_counter() - began)))
             began = time.perf_counter()
             trainer = _trainer(_configuration(way, symmetry, seed, count), psi)
+            trainer.advance()
             while trainer.step < count and time.perf_counter() - began < PATIENCE * share:
                 trainer.advance()
             steps, used, chains = steps + trainer.step, used + time.perf_counter() - began, len(trainer.chains.spins)

@@ -79,7 +79,8 @@ def test_quick_parts_decide_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["limits", "hotpath", "hotspots", "speedup", "growth", "device", "suite", "peers", "accuracy"]
+    "name",
+    ["limits", "hotpath", "hotspots", "speedup", "growth", "device", "suite", "peers", "accuracy", "optimisers"],
 )
 def test_one_part_alone(tmp_path: Path, name: str) -> None:
     """Any part makes a report by itself: its checks are decided, the others are named as not measured."""
@@ -93,7 +94,7 @@ def test_one_part_alone(tmp_path: Path, name: str) -> None:
     for other, command in COMMANDS.items():
         if other != name:
             assert row(text, other, ABSENT.get(other, "not asked for yet"))[2] == f"`` {command} ``"
-    assert text.count("Nothing yet; ") == 8
+    assert text.count("Nothing yet; ") == 9
 
 
 def test_sections_and_their_numbers(whole: Path) -> None:
@@ -110,6 +111,7 @@ def test_sections_and_their_numbers(whole: Path) -> None:
         "Hotspots of the forward pass (paper Fig. 7)",
         "Growth of the cost",
         "On a GPU",
+        "Ways of optimising, in equal seconds",
         "Benchmark suite (asv)",
         "Provenance",
     ]
@@ -186,6 +188,10 @@ def test_sections_and_their_numbers(whole: Path) -> None:
     assert row(own, "large, 16x16")[2:] == [
         "500 ms", "400 ms..600 ms", "15000", "0.38", "64", "96", "2.5 s", "3 GiB"
     ]  # fmt: skip
+    own = section(text, "Ways of optimising, in equal seconds")
+    assert own.index("spring") < own.index("plain"), "the best median first"
+    assert row(own, "spring")[1:4] == ["10.0(2)", "not run", "10.00"]
+    assert row(own, "plain")[1:] == ["20.0(2)", "not run", "20.00", "9", "2 s", "no momentum"]
     own = section(text, "Benchmark suite (asv)")
     assert row(own, "operation", "batch 8", "batch 32")
     assert row(own, "conv2d") == ["conv2d", "8 ms (7.2 ms..8.8 ms)", "32 ms (28.8 ms..35.2 ms)"]
@@ -250,7 +256,7 @@ def test_a_part_that_is_there_twice_makes_another_chapter() -> None:
 
 def test_a_job_that_is_no_part() -> None:
     """It is named, with those that there are."""
-    with pytest.raises(UserError, match="The job 'bench golf' of a run is not `bench` and one of peers, hotpath"):
+    with pytest.raises(UserError, match="The job 'bench golf' of a run is not `bench` and one of peers, accuracy"):
         chapters([replace(full()["limits"], job="bench golf")])
 
 
