@@ -17,6 +17,7 @@ from qmcbench.store.bench import (
     Learning,
     LearningCurve,
     Memory,
+    Optimised,
     PeerProgram,
     PeerTrial,
     Point,
@@ -281,6 +282,18 @@ def learning() -> tuple[Learning, Learning, Learning, Learning]:
     )
 
 
+def optimisers() -> Records:
+    """One way with two seeds, and one that was not run."""
+    row = partial(
+        Optimised, L=6, J2=0.5, network="small", symmetry="full", chains=1024, steps=100, exact=-0.5, seconds=60.0
+    )
+    return (
+        row(way="plain", what="nothing added", value=-0.499, sigma=1e-4, seed=0),
+        row(way="plain", what="nothing added", value=-0.4985, sigma=1e-4, seed=1),
+        row(way="wild", what="a large step", seed=0, not_run="its wave function broke down"),
+    )
+
+
 def full() -> Parts:
     """Every part."""
     works: dict[str, Callable[[], Records]] = {
@@ -292,6 +305,7 @@ def full() -> Parts:
         "device": device,
         "suite": suite,
         "accuracy": learning,
+        "optimisers": optimisers,
     }
     return {name: run(name, work()) for name, work in works.items()} | {"peers": peers(netket=6.25, quantax=12.5)}
 

@@ -93,7 +93,7 @@ def test_one_part_alone(tmp_path: Path, name: str) -> None:
     for other, command in COMMANDS.items():
         if other != name:
             assert row(text, other, ABSENT.get(other, "not asked for yet"))[2] == f"`` {command} ``"
-    assert text.count("Nothing yet; ") == 8
+    assert text.count("Nothing yet; ") == 9
 
 
 def test_sections_and_their_numbers(whole: Path) -> None:
@@ -110,6 +110,7 @@ def test_sections_and_their_numbers(whole: Path) -> None:
         "Hotspots of the forward pass (paper Fig. 7)",
         "Growth of the cost",
         "On a GPU",
+        "Ways of optimising, in equal seconds",
         "Benchmark suite (asv)",
         "Provenance",
     ]
@@ -207,8 +208,8 @@ def test_figures(whole: Path) -> None:
     assert names == {
         f"bench-{name}"
         for name in (
-            "peers", "forward", "steps", "roofline", "speedup-1", "speedup-2", "hotspots", "growth-l-seconds",
-            "growth-parameters-seconds", "growth-samples-bytes",
+            "peers", "accuracy", "forward", "steps", "roofline", "speedup-1", "speedup-2", "hotspots",
+            "growth-l-seconds", "growth-parameters-seconds", "growth-samples-bytes",
         )
     }  # fmt: skip
     text = (whole / "report.md").read_text()
@@ -250,7 +251,9 @@ def test_a_part_that_is_there_twice_makes_another_chapter() -> None:
 
 def test_a_job_that_is_no_part() -> None:
     """It is named, with those that there are."""
-    with pytest.raises(UserError, match="The job 'bench golf' of a run is not `bench` and one of peers, hotpath"):
+    with pytest.raises(
+        UserError, match="The job 'bench golf' of a run is not `bench` and one of peers, accuracy, hotpath"
+    ):
         chapters([replace(full()["limits"], job="bench golf")])
 
 
