@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from qmcbench import reference
 from qmcbench.checkpoint import Checkpoint
 from qmcbench.config import Config, Sampling
 from qmcbench.evaluator import Samples
@@ -15,7 +14,7 @@ from qmcbench.exact import ExactEvaluation
 from qmcbench.observables import Measured, Observables
 from qmcbench.reference.schemas import document
 from qmcbench.reference.verify_paper import cells
-from qmcbench.store.energies import Correlations, Energy, FullSum, Network, Windowed, finite
+from qmcbench.store.energies import Correlations, Energy, FullSum, Network, Windowed, best_known, finite
 from qmcbench.store.records import Reference
 
 # The authors keep only local energies per site in here (MCMC.py of github liangstein/Verify-CNN-based-wave-functions-
@@ -139,17 +138,6 @@ def full_sum(found: ExactEvaluation, network: Network) -> FullSum:
         asymmetry=finite(found.asymmetry),
         configurations=found.configurations,
     )
-
-
-def best_known(L: int, J2: float) -> Reference | None:
-    """The best energy known: exact, else the best published one; None if there is none."""
-    if known := reference.known_energy(L, J2):
-        return Reference(value=known[0], source=known[1])
-    try:
-        row = reference.best(L, J2)
-    except reference.ReferenceLayerError:
-        return None
-    return Reference(value=row.energy, source=f"{row.cite}; {row.method}", kind=row.kind, sigma=row.error)
 
 
 def correlations(measured: Observables, request: Request, samples: int) -> list[Correlations]:

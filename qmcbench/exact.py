@@ -30,7 +30,16 @@ from qmcbench.files import Interrupted, catch_signals
 from qmcbench.progress import Bar
 from qmcbench.reference import requirements
 from qmcbench.reference.apart import apart
-from qmcbench.reference.full_sum import Moments, moments, orbits_and_ground, prepare, prepared, whole_moments
+from qmcbench.reference.full_sum import (
+    Moments,
+    ground_alone,
+    ground_kept,
+    moments,
+    orbits_and_ground,
+    prepare,
+    prepared,
+    whole_moments,
+)
 from qmcbench.reference.hamiltonian import Problem, ticks_of
 from qmcbench.reference.lanczos import LowestState
 from qmcbench.reference.orbits import INDEX_BITS, Orbits, group, locate
@@ -215,10 +224,13 @@ class GroundState:
 
     @threads(None)
     def __init__(self, L: int, J2: float, folder: Path | None = None, progress: Progress | None = None) -> None:
-        self._orbits, ground = _orbits_and_ground(L, J2, folder, progress)
-        self.energy = ground.energy / (L * L)
-        self._vector = ground.vector / group(L, L) ** 0.5
-        self._signs = ground.problem.irrep.signs
+        there = None if L == 4 else folder or _cache(L)
+        if there is not None and not ground_kept(L, J2, there):
+            apart(prepare, L, J2, there, progress=progress)
+        self._orbits, state = ground_alone(L, J2, there, progress)
+        self.energy = state.energy / (L * L)
+        self._vector = state.vector / group(L, L) ** 0.5
+        self._signs = state.problem.irrep.signs
 
     def __call__(self, spins: Tensor) -> tuple[Tensor, Tensor]:
         """(log|psi|, sign) in float64, each of shape (batch,), of a normalised psi; for S^z = 0 only."""
@@ -241,7 +253,7 @@ def _orbits_and_ground(
 
 def at_hand(L: int, J2: float) -> bool:
     """Whether :class:`GroundState` takes seconds, not the time of a diagonalization."""
-    return L == 4 or (L == 6 and prepared(L, J2, _cache(L)))
+    return L == 4 or (L == 6 and ground_kept(L, J2, _cache(L)))
 
 
 def _cache(L: int) -> Path:

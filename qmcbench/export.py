@@ -148,7 +148,7 @@ def _sampled(energy: Energy) -> str:
     )
 
 
-def _lineage(run: Run, name: str) -> list[Training]:
+def lineage(run: Run, name: str) -> list[Training]:
     """A training and those whose parameters it started from, the last first."""
     by_name = {each.name: each for each in run.of(Training)}
     found: list[Training] = []
@@ -158,13 +158,17 @@ def _lineage(run: Run, name: str) -> list[Training]:
     return found
 
 
+def seconds(energy: Energy, stages: Sequence[Training]) -> float | None:
+    """What training in these stages and the evaluation took; None where that is not known of all of them."""
+    times = [*(each.seconds for each in stages), energy.seconds]
+    return sum(time for time in times if time is not None) if stages and None not in times else None
+
+
 def _compute(run: Run, energy: Energy, said: str) -> Row:
     """What it cost: measured, or null; nothing is estimated and nothing normalised."""
-    stages, machine = _lineage(run, energy.name), run.provenance.machine
-    times = [*(each.seconds for each in stages), energy.seconds]
-    seconds = sum(time for time in times if time is not None) if stages and None not in times else None
-    gpu = energy.device != "cpu"
-    hours = None if seconds is None else round(seconds / 3600, 5)
+    stages, machine = lineage(run, energy.name), run.provenance.machine
+    gpu, took = energy.device != "cpu", seconds(energy, stages)
+    hours = None if took is None else round(took / 3600, 5)
     words = " + ".join(f"{each.name}: {each.steps} steps, {each.samples} samples" for each in stages)
     return {
         "parameters": energy.network.parameters,
@@ -172,7 +176,7 @@ def _compute(run: Run, energy: Energy, said: str) -> Row:
         "device": machine.gpu if gpu else f"{machine.cpu}, {machine.cores} cores",
         "n_devices": 1 if gpu else None,
         "samples": round(stages[0].samples / stages[0].steps) if stages and stages[0].samples else None,
-        "wall_clock": None if seconds is None else f"{seconds:.1f} s",
+        "wall_clock": None if took is None else f"{took:.1f} s",
         "cpu_core_hours": None if gpu or hours is None else round(hours * machine.cores, 5),
         "bond_dimension": None,
         "iterations": sum(each.steps for each in stages) if stages else None,

@@ -18,7 +18,7 @@ from qmcbench.reference.errors import ReferenceLayerError
 from qmcbench.reference.hamiltonian import WIDTH, Problem
 from qmcbench.reference.irrep import Irrep
 from qmcbench.reference.lanczos import LowestState, lowest_states
-from qmcbench.reference.orbits import Orbits, Progress, antiparallel_count, build
+from qmcbench.reference.orbits import Orbits, Progress, Representatives, antiparallel_count, build
 from qmcbench.reference.pieces import Pieces
 from qmcbench.reference.published import published
 
@@ -137,7 +137,7 @@ def find_states(
                 kept.save(
                     state_name(state.problem), (np.array([*numbers, state.together, state.seconds]), state.vector)
                 )
-        yield computed.pop(problem) if problem in computed else _kept_state(orbits, problem, kept)
+        yield computed.pop(problem) if problem in computed else kept_state(orbits, problem, kept)
 
 
 def state_name(problem: Problem) -> str:
@@ -145,7 +145,14 @@ def state_name(problem: Problem) -> str:
     return f"state_{problem.irrep.code}_{problem.J2!r}"
 
 
-def _kept_state(orbits: Orbits, problem: Problem, kept: Pieces) -> LowestState:
+def kept_state(orbits: Representatives, problem: Problem, kept: Pieces) -> LowestState:
+    """The lowest state of a problem that was kept.
+
+    Raises
+    ------
+    ReferenceLayerError
+        If there is none, or it is another lattice's or damaged.
+    """
     found = kept.load(state_name(problem))
     if found is None or [array.shape for array in found] != [(7,), orbits.states.shape]:
         raise ReferenceLayerError(

@@ -12,11 +12,26 @@ import numpy.typing as npt
 
 from qmcbench.reference import store
 from qmcbench.reference.ed import check_coupling, ground_state, hamiltonian_matrix
-from qmcbench.reference.ed_sparse import CANDIDATES, find_states, refuse_if_short, requirements, state_name
+from qmcbench.reference.ed_sparse import (
+    CANDIDATES,
+    find_states,
+    kept_state,
+    refuse_if_short,
+    requirements,
+    state_name,
+)
 from qmcbench.reference.hamiltonian import Hamiltonian, Problem, scale, subtract
 from qmcbench.reference.irrep import IRREPS
 from qmcbench.reference.lanczos import LowestState
-from qmcbench.reference.orbits import Orbits, Progress, build, pieces
+from qmcbench.reference.orbits import (
+    Orbits,
+    Progress,
+    Representatives,
+    basis_pieces,
+    build,
+    exchange_pieces,
+    representatives,
+)
 from qmcbench.reference.pieces import Pieces
 
 # Share of its energy below which the width of a state is rounding, and Lanczos has nowhere to go.
@@ -182,6 +197,28 @@ def orbits_and_ground(
     return orbits, min(states, key=lambda state: state.energy)
 
 
+def ground_alone(
+    L: int, J2: float, folder: Path | None = None, progress: Progress | None = None
+) -> tuple[Representatives, LowestState]:
+    """What a look-up needs: the representatives, and the ground state's amplitudes on them.
+
+    The exchanges, most of the memory, are needed only if the folder has not got the state yet. ``folder`` and
+    ``progress``, and what is raised, are as in `qmcbench.reference.diagonalize_sparse`.
+    """
+    if folder is None or not ground_kept(L, J2, folder):
+        return orbits_and_ground(L, J2, folder, progress)
+    kept = Pieces(folder)
+    found = representatives(L, L, kept, progress or (lambda what, done, total: None))
+    states = [kept_state(found, problem, kept) for problem in _ground_problems(L, J2)]
+    return found, min(states, key=lambda state: state.energy)
+
+
+def ground_kept(L: int, J2: float, folder: Path) -> bool:
+    """Whether the folder has what `ground_alone` returns."""
+    kept = Pieces(folder)
+    return all(kept.has(name) for name in [*basis_pieces(L), *map(state_name, _ground_problems(L, J2))])
+
+
 def prepare(L: int, J2: float, folder: Path, progress: Progress | None = None) -> None:
     """See that the folder has all that `orbits_and_ground` returns."""
     orbits_and_ground(L, J2, folder, progress)
@@ -190,8 +227,7 @@ def prepare(L: int, J2: float, folder: Path, progress: Progress | None = None) -
 def prepared(L: int, J2: float, folder: Path) -> bool:
     """Whether the folder has it."""
     kept = Pieces(folder)
-    names = [*pieces(L), *map(state_name, _ground_problems(L, J2))]
-    return all(kept.has(name) for name in names)
+    return ground_kept(L, J2, folder) and all(kept.has(name) for name in exchange_pieces())
 
 
 def _ground_problems(L: int, J2: float) -> list[Problem]:

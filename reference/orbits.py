@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from itertools import pairwise
 from pathlib import Path
@@ -43,8 +43,8 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Orbits:
-    """Orbits of one cluster, and where the exchange on each bond leads."""
+class Representatives:
+    """One configuration of each orbit of one cluster: all that a look-up needs."""
 
     rows: int
     columns: int
@@ -55,14 +55,6 @@ class Orbits:
     """Order of each representative's stabiliser, shape (n,), uint16."""
     seen: npt.NDArray[np.uint16]
     """Bit ``p`` says that the stabiliser has a symmetry with the parities ``p``; shape (n,), uint16."""
-    starts: npt.NDArray[np.int64]
-    """Where each representative's exchanges begin in `exchanges`, shape (n + 1,), int64."""
-    nearest: npt.NDArray[np.uint8]
-    """How many of them are on nearest-neighbour bonds; these stand first. Shape (n,), uint8."""
-    exchanges: npt.NDArray[np.uint32]
-    """Index and parities (see `INDEX_BITS`) of each exchanged configuration, uint32."""
-    seconds: float
-    """What the build took, in all of its sittings."""
 
     def words(self, spins: npt.NDArray[np.int8]) -> Words:
         """Integers of configurations +-1, shape (count, rows, columns): as `states`."""
@@ -87,6 +79,20 @@ class Orbits:
         return np.append(count[::-1].cumsum()[::-1], 0)
 
 
+@dataclass(frozen=True)
+class Orbits(Representatives):
+    """Orbits of one cluster, and where the exchange on each bond leads."""
+
+    starts: npt.NDArray[np.int64]
+    """Where each representative's exchanges begin in `exchanges`, shape (n + 1,), int64."""
+    nearest: npt.NDArray[np.uint8]
+    """How many of them are on nearest-neighbour bonds; these stand first. Shape (n,), uint8."""
+    exchanges: npt.NDArray[np.uint32]
+    """Index and parities (see `INDEX_BITS`) of each exchanged configuration, uint32."""
+    seconds: float
+    """What the build took, in all of its sittings."""
+
+
 def build(rows: int, columns: int, folder: Path | None = None, progress: Progress | None = None) -> Orbits:
     """Orbits of a cluster with at least 4 rows and columns, both even, and at most 36 sites.
 
@@ -108,37 +114,57 @@ def build(rows: int, columns: int, folder: Path | None = None, progress: Progres
     """
     report = progress or (lambda what, done, total: None)
     kept = Pieces(folder)
-    tops = _tops(columns)
-    total = len(tops) + CHUNKS
-    found = []
-    for done, top in enumerate(tops):
-        report("basis", done, total)
-        found.append(kept.get(f"basis_{top:02d}", partial(enumerate_orbits, rows, columns, top)))
-    if any([array.dtype for array in piece] != [np.uint64, np.uint16, np.uint16] for piece in found):
-        raise _foreign(rows, columns, folder)
-    states, stabiliser, seen = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
-    if not complete(rows, columns, states, stabiliser):
-        raise _foreign(rows, columns, folder)
+    basis = len(_tops(columns))
+    total = basis + CHUNKS
+    found = representatives(rows, columns, kept, lambda what, done, of: report(what, done, total))
     nearest, other = (
-        antiparallel_count(states, rows, columns, map(BONDS.__getitem__, kind)) for kind in (NEAREST, NEXT_NEAREST)
+        antiparallel_count(found.states, rows, columns, map(BONDS.__getitem__, kind))
+        for kind in (NEAREST, NEXT_NEAREST)
     )
-    starts = np.zeros(len(states) + 1, dtype=np.int64)
+    starts = np.zeros(len(found.states) + 1, dtype=np.int64)
     np.cumsum(nearest.astype(np.int64) + other, out=starts[1:])
-    orbits = Orbits(rows, columns, states, stabiliser, seen, starts, nearest, np.empty(starts[-1], np.uint32), 0.0)
-    edges = np.linspace(0, len(states), CHUNKS + 1).astype(np.int64)
+    orbits = Orbits(
+        **vars(found), starts=starts, nearest=nearest, exchanges=np.empty(starts[-1], np.uint32), seconds=0.0
+    )
+    edges = np.linspace(0, len(found.states), CHUNKS + 1).astype(np.int64)
     for chunk, (begin, end) in enumerate(pairwise(edges.tolist())):
-        report("exchanges", len(tops) + chunk, total)
+        report("exchanges", basis + chunk, total)
         piece = kept.get(f"exchanges_{chunk:02d}", partial(_exchanges, orbits, chunk, begin, end))
         if [array.shape for array in piece] != [(starts[end] - starts[begin],)] or piece[0].dtype != np.uint32:
             raise _foreign(rows, columns, folder)
         orbits.exchanges[starts[begin] : starts[end]] = piece[0]
     report("built", total, total)
-    return Orbits(rows, columns, states, stabiliser, seen, starts, nearest, orbits.exchanges, kept.seconds)
+    return replace(orbits, seconds=kept.seconds)
 
 
-def pieces(L: int) -> list[str]:
-    """Names of the pieces of an L x L build."""
-    return [f"basis_{top:02d}" for top in _tops(L)] + [f"exchanges_{chunk:02d}" for chunk in range(CHUNKS)]
+def representatives(rows: int, columns: int, kept: Pieces, report: Progress) -> Representatives:
+    """The representatives alone, from the kept pieces as far as there are any; ``report`` as ``progress`` of `build`.
+
+    Raises
+    ------
+    ReferenceLayerError
+        If the pieces are those of another build, or damaged.
+    """
+    tops, found = _tops(columns), []
+    for done, top in enumerate(tops):
+        report("basis", done, len(tops))
+        found.append(kept.get(f"basis_{top:02d}", partial(enumerate_orbits, rows, columns, top)))
+    if any([array.dtype for array in piece] != [np.uint64, np.uint16, np.uint16] for piece in found):
+        raise _foreign(rows, columns, kept.folder)
+    states, stabiliser, seen = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+    if not complete(rows, columns, states, stabiliser):
+        raise _foreign(rows, columns, kept.folder)
+    return Representatives(rows, columns, states, stabiliser, seen)
+
+
+def basis_pieces(L: int) -> list[str]:
+    """Names of the pieces of an L x L build that `representatives` needs."""
+    return [f"basis_{top:02d}" for top in _tops(L)]
+
+
+def exchange_pieces() -> list[str]:
+    """Names of the others."""
+    return [f"exchanges_{chunk:02d}" for chunk in range(CHUNKS)]
 
 
 def _tops(columns: int) -> list[int]:
@@ -297,7 +323,7 @@ def find_exchanges(
     _find(place, sources, starts, masks, orbits.states, orbits.places, out)
 
 
-def locate(orbits: Orbits, configurations: Words) -> npt.NDArray[np.uint32]:
+def locate(orbits: Representatives, configurations: Words) -> npt.NDArray[np.uint32]:
     """Index of each configuration's representative, and parities of a symmetry that leads there: see `INDEX_BITS`."""
     place = _placer(orbits.rows, orbits.columns)
     out = np.empty(len(configurations), dtype=np.uint32)

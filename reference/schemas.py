@@ -8,7 +8,7 @@ from typing import Any
 
 from qmcbench.reference.errors import ReferenceLayerError
 
-DOCUMENTS = ("published", "paper", "models", "claims")
+DOCUMENTS = ("published", "paper", "models", "claims", "leaderboard")
 
 
 @cache

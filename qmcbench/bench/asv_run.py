@@ -73,56 +73,93 @@ class Columns:
                 raise ValueError(f"{len(each)} values for {choices} choices of parameters")
 
 
-def run(checkout: Path, folder: Path, *, quick: bool = False, only: str | None = None, quiet: bool = False) -> None:
-    """Run the suite on the code that this Python imports, and keep asv's files in ``folder``.
+@dataclass(frozen=True)
+class Request:
+    """What asv is to run, and where it keeps its files."""
 
-    Parameters
-    ----------
-    checkout
-        With ``benchmarks/asv.conf.json`` and a git history: asv files results under commits.
-    folder
-        Made if missing; results of other commits that are there are kept.
-    quick
-        Tiny sizes, each benchmark once.
-    only
-        Regular expression of the benchmarks to run.
+    checkout: Path
+    """With ``benchmarks/asv.conf.json`` and a git history: asv files results under commits."""
+    folder: Path
+    """Made if missing; results of other commits that are there are kept."""
+    quick: bool = False
+    """Tiny sizes, each benchmark once."""
+    only: str | None = None
+    """Regular expression of the benchmarks to run."""
+    quiet: bool = False
+    commit: str | None = None
+    """That the results are of; the one that is checked out, if absent."""
+    package: Path | None = None
+    """Folder of the package to measure; the one that this Python imports, if absent."""
+    benchmarks: str | None = None
+    """Folder beside the configuration, instead of the one that it names."""
+
+
+def run(request: Request) -> None:
+    """Run the suite, and keep asv's files in the folder.
 
     Raises
     ------
     UserError
         If asv or the checkout is missing, or asv does not run.
     """
+    checkout = request.checkout
     check(checkout)
-    config = checkout / CONFIG
-    folder = folder.resolve()
+    folder = request.folder.resolve()
     make_folder(folder)
-    settings = parse_json(read_text(config, "configuration"), str(config))
-    settings |= {name: str((config.parent / settings[name]).resolve()) for name in ("repo", "benchmark_dir")}
-    settings |= {f"{name}_dir": str(folder / name) for name in ("env", "results", "html")}
+    commit = request.commit or git(checkout, "rev-parse", "HEAD").decode().strip()
     own = folder / CONFIG.name
-    own.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", VARIABLE: "quick" if quick else "full"}
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=False)
-    if commit.returncode:
-        raise UserError(f"git does not know the commit of {checkout}: {commit.stderr.strip()}")
+    own.write_text(json.dumps(_settings(request, folder), indent=1) + "\n", encoding="utf-8")
     machine = ["machine", "--yes", "--machine", MACHINE]
-    suite = ["run", "--python=same", "--set-commit-hash", commit.stdout.strip(), "--machine", MACHINE]
-    suite += ["--show-stderr", *["--quick"] * quick, *(["--bench", only] if only else [])]
+    suite = ["run", "--python=same", "--set-commit-hash", commit, "--machine", MACHINE]
+    suite += ["--show-stderr", *["--quick"] * request.quick, *(["--bench", request.only] if request.only else [])]
     for arguments, fine in ((machine, (0,)), (suite, (0, 2))):  # 2: a benchmark failed, which the results show
         done = subprocess.run(
             [sys.executable, "-c", LAUNCH, str(folder / "machines.json"), *arguments, "--config", str(own)],
             cwd=folder,
-            env=environment,
+            env=_environment(request),
             stdin=subprocess.DEVNULL,
             # Progress, beside what this process prints.
-            stdout=subprocess.DEVNULL if quiet else sys.__stderr__,
-            stderr=subprocess.DEVNULL if quiet else None,
+            stdout=subprocess.DEVNULL if request.quiet else sys.__stderr__,
+            stderr=subprocess.DEVNULL if request.quiet else None,
             check=False,
         )
         if done.returncode not in fine:
             raise UserError(
                 f"asv {arguments[0]} ended with exit status {done.returncode}; run it in {checkout / CONFIG.parent}."
             )
+
+
+def _settings(request: Request, folder: Path) -> dict[str, Any]:
+    """The checkout's configuration with all folders absolute."""
+    config = request.checkout / CONFIG
+    settings: dict[str, Any] = parse_json(read_text(config, "configuration"), str(config))
+    settings["benchmark_dir"] = request.benchmarks or settings["benchmark_dir"]
+    settings |= {name: str((config.parent / settings[name]).resolve()) for name in ("repo", "benchmark_dir")}
+    return settings | {f"{name}_dir": str(folder / name) for name in ("env", "results", "html")}
+
+
+def _environment(request: Request) -> dict[str, str]:
+    sizes = {"PYTHONDONTWRITEBYTECODE": "1", VARIABLE: "quick" if request.quick else "full"}
+    # asv takes PYTHONPATH away from what it runs, and gives it this one.
+    package = {} if request.package is None else {"ASV_PYTHONPATH": str(request.package.resolve())}
+    return os.environ | sizes | package
+
+
+def git(checkout: Path, *arguments: str) -> bytes:
+    """What git says.
+
+    Raises
+    ------
+    UserError
+        If it fails.
+    """
+    try:
+        done = subprocess.run(["git", *arguments], cwd=checkout, capture_output=True, check=False)
+    except OSError as error:
+        raise UserError(f"git cannot be run ({error.strerror}); asv needs it.") from error
+    if done.returncode:
+        raise UserError(f"git {arguments[0]} failed in {checkout}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
 
 
 def check(checkout: Path) -> None:

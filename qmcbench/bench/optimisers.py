@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -106,10 +106,11 @@ def optimised(name: str, way: Way, seed: int, seconds: float) -> Optimised:
 
 
 def _record(name: str, way: Way, seed: int, steps: int, **known: Any) -> Optimised:
-    setting = {"L": L, "J2": J2, "network": NETWORK, "exact": reference.exact(L, J2).energy}
-    return Optimised(
-        way=name, what=way.what, symmetry=", ".join(way.stages), steps=steps, seed=seed, **setting, **known
-    )
+    made = Optimised(
+        way=name, what=way.what, L=L, J2=J2, network=NETWORK, symmetry=", ".join(way.stages), chains=0, steps=steps,
+        seed=seed, exact=reference.exact(L, J2).energy,
+    )  # fmt: skip
+    return replace(made, **known)
 
 
 def _trainer(config: Config, start: nn.Module | None) -> Trainer:

@@ -39,6 +39,8 @@ class Request:
     checkpoint: Path | None = None
     """The network of the sampling rate."""
     device: str | None = None
+    commits: int | None = None
+    """Of the history."""
 
 
 @dataclass(frozen=True)
@@ -128,11 +130,18 @@ def _suite(request: Request) -> tuple[Record, ...]:
     from qmcbench.bench import asv_run
 
     folder = request.out / "runs" / "asv"
-    asv_run.run(request.checkout, folder, quick=request.quick, only=request.only, quiet=request.quiet)
+    asv_run.run(asv_run.Request(request.checkout, folder, request.quick, request.only, request.quiet))
     return asv_run.read(folder)
 
 
-def _check_suite(request: Request) -> None:
+def _history(request: Request) -> tuple[Record, ...]:
+    from qmcbench.bench import history
+
+    folder = request.out / "runs" / "history"
+    return history.measure(history.Request(request.checkout, folder, request.commits, request.quick, request.quiet))
+
+
+def _check_asv(request: Request) -> None:
     from qmcbench.bench import asv_run
 
     asv_run.check(request.checkout)
@@ -203,7 +212,14 @@ PARTS = {
         lambda request: _with_bar("optimisers", request),
         default=False,
     ),
-    "suite": Part("the asv suite of a checkout, on the code that is installed", _suite, _check_suite, own=("only",)),
+    "suite": Part("the asv suite of a checkout, on the code that is installed", _suite, _check_asv, own=("only",)),
+    "history": Part(
+        "seconds of each phase of a step by commit (not run unless named)",
+        _history,
+        _check_asv,
+        default=False,
+        own=("commits",),
+    ),
     "peers": Part(
         "NetKet and quantax with the same network (not run unless named)",
         _peers,

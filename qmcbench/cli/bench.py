@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,16 +52,20 @@ def command(
     device: Annotated[
         str | None, typer.Option("--device", help=f"For the part device: {DEVICE} if absent; cpu, to try it.")
     ] = None,
+    commits: Annotated[
+        int | None, typer.Option("--commits", min=2, help="For the part history: how many; 12 if absent.")
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Measure this machine: PARTS, or all that need nothing else; then a report. Exit status 1 if a benchmark fails.
 
-    Keep the machine free meanwhile. A later call replaces only the parts that it runs.
+    Keep the machine free meanwhile. A later call replaces only the parts that it runs. Exit status 1 if a benchmark
+    of the suite fails.
     """
     chosen = tuple(dict.fromkeys(parts or [name for name, part in PARTS.items() if part.default]))
     request = Request(
-        out, chosen, quick, quiet, only, checkout, peers_python, tachys_python, limit, checkpoint, device
+        out, chosen, quick, quiet, only, checkout, peers_python, tachys_python, limit, checkpoint, device, commits
     )
     _demand_sense(request)
     _run(request, as_json=as_json)
@@ -75,7 +80,7 @@ def _demand_sense(request: Request) -> None:
         whose = [name for name, part in PARTS.items() if field in part.own]
         if getattr(request, field) is not None and not set(whose) & set(request.parts):
             raise typer.BadParameter(
-                f"--{field.replace('_', '-')} is for the part {' or '.join(whose)}, which is not among "
+                f"{_option(field)} is for the part {' or '.join(whose)}, which is not among "
                 f"{', '.join(request.parts)}"
             )
 
@@ -86,19 +91,18 @@ def _run(request: Request, *, as_json: bool) -> None:
     from qmcbench.cli.report import conclude
     from qmcbench.files import Interrupted
     from qmcbench.report import book
-    from qmcbench.report.bench.pages import tables
 
     finished: dict[str, Run] = {}
     chapters = []
     try:
         for name, run in measure(request, typed()):
             finished[name] = run
-            for table in () if as_json else tables(run):
+            for table in () if as_json else book.tables(run):
                 print(table.text())
             chapters = book.report([request.out], request.out)
     except KeyboardInterrupt:
         left = request.parts[len(finished) :]
-        again = ["bench", *left] if left else ["report", str(request.out)]
+        again = ["bench", *left, *_own(left, request)] if left else ["report", str(request.out)]
         raise Interrupted(
             f"Interrupted in {left[0] if left else 'the report'}; finished and kept: "
             f"{', '.join(finished) or 'nothing'}. "
@@ -110,6 +114,16 @@ def _run(request: Request, *, as_json: bool) -> None:
     conclude(chapters, request.out, list(finished.values()) if as_json else None)
     if failed:
         raise typer.Exit(1)
+
+
+def _own(parts: Sequence[str], request: Request) -> list[str]:
+    """The options of these parts alone, as they were typed."""
+    given = [(name, getattr(request, name)) for part in parts for name in PARTS[part].own]
+    return [word for name, value in given if value is not None for word in (_option(name), str(value))]
+
+
+def _option(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
 
 
 def _failed(suite: Run | None) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from qmcbench.cli.common import CHECKPOINT_HELP, Json, Quiet, number, typed
-from qmcbench.cli.report import verdicts
+from qmcbench.cli.report import conclude, verdicts
 
 COLUMNS = ("run", "E/N", "exact E/N", "relative error", "steps", "training s")
 """Of the table that is printed."""
@@ -22,7 +22,12 @@ REPRODUCE_EPILOG = (
 def reproduce(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report, its records and its runs.")],
     profile: Annotated[
-        str, typer.Option(help="quick (3 minutes on 2 cores), cpu (9 minutes), or a TOML file like theirs.")
+        str,
+        typer.Option(
+            help="quick (3 minutes on 2 cores), cpu (9 minutes), paper-cpu (3 hours: everything the book of this "
+            "machine needs), leaderboard (6 hours: the protocol of the Quantum Many-Body Leaderboard), or a TOML "
+            "file like theirs."
+        ),
     ] = "quick",
     seed: Annotated[int | None, typer.Option(help="Replaces the seed of every run.")] = None,
     threads: Annotated[int | None, typer.Option(help="Of torch; all cores if absent.")] = None,
@@ -36,11 +41,19 @@ def reproduce(
 
     Exit status 1 if a check fails or is inconclusive.
     """
-    from qmcbench.jobs import plan
+    from qmcbench.jobs import campaign, plan
     from qmcbench.jobs import reproduce as job
     from qmcbench.jobs.stages import Request
     from qmcbench.report.reproduction import pages
 
+    if (parts := campaign.load(profile)) is not None:
+        if seed is not None or threads is not None or restart:
+            raise typer.BadParameter(
+                f"--seed, --threads and --restart are for profiles of runs; {profile} is one of commands: its file "
+                "has their options, and another folder begins anew"
+            )
+        conclude(campaign.run(parts, out, quiet=quiet), out, () if as_json else None)
+        return
     wanted = Request(
         profile=plan.load_profile(profile, seed, threads), out=out, restart=restart, quiet=quiet, command=typed()
     )

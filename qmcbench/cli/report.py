@@ -42,8 +42,9 @@ def command(
 ) -> None:
     """Write the book of records that are there: nothing is measured.
 
-    Front page, the paper, correctness, speed, scaling, transfer, and where all numbers come from; exit status 1 if a
-    check failed or is inconclusive. With --compare: which timings changed between two sets of benchmarks.
+    Front page, the paper, correctness, speed, scaling, transfer, history, leaderboard, and where all numbers come
+    from; exit status 1 if a check failed or is inconclusive. With --compare: which timings changed between two sets
+    of benchmarks.
     """
     if compare is not None:
         if folders:

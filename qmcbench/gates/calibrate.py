@@ -4,11 +4,15 @@
 held against its stated rate. Smallest effects are enlarged, so that a replica takes fewer samples: the laws that the
 bounds rest on are worst where samples are few. Stopped at any point, it goes on from the last replica; gates that are
 new since then catch up.
+
+A gate of data that are what they are (``samples/*``, ``claims/*``) gets other data for each seed. Its tests are held
+at the square of a stage's rate, so the rate that is counted is that square.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
 import time
@@ -23,9 +27,8 @@ from qmcbench.errors import UserError
 from qmcbench.files import Interrupted, catch_signals, make_folder
 from qmcbench.gates.calibrated import words
 from qmcbench.gates.check import Check, Verdict
+from qmcbench.gates.correct import correct, fixed
 from qmcbench.gates.registry import Gate, Setting, select
-from qmcbench.gates.targets.builtin import builtin
-from qmcbench.gates.targets.target import Target
 from qmcbench.progress import Bar
 from qmcbench.store import jsonl
 from qmcbench.store.gates import Calibration
@@ -70,8 +73,9 @@ def calibrate(request: Request) -> Run:
             f"{request.rate:g}: ask for at least 1 and 1, and for a rate between 0 and 1."
         )
     make_folder(request.out)
-    target = builtin()
-    gates = [each for each in select(request.only) if each.tests and target.lacks(each.needs) is None]
+    gates = [
+        each for each in select(request.only) if each.tests and correct(each, request.seed).lacks(each.needs) is None
+    ]
     run = jsonl.load(request.out, RECORDS) or Run(
         job="gate calibration", provenance=provenance.collect(request.command), seed=request.seed, seconds=0.0
     )
@@ -80,7 +84,7 @@ def calibrate(request: Request) -> Run:
     first = min((_done(run, each) for each in gates), default=request.replicas)
     with Bar("calibration", request.replicas, first, quiet=request.quiet) as bar, catch_signals() as signals:
         for number in range(first, request.replicas):
-            run = _replica(run, target, [each for each in gates if _done(run, each) == number], request)
+            run = _replica(run, [each for each in gates if _done(run, each) == number], request)
             bar.update(number + 1, words(run))
             last = number + 1 == request.replicas
             if signals or last or time.monotonic() - saved > SAVE_EVERY:
@@ -111,17 +115,18 @@ def _check_same(run: Run, request: Request) -> None:
                 )
 
 
-def _replica(run: Run, target: Target, gates: Sequence[Gate], request: Request) -> Run:
+def _replica(run: Run, gates: Sequence[Gate], request: Request) -> Run:
     """The counts with one more replica of these gates."""
     counts = {record.check: record for record in run.of(Calibration)}
     for gate in gates:
         assert gate.effect is not None
         seed = request.seed + _done(run, gate)
-        setting = Setting(seed=seed, rate=request.rate, effect=gate.effect.size * request.enlarged)
-        made = gate.make(target, setting)
+        rate = math.sqrt(request.rate) if fixed(gate) else request.rate
+        setting = Setting(seed=seed, rate=rate, effect=gate.effect.size * request.enlarged)
+        made = gate.make(correct(gate, seed), setting)
         for check in (made,) if isinstance(made, Check) else made:
-            if check.false_alarm is None:
-                continue
+            if check.false_alarm is None or not math.isclose(check.false_alarm, rate):
+                continue  # an exact one, or of a rate of its own
             before = counts.get(check.name) or Calibration(
                 value=None, seed=request.seed, gate=gate.name, check=check.name, replicas=0, rate=request.rate,
                 enlarged=request.enlarged,

@@ -15,7 +15,7 @@ from qmcbench.errors import UserError
 from qmcbench.gates import summary
 from qmcbench.gates.check import Verdict
 from qmcbench.gates.registry import select
-from qmcbench.gates.run import Plan, one, session
+from qmcbench.gates.run import Outcome, Plan, one, session
 from qmcbench.gates.targets import foreign
 from qmcbench.gates.targets.load import load
 from qmcbench.gates.targets.target import Size, Target
@@ -91,20 +91,21 @@ class Case:
             pytest.skip(outcome.skipped)
         wrong = [check for check in outcome.checks if check.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
         if wrong:
-            again = None if isinstance(self.suite.value, str) else _this_test()
-            run = session(self.suite.target, self.suite.plan)
-            words = [summary.explain(check, run, quick=self.suite.plan.quick, again=again) for check in wrong]
+            again = self._again(outcome)
+            words = [summary.explain(check, again) for check in wrong]
             raise (Failed if any(check.verdict is Verdict.FAIL for check in wrong) else Undecided)(
                 "\n\n".join(words), pytrace=False
             )
         if not any(check.passed for check in outcome.checks):
             pytest.skip("measured only at sizes that decide nothing")
 
-
-def _this_test() -> str | None:
-    """The command line that runs the test that is running."""
-    name = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0]
-    return f"pytest {shlex.quote(name)}" if name else None
+    def _again(self, outcome: Outcome) -> str:
+        """The command line that runs this test again, or the gate of a target that the command line can name."""
+        test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0]
+        if test and not isinstance(self.suite.value, str):
+            return f"pytest {shlex.quote(test)}"
+        plan = self.suite.plan
+        return summary.command(outcome.record(plan), session(self.suite.target, plan), quick=plan.quick)
 
 
 class Options(TypedDict, total=False):

@@ -17,7 +17,7 @@ FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def document(run: Run) -> bytes:
     """One test case for each gate: a failure, an error if it was inconclusive, skipped, or passed."""
     session = run.of(GateSession)[0]
-    gates = run.of(GateRun)
+    gates, again = run.of(GateRun), summary.commands(run)
     suites = ElementTree.Element("testsuites")
     suite = ElementTree.SubElement(suites, "testsuite", name=_text(f"qmcbench gate {session.target}"))
     counts = {"failures": 0, "errors": 0, "skipped": 0}
@@ -35,7 +35,7 @@ def document(run: Run) -> bytes:
             counts["failures" if verdict is Verdict.FAIL else "errors"] += 1
             checks = [check for check in run.of(Check) if check.gate == each.name and check.verdict is verdict]
             node = ElementTree.SubElement(case, tag, message=_text(checks[0].name), type=str(verdict))
-            node.text = _text("\n\n".join(summary.explain(check, session, quick=run.quick) for check in checks))
+            node.text = _text("\n\n".join(summary.explain(check, again[each.name]) for check in checks))
     suite.set("tests", str(len(gates)))
     suite.set("time", f"{run.seconds or 0.0:.3f}")
     for name, count in counts.items():

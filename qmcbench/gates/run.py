@@ -69,6 +69,17 @@ class Outcome:
     skipped: str | None = None
     """Why it did not run, if it did not."""
 
+    def record(self, plan: Plan) -> GateRun:
+        """Of the gate; what it found are the checks."""
+        return GateRun(
+            value=None if self.skipped else self.seconds,
+            name=self.gate.name,
+            about=self.gate.about,
+            not_run=self.skipped,
+            tests=self.gate.tests,
+            effect=plan.effects.get(self.gate.name),
+        )
+
 
 def outcomes(target: Target, plan: Plan) -> Iterator[Outcome]:
     """Run the gates one by one, in the order of their levels.
@@ -197,16 +208,7 @@ def recorded(target: Target, plan: Plan, done: Iterable[Outcome], command: str) 
     """The records of these outcomes."""
     records: list[Record] = [session(target, plan)]
     for outcome in done:
-        skipped = outcome.skipped
-        records.append(
-            GateRun(
-                value=None if skipped else outcome.seconds,
-                name=outcome.gate.name,
-                about=outcome.gate.about,
-                not_run=skipped,
-            )
-        )
-        records += outcome.checks
+        records += [outcome.record(plan), *outcome.checks]
     seconds = sum(record.value or 0.0 for record in records if isinstance(record, GateRun))
     made = provenance.collect(command)
     return Run(job="gate", provenance=made, records=tuple(records), seed=plan.seed, quick=plan.quick, seconds=seconds)

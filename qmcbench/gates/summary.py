@@ -55,16 +55,13 @@ def headline(made: Run) -> str:
 
 def failures(made: Run) -> list[str]:
     """Every check that failed or decided nothing, in words."""
-    session = made.of(GateSession)[0]
+    again = commands(made)
     wrong = (Verdict.FAIL, Verdict.INCONCLUSIVE)
-    return [explain(check, session, quick=made.quick) for check in made.of(Check) if check.verdict in wrong]
+    return [explain(check, again[check.gate]) for check in made.of(Check) if check.verdict in wrong]
 
 
-def explain(check: Check, session: GateSession, *, quick: bool = False, again: str | None = None) -> str:
-    """What was expected, what was seen, how sure it is, the likely cause, and how to see it again.
-
-    ``again`` is the command line for that, where it is not :func:`command`'s.
-    """
+def explain(check: Check, again: str) -> str:
+    """What was expected, what was seen, how sure, the likely cause, and the command line that shows it again."""
     seen = "nothing finite" if check.value is None else f"{check.value:.4g}"
     if check.sigma is not None:
         seen += f", with a standard error of {check.sigma:.2g}"
@@ -82,13 +79,24 @@ def explain(check: Check, session: GateSession, *, quick: bool = False, again: s
         lines.append(f"  how sure: correct code fails with a probability of {check.false_alarm**2:.1e} (both seeds)")
     if check.verdict is Verdict.FAIL and check.cause:
         lines.append(f"  likely:   {check.cause}")
-    return "\n".join([*lines, f"  again:    {again or command(check.gate, session, quick=quick)}"])
+    return "\n".join([*lines, f"  again:    {again}"])
 
 
-def command(gate: str, session: GateSession, *, quick: bool = False) -> str:
-    """The command line that runs one gate of a session again."""
-    words = ["qmcbench", "gate"]
-    if session.target != ENGINE:
-        words += [session.target, "--L", str(session.L), "--j2", f"{session.J2:g}"]
-    words += ["--only", gate, "--seed", str(session.seed), "--rate", f"{session.value:g}"]
+def commands(made: Run) -> dict[str, str]:
+    """By the name of each gate, the command line that runs it alone and again."""
+    session = made.of(GateSession)[0]
+    return {each.name: command(each, session, quick=made.quick) for each in made.of(GateRun)}
+
+
+def command(gate: GateRun, session: GateSession, *, quick: bool = False) -> str:
+    """The command line that runs one gate of a session alone, with the same bits.
+
+    Its rate is the gate's share of the session's: so each of its tests has the same odds, and as many samples.
+    """
+    words = ["qmcbench", "gate", *([] if session.target == ENGINE else [session.target])]
+    words += ["--L", str(session.L), "--j2", repr(session.J2), "--only", gate.name, "--seed", str(session.seed)]
+    if gate.tests:
+        words += ["--rate", f"{session.stage_rate**2 * gate.tests:.12g}"]
+    if gate.effect is not None:
+        words += ["--effect", f"{gate.name}={gate.effect!r}"]
     return shlex.join([*words, *(["--quick"] if quick else [])])

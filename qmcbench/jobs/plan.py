@@ -91,9 +91,15 @@ class Profile:
 
 
 def profile_names(kind: str = "reproduce") -> list[str]:
-    """Names of the shipped profiles of ``qmcbench reproduce``, or plans of ``qmcbench transfer``."""
+    """Names of the shipped profiles of ``qmcbench reproduce``, its campaigns, or plans of ``qmcbench transfer``."""
     names = (entry.name for entry in _shipped(kind).iterdir())
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+
+
+def read_shipped(name: str, kind: str) -> dict[str, Any]:
+    """The content of a shipped profile."""
+    with resources.as_file(_shipped(kind) / f"{name}.toml") as path:
+        return read_toml(path, "profile")
 
 
 def _shipped(kind: str) -> Traversable:
@@ -121,9 +127,9 @@ def load_profile(name: str, seed: int | None = None, threads: int | None = None,
         return plan(read_toml(Path(name), "profile"), Path(name).stem, seed, threads)
     names = profile_names(kind)
     if name not in names:
-        raise UserError(f"The profile {name!r} is not one of {', '.join(names)}, nor a file that ends with .toml.")
-    with resources.as_file(_shipped(kind) / f"{name}.toml") as path:
-        return plan(read_toml(path, "profile"), name, seed, threads)
+        known = sorted([*names, *(profile_names("campaign") if kind == "reproduce" else [])])
+        raise UserError(f"The profile {name!r} is not one of {', '.join(known)}, nor a file that ends with .toml.")
+    return plan(read_shipped(name, kind), name, seed, threads)
 
 
 def plan(data: dict[str, Any], name: str, seed: int | None = None, threads: int | None = None) -> Profile:

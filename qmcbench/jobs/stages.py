@@ -10,7 +10,6 @@ from typing import Any
 
 from qmcbench import evaluation, provenance, reference
 from qmcbench.config import Config
-from qmcbench.estimates import best_known
 from qmcbench.files import make_folder
 from qmcbench.gates import checks
 from qmcbench.jobs.plan import PlannedRun, Profile
@@ -18,7 +17,7 @@ from qmcbench.progress import Whole
 from qmcbench.ranks.comm import Communicator, Serial, on_root
 from qmcbench.report import book
 from qmcbench.store import jsonl
-from qmcbench.store.energies import Curve, Energy, LeftOut, Stage, Training, finite
+from qmcbench.store.energies import Curve, Energy, LeftOut, Stage, Training, best_known, finite
 from qmcbench.store.records import Record, Run
 from qmcbench.training import CHECKPOINT, LOG, load_ansatz, read_log, train
 from qmcbench.vmc import Step

@@ -10,8 +10,9 @@ from pathlib import Path
 from qmcbench.errors import UserError
 from qmcbench.paper.join import join
 from qmcbench.report import document, provenance
-from qmcbench.report.document import Chapter
+from qmcbench.report.document import Chapter, Table
 from qmcbench.report.front import front
+from qmcbench.report.leaderboard import pages as leaderboard
 from qmcbench.report.paper import pages as paper
 from qmcbench.store import jsonl
 from qmcbench.store.records import Run
@@ -24,8 +25,9 @@ CHAPTERS = {
     "zero-shot": "zero_shot",
     "scale": "scaling",
     "bench": "bench",
+    "bench history": "history",
 }
-"""The chapter (a folder of this package) of each command, in the order of the report."""
+"""The chapter (a folder of this package) of each command or part of one, in the order of the report."""
 
 
 PARTS = {
@@ -34,6 +36,7 @@ PARTS = {
     "bench": "Speed",
     "scaling": "Scaling",
     "zero_shot": "Transfer",
+    "history": "History",
 }
 """The parts of the book between the paper and the provenance, in their order, by chapter."""
 
@@ -61,7 +64,7 @@ def bound(runs: Sequence[Run]) -> list[Chapter]:
     order = list(dict.fromkeys(PARTS.values()))
     made.sort(key=lambda each: order.index(each.part))
     joined = join(runs)
-    whole = [*paper.chapters(runs, joined), *made, *provenance.chapters(runs)]
+    whole = [*paper.chapters(runs, joined), *made, *leaderboard.chapters(runs), *provenance.chapters(runs)]
     return [front(runs, joined, whole), *whole]
 
 
@@ -93,11 +96,18 @@ def chapters(runs: Sequence[Run]) -> list[Chapter]:
     return [made for package, those in _sorted(runs).items() for made in _of(package, those)]
 
 
+def tables(run: Run) -> list[Table]:
+    """The tables of one part of ``qmcbench bench`` that have rows."""
+    package = "history" if CHAPTERS.get(run.job) == "history" else "bench"
+    made: list[Table] = import_module(f"qmcbench.report.{package}.pages").tables(run)
+    return [table for table in made if table.rows]
+
+
 def _sorted(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """The runs of each chapter that has some."""
     found: dict[str, list[Run]] = {chapter: [] for chapter in CHAPTERS.values()}
     for run in runs:
-        chapter = CHAPTERS.get(run.job.split()[0] if run.job else "")
+        chapter = CHAPTERS.get(run.job, CHAPTERS.get(run.job.split()[0] if run.job else ""))
         if chapter is None:
             raise UserError(f"The job {run.job!r} of a run is not one of {', '.join(CHAPTERS)}.")
         found[chapter].append(run)

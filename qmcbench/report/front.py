@@ -70,12 +70,13 @@ def _fast(runs: Sequence[Run]) -> str:
 
 
 def _not_run(runs: Sequence[Run], joined: Sequence[Joined]) -> str:
-    left = sum(each.outcome is Outcome.NOT_RUN for each in joined)
-    said = [f"{left} claims of the paper, most of them trainings on 10x10 and larger"]
+    left = grouped((each for each in joined if each.outcome is Outcome.NOT_RUN), lambda each: each.claim.place)
+    places = ", ".join(f"{place}: {len(those)}" for place, those in left.items())
+    said = [f"{sum(map(len, left.values()))} claims of the paper" + (f" ({places})" if left else "")]
     there = {run.job for run in runs}
     missing = [f"bench {name}" for name in COMMANDS if f"bench {name}" not in there]
-    missing += [job for job in ("gate", "reproduce", "zero-shot", "scale strong", "scale weak", "scale project")
-                if job not in there]  # fmt: skip
+    missing += [job for job in ("gate", "reproduce", "zero-shot", "scale strong", "scale weak", "scale project",
+                            "bench history") if job not in there]  # fmt: skip
     said += [f"no record of: {', '.join(missing)}"] if missing else []
     return f"{'; '.join(said)}."
 

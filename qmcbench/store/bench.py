@@ -173,6 +173,24 @@ class AsvBenchmark(Measured, kind="asv"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CommitTime(Timing, Measured, kind="commit time"):
+    """Seconds of a phase of a step with the code of one commit: the fastest step of each round, and their median."""
+
+    commit: str
+    date: str
+    subject: str
+    """Of the commit."""
+    phase: str
+    """Or all of it, ``step``."""
+    network: str
+    L: int
+    chains: int
+    symmetry: str
+    level: float | None = None
+    """Of the step function that asv's detection fits to this phase's times, in seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Compared(Measured):
     """A program in a comparison with peers. Samples of an iteration are one of each of as many chains."""
 

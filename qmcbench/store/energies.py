@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from qmcbench import reference
 from qmcbench.store.records import Record, Reference
 
 Column = tuple[float | None, ...]
@@ -253,6 +254,17 @@ class LeftOut(Record, kind="left_out"):
 def finite(value: float | None) -> float | None:
     """``value``, or None if it is not finite, which is how a file has it."""
     return value if value is not None and math.isfinite(value) else None
+
+
+def best_known(L: int, J2: float) -> Reference | None:
+    """The best energy known: exact, else the best published one; None if there is none."""
+    if known := reference.known_energy(L, J2):
+        return Reference(value=known[0], source=known[1])
+    try:
+        row = reference.best(L, J2)
+    except reference.ReferenceLayerError:
+        return None
+    return Reference(value=row.energy, source=f"{row.cite}; {row.method}", kind=row.kind, sigma=row.error)
 
 
 def by_lattice(energies: Iterable[Energy]) -> list[list[Energy]]:

@@ -28,6 +28,10 @@ class GateRun(Record, kind="gate"):
     unit: str = "s"
     name: str
     about: str
+    tests: int = 0
+    """Statistical tests that it makes."""
+    effect: float | None = None
+    """The smallest effect that was asked for, if it is not the gate's own."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,7 +91,7 @@ def load(out: Path, name: str) -> Run | None:
 
 
 def find(places: Iterable[Path]) -> list[Run]:
-    """Every run in these folders (or files), in the order of places and names.
+    """Every run in these folders (or files), in the order of places and names; of one without, those of its folders.
 
     Raises
     ------
@@ -101,6 +101,7 @@ def find(places: Iterable[Path]) -> list[Run]:
     runs = []
     for place in places:
         paths = [place] if place.is_file() else sorted(place.joinpath(FOLDER).glob("*.jsonl"))
+        paths = paths or sorted(place.glob(f"*/{FOLDER}/*.jsonl"))
         if not paths:
             old = [name for name in OLD if (place / name).exists()]
             why = f", and its {old[0]} is of a version before 0.2, which this one does not read" if old else ""

@@ -13,10 +13,13 @@ from qmcbench.ansatz.base import invariance
 from qmcbench.config import Wavefunction
 from qmcbench.errors import UserError
 from qmcbench.gates.check import Check, Verdict
+from qmcbench.gates.levels.distributed import settings, trained
+from qmcbench.gates.levels.reproducibility import differences
 from qmcbench.gates.models import Jastrow
 from qmcbench.gates.run import Plan, outcomes
 from qmcbench.gates.targets.builtin import builtin, log_derivatives, step
 from qmcbench.gates.targets.target import Target
+from qmcbench.ranks.comm import Serial
 from qmcbench.vmc import build_ansatz
 
 LEVELS = ("ansatz", "derivatives", "local_energy", "optimiser")
@@ -91,6 +94,40 @@ def test_a_network_that_insists_on_float32(turned: bool) -> None:
     wrong = replace(right, log_derivatives=lambda psi, spins: -log_derivatives(psi, spins))
     assert Verdict.FAIL in verdicts(wrong, "derivatives").values()
     assert verdicts(right, "ansatz")["float32 against float64"] is Verdict.NOT_MEASURED
+
+
+class Gapped(nn.Module):
+    """A linear log psi that is no number on the first configuration of a batch; ``least``: in that precision only."""
+
+    def __init__(self, least: float) -> None:
+        super().__init__()
+        self.least = least
+        self.weights = nn.Parameter(torch.linspace(-1, 1, 64, dtype=torch.float64))
+
+    def forward(self, spins: Tensor) -> tuple[Tensor, Tensor]:
+        log_psi = spins.flatten(1).to(self.weights.dtype) @ self.weights
+        gap = torch.where(torch.arange(len(spins)) == 0, torch.nan, 0.0)
+        broken = torch.finfo(log_psi.dtype).eps >= self.least
+        return log_psi + gap if broken else log_psi, torch.ones_like(log_psi)
+
+
+@pytest.mark.parametrize("least", [pytest.param(1e-7, id="float32"), pytest.param(0.0, id="float64 too")])
+def test_what_is_no_number_is_never_precise(least: float) -> None:
+    """One configuration without a value fails, be it in single precision alone or in what that is held against."""
+    target = replace(builtin(), psi=Gapped(least), invariance=())
+    [check] = checks(target, Plan(only=["ansatz/precision"], quick=True))
+    assert check.verdict is Verdict.FAIL
+
+
+def test_equal_histories_with_a_gap_are_equal() -> None:
+    """A step whose chains were abnormal has no energy, in the whole run and in the resumed one; else they differ."""
+    whole = trained(settings(0), Serial())
+    parts = trained(settings(0), Serial())
+    assert differences(whole, parts) == 0
+    whole.history[0, 0] = torch.nan
+    assert differences(whole, parts) == 1
+    parts.history[0, 0] = torch.nan
+    assert differences(whole, parts) == 0
 
 
 def test_a_phase_that_nobody_differentiates_is_not_certified() -> None:

@@ -16,6 +16,7 @@ from qmcbench.errors import UserError
 from qmcbench.gates import calibrate, calibrated, power
 from qmcbench.gates.calibrate import Request
 from qmcbench.gates.check import POWER, Check, Verdict
+from qmcbench.gates.correct import correct
 from qmcbench.gates.exchange import after, draw, kernel, space
 from qmcbench.gates.levels import estimator
 from qmcbench.gates.power import Words, distance, goodness, needed
@@ -184,6 +185,29 @@ def test_calibration_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         both.of(Calibration)[0].check,
         "4",
     ]
+
+
+@pytest.mark.parametrize(
+    "name", ["ground_state/variational", "ground_state/infidelity", "samples/energy", "claims/variational"]
+)
+def test_what_a_one_sided_gate_is_calibrated_on_attains_its_bound(name: str) -> None:
+    """Its energies are within a few errors of it; far above, where most states are, nothing could alarm."""
+    each = load()[name]
+    assert each.effect is not None
+    for seed in range(2):
+        setting = Setting(seed=seed, rate=0.05, effect=3 * each.effect.size)
+        made = each.make(correct(each, seed), setting)
+        values = [check.value for check in ([made] if isinstance(made, Check) else made)]
+        assert all(value is not None and abs(value) < 4 for value in values), values
+
+
+def test_data_are_calibrated_at_the_rate_of_both_stages(tmp_path: Path) -> None:
+    """Other data for each seed, held at the stated rate: half of the claimed energies lie below the exact one."""
+    only = ("claims/variational", "samples/window")
+    [counts] = calibrate.calibrate(Request(out=tmp_path, replicas=40, only=only, quiet=True, rate=0.5)).records
+    assert isinstance(counts, Calibration)  # a window's edge has a rate of its own, too small to be counted
+    assert (counts.gate, counts.replicas) == ("claims/variational", 40)
+    assert 10 < len(counts.alarms) < 30
 
 
 def test_calibration_counts_against_the_rate() -> None:

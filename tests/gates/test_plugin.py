@@ -112,7 +112,7 @@ def test_failures_say_how_to_see_them_again(pytester: pytest.Pytester) -> None:
         pytester, "--qmc-target", path, "--qmc-only", "claims/variational", "--qmc-seed", "3", "--qmc-quick"
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"  again:    qmcbench gate {path} * --only claims/variational --seed 3 * --quick"])
+    result.stdout.fnmatch_lines([f"  again:    qmcbench gate {path} * --only claims/variational --seed 3 *--quick"])
     assert "test_gates.py" not in result.stdout.str().partition("FAILURES")[2].partition("short test summary")[0]
 
 

@@ -1,9 +1,11 @@
 """The registry and the run of gates: selection, odds, two stages, skipping, exceptions, words and exit status."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers.command import called
 
 from qmcbench.config import parse
 from qmcbench.errors import UserError
@@ -148,10 +150,33 @@ def test_an_exception_of_the_target_is_a_failure() -> None:
     [words] = summary.failures(run)
     assert "The target raised ZeroDivisionError: psi is broken" in words
     assert "likely:   a bug" in words
-    assert words.endswith(
-        "again:    qmcbench gate mine --L 4 --j2 0.5 --only hamiltonian/broken --seed 0 --rate 0.001"
-    )
+    assert words.endswith("again:    qmcbench gate mine --L 4 --j2 0.5 --only hamiltonian/broken --seed 0")
     assert summary.status(run) is summary.Status.FAILED
+
+
+@pytest.mark.usefixtures("only")
+@pytest.mark.parametrize("quick", [(), ("--quick",)], ids=["all", "quick"])
+def test_a_failure_is_seen_again_with_the_same_bits(quick: tuple[str, ...]) -> None:
+    """The line that it ends with runs that gate alone on the same target, with its seeds, its odds and its effect."""
+
+    def make(target: Target, setting: Setting) -> Check:
+        """Proves nothing."""
+        return Check(
+            name="all", check="unbiased", value=1.0, bound=0.0, false_alarm=setting.rate, sigma=0.0,
+            smallest_effect=setting.effect, statement=f"L = {target.L}, J2 = {target.J2!r}, {setting}",
+        )  # fmt: skip
+
+    make.__module__ = "qmcbench.gates.levels.hamiltonian"
+    gate("unbiased", needs=["engine"], cause="a bug", effect=Effect(size=1.0, unit="J1", tests=3))(make)
+    add("other", lambda setting: 0.0)
+    given = ("--L", 6, "--j2", 0.1, "--seed", 7, "--rate", 3e-4, "--effect", "hamiltonian/make=0.07", *quick)
+    whole = called("gate", *given, "--quiet")
+    assert "effect=0.07" in whole.stderr
+    again = shlex.split(whole.stderr.rpartition("again:")[2])
+    alone = called(*again[1:], "--quiet")
+    assert "1 gate ran" in alone.stdout
+    assert alone.stderr == whole.stderr
+    assert whole.returncode == alone.returncode == 1
 
 
 @pytest.mark.usefixtures("only")

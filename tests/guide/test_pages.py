@@ -20,10 +20,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import typer
-from helpers.command import called
+from helpers.command import called, parses
 
-from qmcbench.cli.main import app
 from qmcbench.config import Config, Model, parse
 from qmcbench.gates import registry
 from qmcbench.guide import PAGES, read
@@ -158,17 +156,7 @@ def test_commands_in_the_text_parse(page: str) -> None:
         [line.split("qmcbench ", 1)[1] for line in INDENTED if "qmcbench " in line] if page == "README" else []
     )
     for line in commands:
-        words = shlex.split(line)
-        command, context = typer.main.get_command(app), None
-        while hasattr(command, "commands") and words and not words[0].startswith("-"):
-            assert words[0] in command.commands, line
-            command, words = command.commands[words[0]], words[1:]
-        names = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-        used = [word for word in words if word.startswith("--")]
-        assert set(used) <= names | {"--help"}, line
-        # One that is given whole, with what it requires, must be accepted.
-        if "--out" in used and context is None and "[" not in line:
-            command.make_context("qmcbench", words)
+        parses(line)
 
 
 def test_defaults_are_the_defaults() -> None:

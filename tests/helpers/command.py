@@ -1,5 +1,6 @@
 """The command line in this process, and in a process of its own (which takes two seconds to load torch)."""
 
+import shlex
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -7,8 +8,10 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+import typer
 
 from qmcbench import __main__
+from qmcbench.cli.main import app
 from qmcbench.ranks import launch
 
 RUN = """
@@ -60,3 +63,16 @@ def one_sentence(result: subprocess.CompletedProcess[str], *words: str, status: 
     assert result.stderr.count("\n") == 1, result.stderr
     for word in words:
         assert word in result.stderr
+
+
+def parses(line: str) -> None:
+    """Whether a command and its options exist; one that is given whole, with what it requires, must be accepted."""
+    command, words = typer.main.get_command(app), shlex.split(line)
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
+        assert words[0] in command.commands, line
+        command, words = command.commands[words[0]], words[1:]
+    names = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    used = [word for word in words if word.startswith("--")]
+    assert set(used) <= names | {"--help"}, line
+    if "--out" in used and "[" not in line:
+        command.make_context("qmcbench", words)

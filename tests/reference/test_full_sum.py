@@ -7,7 +7,7 @@ import pytest
 
 from qmcbench.reference import ReferenceLayerError, ground_state, hamiltonian, lanczos
 from qmcbench.reference.apart import apart
-from qmcbench.reference.full_sum import moments, orbits_and_ground, prepare, prepared
+from qmcbench.reference.full_sum import ground_alone, ground_kept, moments, orbits_and_ground, prepare, prepared
 from qmcbench.reference.hamiltonian import Hamiltonian, Problem
 from qmcbench.reference.irrep import IRREPS
 from qmcbench.reference.orbits import build
@@ -29,8 +29,25 @@ def test_prepared_once(J2: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     orbits, ground = orbits_and_ground(4, J2, tmp_path)
     assert len(orbits.states) == 107
     assert ground.energy == pytest.approx(ground_state(4, J2)[0], abs=1e-10)
-    (tmp_path / "exchanges_07.npz").unlink()
+    for piece in tmp_path.glob("exchanges_*.npz"):
+        piece.unlink()
     assert not prepared(4, J2, tmp_path)
+
+
+def test_a_look_up_needs_no_exchanges(tmp_path: Path) -> None:
+    """The ground state alone is read without them, as it was with them; what is not there yet is computed."""
+    orbits, whole = orbits_and_ground(4, 0.5, tmp_path)
+    for piece in tmp_path.glob("exchanges_*.npz"):
+        piece.unlink()
+    assert ground_kept(4, 0.5, tmp_path)
+    assert not ground_kept(4, 0.123, tmp_path)
+    alone, state = ground_alone(4, 0.5, tmp_path)
+    assert not list(tmp_path.glob("exchanges_*.npz"))
+    np.testing.assert_array_equal(alone.states, orbits.states)
+    np.testing.assert_array_equal(state.vector, whole.vector)
+    assert state.energy == whole.energy
+    _, other = ground_alone(4, 0.123, tmp_path)
+    assert other.energy == pytest.approx(ground_state(4, 0.123)[0], abs=1e-10)
 
 
 def test_state_of_another_sector_is_refused() -> None:

@@ -23,14 +23,14 @@ BOOK = Path(__file__).parents[2] / "reports" / "book"
 AGAIN = "make it again: qmcbench report reports/book --out reports/book"
 LIMIT = 5_000_000
 """Bytes of the page."""
-PARTS = ["", "The paper", "Correctness", "Speed", "Scaling", "Transfer", "Provenance"]
+PARTS = ["", "The paper", "Correctness", "Speed", "Scaling", "Transfer", "History", "Leaderboard", "Provenance"]
 OTHERS = re.compile(
     r".*error|null model|.*difference.*|z|speedup.*|of all cores|of sgemm|times as fast.*|model / paper|ours - paper|"
     r"flop/byte|median error|value|samples/s|.*, first step|ours or projected|ours|projection|model|(.*, )?paper|"
-    r"printed"
+    r"printed|above the best known"
 )
 """Columns whose numbers are the paper's, or made of several records, or of one and a number that is none of it."""
-RATIOS = ("Times", "Ratios")
+RATIOS = ("Times", "Ratios", "Under one protocol")
 """Tables of such numbers."""
 
 
@@ -94,7 +94,10 @@ def test_the_page_stands_alone(html: str) -> None:
 def test_the_front_page_answers(bound: list[Chapter], runs: list[Run]) -> None:
     """Four questions at once; every part of the book in its order; what failed is named."""
     front = bound[0]
-    assert list(dict.fromkeys(each.part for each in bound)) == PARTS
+    history = any(run.job == "bench history" for run in runs)
+    assert list(dict.fromkeys(each.part for each in bound)) == [
+        each for each in PARTS if each != "History" or history
+    ]
     asked = ("Is it right?", "How fast?", "Does the paper hold?", "What was not run?")
     assert (
         tuple(text[: len(question)] for text, question in zip(front.judgement.remarks, asked, strict=True)) == asked
@@ -108,7 +111,8 @@ def test_the_front_page_answers(bound: list[Chapter], runs: list[Run]) -> None:
     assert "times as fast as netket: 17.1" in fast
     found = counts(join(runs))
     assert f"Of {found.listed} claims {found.agreeing} agree, {found.disagreeing} disagree" in paper
-    assert f"{found.not_run} claims" in rest
+    assert f"{found.not_run} claims of the paper (Table 4: " in rest
+    assert sum(map(int, re.findall(r": (\d+)[,)]", rest))) == found.not_run
     assert "no record of: bench device" in rest
     good, of = (sum(getattr(each.judgement, name) for each in bound) for name in ("good", "checks"))
     assert front.judgement.headline == f"{good} of {of} checks passed"
@@ -117,7 +121,7 @@ def test_the_front_page_answers(bound: list[Chapter], runs: list[Run]) -> None:
 def test_a_book_of_few_records_says_what_is_not_there() -> None:
     """Nothing of speed, a failed check on the front page, and no part without records."""
     bound = book.bound([reproduction(), replace(zero_shot(), job="evaluate")])
-    assert [each.part for each in bound] == ["", "The paper", "Correctness", "Transfer", "Provenance"]
+    assert [each.part for each in bound] == ["", "The paper", "Correctness", "Transfer", "Leaderboard", "Provenance"]
     right, fast, _, rest = bound[0].judgement.remarks
     assert "Correctness: 5 of 6 checks passed (not: relative error, 6x6 J2=0.5 (convergence))" in right
     assert fast == "How fast? Not measured."

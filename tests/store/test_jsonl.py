@@ -132,9 +132,10 @@ def test_a_folder_without_records_says_so(tmp_path: Path) -> None:
 
 
 def test_folders_and_files_are_found_in_order(tmp_path: Path) -> None:
-    """Runs come in the order of places, and of names within one."""
+    """Runs come in the order of places, and of names within one; a folder of such folders has those of all."""
     for folder, name in (("b", "y"), ("b", "x"), ("a", "z")):
         jsonl.save(tmp_path / folder, name, replace(run(), job=f"bench {folder}{name}"))
     found = jsonl.find([tmp_path / "b", tmp_path / "a" / "records" / "z.jsonl"])
     assert [each.job for each in found] == ["bench bx", "bench by", "bench az"]
+    assert [each.job for each in jsonl.find([tmp_path])] == ["bench az", "bench bx", "bench by"]
     assert jsonl.load(tmp_path / "b", "nothing") is None

@@ -249,7 +249,8 @@ def _off_double(psi: nn.Module, spins: Tensor, seed: int) -> float:
         moved = distance(_differentiable(_jittered(double, generator), spins), expected)
         doubt = torch.maximum(doubt, moved * SINGLE / JITTER)
     # The double one without gradients too: compiled code may be a code of its own.
-    return max(float((distance(values(each, spins), expected) / doubt).amax()) for each in (psi, double))
+    off = torch.stack([distance(values(each, spins), expected) / doubt for each in (psi, double)])
+    return float(off.nan_to_num(torch.inf).amax())
 
 
 def _differentiable(psi: nn.Module, spins: Tensor) -> tuple[Tensor, Tensor]:

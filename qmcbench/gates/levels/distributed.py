@@ -33,11 +33,11 @@ def ranks(target: Target, setting: Setting) -> Iterator[Check]:
             spread = on_ranks(size, lambda rank, config=config: trained(config, rank))  # type: ignore[misc]
             chains = torch.cat([each.chains.spins for each in spread])
             same = torch.equal(chains, alone.chains.spins)
-            off = max(float((flat(each) - flat(alone)).abs().amax()) for each in spread)
+            off = torch.stack([flat(each) - flat(alone) for each in spread]).abs().amax()
             yield Check(
                 name=f"{size} ranks, {solver}",
                 check="exact",
-                value=off if same else None,
+                value=float(off) if same else None,
                 bound=1e-9,
                 statement=f"Largest difference of a parameter after {STEPS} steps; all chains end as on one rank.",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,8 @@ LOST = 5e-3
 """Energy per site, in units of J1, by which an energy below the exact one must be seen."""
 SUMMED = 0.015
 """Energy per site by which an evaluated energy of the target's own psi must be seen to differ from its sum."""
+FAITHFUL = 2 * LOST
+"""Energy per site by which an energy below what the infidelity demands must be seen."""
 ROUNDING = 1e-8
 """Of an energy per site: the error of an eigenstate's energy is smaller."""
 
@@ -208,7 +211,7 @@ def summed(psi: Ansatz, J2: float) -> tuple[float, float]:
     "variational",
     needs=("psi", "sample", "evaluate"),
     cause="an energy too low for its state: a windowed or clipped mean, other units; or samples of another psi",
-    effect=Effect(size=2 * LOST, unit="J1 a site"),
+    effect=Effect(size=FAITHFUL, unit="J1 a site"),
     quick=False,
 )
 def infidelity(target: Target, setting: Setting) -> Check:
@@ -220,7 +223,7 @@ def infidelity(target: Target, setting: Setting) -> Check:
         why = f"the lowest excitation of {target.L}x{target.L} is not known here"
         return unmeasured(name, "variational", why)
     ground, energy, gap = lowest(target.J2)
-    chains = 4096
+    chains = math.ceil(4096 * (FAITHFUL / setting.effect) ** 2)
     draw = Draw(L=4, alpha=2.0, chains=chains, proposals=320, seed=stream(setting.seed, 0))
     of_psi = target.sample(target.psi, draw).spins
     of_ground = target.sample(ground, replace(draw, seed=stream(setting.seed, 1))).spins

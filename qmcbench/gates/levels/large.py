@@ -18,6 +18,8 @@ from qmcbench.gates.targets.target import Evaluated, Evaluation, Target
 
 SIZES = (10, 16, 24)
 SAMPLED = SIZES[:2]
+SEEN = 5e-3
+"""Energy per site, in units of J1, by which an evaluated energy must be seen to differ from the exact one."""
 NEAR = 0.1
 """Relative distance from the ground state's energy within which a state has little but it and its excitations."""
 BELOW = 5e-3
@@ -45,7 +47,7 @@ def eigenstates(target: Target, setting: Setting) -> Iterator[Check]:
     "unbiased",
     needs=("evaluate",),
     cause="bonds, weights or error bars that are right on small lattices only; too short a warm-up",
-    effect=Effect(size=5e-3, unit="J1 a site", tests=len(SAMPLED)),
+    effect=Effect(size=SEEN, unit="J1 a site", tests=len(SAMPLED)),
 )
 def marshall_state(target: Target, setting: Setting) -> Iterator[Check]:
     """The energy of the uniform state with Marshall's signs, known in closed form, comes out at every size."""
@@ -53,8 +55,8 @@ def marshall_state(target: Target, setting: Setting) -> Iterator[Check]:
     for L in SAMPLED[:1] if setting.quick else SAMPLED:
         expected = marshall_energy(L, 0.5)
         # The variance per site falls as 1 / L^2.
-        samples = math.ceil(24 * (10 / L) ** 2)
-        asked = Evaluation(L=L, J2=0.5, chains=1024, samples=samples, alpha=2.0, seed=setting.seed, warm_up=L)
+        samples, chains = math.ceil(24 * (10 / L) ** 2), math.ceil(1024 * (SEEN / setting.effect) ** 2)
+        asked = Evaluation(L=L, J2=0.5, chains=chains, samples=samples, alpha=2.0, seed=setting.seed, warm_up=L)
         found = target.evaluate(marshall, asked)
         yield Check(
             name=f"Marshall's signs, {L}x{L}",
