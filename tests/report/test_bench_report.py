@@ -213,8 +213,8 @@ def test_figures(whole: Path) -> None:
     assert names == {
         f"bench-{name}"
         for name in (
-            "peers", "forward", "steps", "roofline", "speedup-1", "speedup-2", "hotspots", "growth-l-seconds",
-            "growth-parameters-seconds", "growth-samples-bytes",
+            "peers", "accuracy", "forward", "steps", "roofline", "speedup-1", "speedup-2", "hotspots",
+            "growth-l-seconds", "growth-parameters-seconds", "growth-samples-bytes",
         )
     }  # fmt: skip
     text = (whole / "report.md").read_text()

@@ -129,7 +129,8 @@ def plots(run: Run) -> list[Plot]:
     caption = (
         f"Relative error of the mean energy of the last {SMOOTH} steps against seconds since the program's start, "
         "both axes logarithmic; points: fresh energies. Of each program the run that ends lowest with its own "
-        f"practice (solid) and with the twin network (dashed); dotted: the targets. {whence(run)}"
+        f"practice (solid) and with the twin network (dashed), one seed each, without error bars; dotted: the "
+        f"targets. {whence(run)}"
     )
     svg = render("accuracy", (WIDTH, 4.2), lambda figure: _draw(figure, shown))
     return [Plot("accuracy", "Relative error against seconds", caption, svg)]
