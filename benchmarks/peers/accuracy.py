@@ -44,6 +44,7 @@ class Ready:
     seconds: float
     versions: dict[str, str]
     parameters: int
+    samples: int
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def _one(plan: Plan, program: str, practice: str, configuration: Configuration, 
 
 def blank(plan: Plan, program: str, practice: str, configuration: Configuration) -> Learning:
     """The record of a program that has not run."""
-    samples, exact = configuration.get("samples"), reference.exact(plan.L, plan.J2)
+    exact = reference.exact(plan.L, plan.J2)
     return Learning(
         value=None,
         program=program,
@@ -134,7 +135,6 @@ def blank(plan: Plan, program: str, practice: str, configuration: Configuration)
         network=str(configuration.get("network", "twin" if configuration.get("twin") else "small")),
         L=plan.L,
         J2=plan.J2,
-        samples=samples if isinstance(samples, int) else None,
         seed=plan.seed,
         threads=plan.threads,
         limit_s=plan.limit,
@@ -160,6 +160,7 @@ def train(program: str, python: str, job: Job, nothing: Learning) -> Learning:
         seconds=steps[-1].seconds if steps else None,
         not_run=last_words or (None if value is not None else "its last energy is not finite"),
         parameters=ready.parameters if ready else None,
+        samples=ready.samples if ready else None,
         versions=ready.versions if ready else {},
         peak_bytes=steps[-1].peak_MiB * 2**20 if steps else None,
         curve=LearningCurve(

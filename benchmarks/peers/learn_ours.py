@@ -23,7 +23,7 @@ class Ours:
         self.versions = {"qmcbench": qmcbench.__version__, "torch": torch.__version__}
         config = configured(job)
         self.trainer = Trainer(config, build_ansatz(config.wavefunction, config.run.seed))
-        self.parameters = count(self.trainer.psi)
+        self.parameters, self.samples = count(self.trainer.psi), config.sampling.chains
         starts.choose(self.trainer, lambda: False, lambda text: None)
         self.trainer.warm_up()
 

@@ -54,6 +54,8 @@ class Learner(Protocol):
 
     versions: dict[str, str]
     parameters: int
+    samples: int
+    """Of a step."""
 
     def step(self) -> tuple[float, float]:
         """One whole step, finished: the energy of its samples, drawn before the update, and its standard error."""
@@ -82,7 +84,8 @@ def of_chains(energies: np.ndarray) -> tuple[float, float, int]:
 
 def learn(job: Job, program: Learner) -> None:
     """Train until the time or the recipe is over, with a fresh energy whenever a target seems to be reached."""
-    say("ready", seconds=time.perf_counter() - BEGAN, versions=program.versions, parameters=program.parameters)
+    described = {name: getattr(program, name) for name in ("versions", "parameters", "samples")}
+    say("ready", seconds=time.perf_counter() - BEGAN, **described)
     waiting, paused, again = list(job.targets), 0.0, 0.0
     energies: list[float] = []
     errors: list[float] = []

@@ -43,7 +43,7 @@ class Program:
     """A program of a known course: each step takes a second, a fresh evaluation a hundred."""
 
     def __init__(self, energies: list[float], fresh: list[float]) -> None:
-        self.versions, self.parameters = {"stand-in": "1"}, 3
+        self.versions, self.parameters, self.samples = {"stand-in": "1"}, 3, 64
         self.energies, self.fresh_energies, self.now = energies, fresh, 0.0
 
     def step(self) -> tuple[float, float]:
@@ -137,7 +137,7 @@ chosen = job["configuration"]
 if chosen.get("network") == "GCNN":
     sys.exit("out of memory")
 say = lambda **fields: print(json.dumps(fields), flush=True)
-say(ready={{"seconds": 1.0, "versions": {{"fake": "1"}}, "parameters": 7}})
+say(ready={{"seconds": 1.0, "versions": {{"fake": "1"}}, "parameters": 7, "samples": 64}})
 say(step={{"seconds": 2.0, "energy": job["exact"] * 0.9, "error": 0.1, "peak_MiB": 3.0}})
 if chosen.get("network") == "ResConv":
     say(step={{"seconds": "soon", "energy": 0.0, "error": 0.1, "peak_MiB": 3.0}})
@@ -181,7 +181,7 @@ def test_whole_comparison(fake: Path, tmp_path: Path) -> None:
     assert (twin.parameters, twin.versions, twin.peak_bytes, twin.seconds) == (7, {"fake": "1"}, 4 * 2**20, 4.0)
     assert [reached(twin, target) for target in TARGETS] == [4.0, 4.0, None, None]
     own = found["qmcbench", "twin"]
-    assert own.parameters == 3531
+    assert (own.parameters, own.samples, twin.samples) == (3531, 1024, 64)
     (step,), (energy,) = own.curve.seconds, own.curve.energy
     assert step > 0.5  # imports and compilation count
     assert energy is not None
