@@ -228,7 +228,8 @@ def plan() -> Plan:
         "Fresh energies say which relative error was reached when. Writes records/accuracy.jsonl, of which `qmcbench "
         "report` makes a section; each program that has run is kept in the folder, and not run again.",
         epilog="The peers need environments of their own: `python3.11 -m venv peers; peers/bin/pip install "
-        '"netket==3.23.*" "quantax==0.4.*"`; `python3.11 -m venv tachys; tachys/bin/pip install tachys==0.1.4`.',
+        '"netket==3.23.*" "quantax==0.4.*" "jax==0.10.2"`; `python3.11 -m venv tachys; '
+        "tachys/bin/pip install tachys==0.1.4`.",
     )
     parser.add_argument("--peers-python", help="interpreter of the environment of NetKet and quantax")
     parser.add_argument("--tachys-python", help="interpreter of that of tachys")

@@ -239,7 +239,7 @@ def plan() -> Plan:
         "run; every peer in several configurations, the best of which counts. Writes records/peers.jsonl, of which "
         "`qmcbench report` makes a chapter.",
         epilog="The peers need an environment of their own: `python3.11 -m venv peers; peers/bin/pip install "
-        '"netket==3.23.*" "quantax==0.4.*"`. Example: `python benchmarks/peers/run.py '
+        '"netket==3.23.*" "quantax==0.4.*" "jax==0.10.2"`. Example: `python benchmarks/peers/run.py '
         "--peers-python peers/bin/python --out reports/peers`; to see that it works, add "
         "`--L 4 --model small --samples 64`.",
     )

@@ -15,7 +15,7 @@ from qmcbench.store.bench import PeerProgram, PeerTrial, WorkTime
 from qmcbench.store.records import Run
 
 COMPARISON = Path("benchmarks", "peers", "run.py")
-INSTALL = '`python -m venv peers; peers/bin/pip install "netket==3.23.*" "quantax==0.4.*"`'
+INSTALL = '`python -m venv peers; peers/bin/pip install "netket==3.23.*" "quantax==0.4.*" "jax==0.10.2"`'
 QUICK = ("--L", "4", "--model", "small", "--samples", "64")
 # An empty sentence would be a failure too.
 FIND = "import importlib.util as u, sys; sys.exit(' and '.join(n for n in sys.argv[1:] if not u.find_spec(n)) or 0)"

@@ -167,7 +167,8 @@ def _evaluation(folder: Path, stored: Checkpoint, digest: str) -> tuple[NetworkE
             f"{folder} has no energy of the checkpoint with the SHA-256 {digest[:16]}... on {model.L}x{model.L} at "
             f"J2 = {model.J2:g}; evaluate it with `qmcbench evaluate`."
         )
-    run, best = min(found, key=lambda pair: not isinstance(pair[1], FullSum))
+    # A full sum before samples, and of these the most precise.
+    run, best = min(found, key=lambda pair: (isinstance(pair[1], Energy), pair[1].sigma or 0.0))
     if isinstance(best, Energy) and (reasons := doubts(best)):
         raise UserError(f"The energy in {folder} is not to be trusted ({'; '.join(reasons)}); evaluate it again.")
     command = _plain(run.provenance.command)

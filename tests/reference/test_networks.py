@@ -66,7 +66,10 @@ def test_a_card_is_what_its_type_says(card: NetworkCard) -> None:
     assert not any(word.startswith("/") for stage in card.stages for word in stage.command.split())
 
 
-@pytest.mark.parametrize("card", CARDS, ids=[card.name for card in CARDS])
+@pytest.mark.parametrize(
+    "card",
+    [pytest.param(card, id=card.name, marks=[pytest.mark.slow] if card.L > 6 else []) for card in CARDS],
+)
 def test_a_network_has_the_energy_of_its_card(card: NetworkCard, tmp_path: Path) -> None:
     """By a full sum on 4x4, to rounding; else by fresh samples, within four standard errors."""
     path, said = Path(f"reference:{card.name}"), card.evaluation
