@@ -60,8 +60,7 @@ def command(
 ) -> None:
     """Measure this machine: PARTS, or all that need nothing else; then a report. Exit status 1 if a benchmark fails.
 
-    Keep the machine free meanwhile. A later call replaces only the parts that it runs. Exit status 1 if a benchmark
-    of the suite fails.
+    Keep the machine free meanwhile. A later call replaces only the parts that it runs.
     """
     chosen = tuple(dict.fromkeys(parts or [name for name, part in PARTS.items() if part.default]))
     request = Request(

@@ -91,7 +91,7 @@ def looked_at(page: Path, folder: Path, program: str) -> tuple[dict[str, dict[st
     )
     (folder / "wrapper.html").write_text(WRAPPER.format(frames=frames, count=len(VIEWS)), encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr"]
-    options += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=30000", "--dump-dom"]
+    options += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=300000", "--dump-dom"]
     done = subprocess.run(
         [program, *options, (folder / "wrapper.html").as_uri()],
         capture_output=True,
@@ -103,4 +103,6 @@ def looked_at(page: Path, folder: Path, program: str) -> tuple[dict[str, dict[st
     titled = re.search(r"<title>(.*)</title>", done.stdout)
     assert titled, done.stdout[:2000] + done.stderr[-2000:]
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    return json.loads(titled[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")), console
+    found = json.loads(titled[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
+    # They come in whatever order the frames are ready.
+    return {name: found[name] for name in VIEWS}, console
