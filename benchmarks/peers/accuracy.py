@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -33,8 +34,8 @@ from qmcbench.store.records import Reference, Run
 from qmcbench.structure import parse_json, structure
 
 SCRIPTS = {name: f"learn_{'ours' if name == OURS else name}.py" for name in PROGRAMS}
-GRACE = 900.0
-"""Seconds beyond the limit that a last step and the fresh energies may take."""
+START, GRACE = 60.0, 900.0
+"""Seconds beyond the limit that the first step, and a last step and the fresh energies, may take."""
 
 
 @dataclass(frozen=True)
@@ -181,25 +182,16 @@ def _run(program: str, python: str, job: Job) -> tuple[list[Answer], str | None]
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
-            text=True,
             env=os.environ | dict.fromkeys(THREADS, str(job.threads)) | {"JAX_PLATFORMS": "cpu"},
         )
         assert process.stdout is not None
-        end = time.monotonic() + job.limit + GRACE
         try:
-            while select.select([process.stdout], [], [], max(0.0, end - time.monotonic()))[0]:
-                line = process.stdout.readline()
-                if not line:
-                    break
+            for line in _lines(process.stdout.fileno(), job.limit, lambda: any(each.step for each in answers)):
                 answers.append(structure(parse_json(line, program), Answer, f"An answer of {program}"))
-            else:
-                return answers, f"it did not end within {GRACE:.0f} s after the limit"
         except UserError as error:
             process.kill()
             return answers, str(error)
         finally:
-            if time.monotonic() >= end:
-                process.kill()
             process.stdout.close()
             status = _status(process)
         errors.seek(0)
@@ -207,7 +199,29 @@ def _run(program: str, python: str, job: Job) -> tuple[list[Answer], str | None]
         return answers, None if status == 0 else f"exit status {status}: {(lines or [''])[-1][:200]}"
 
 
-def _status(process: "subprocess.Popen[str]") -> int:
+def _lines(descriptor: int, limit: float, begun: Callable[[], bool]) -> Iterator[str]:
+    """What a program prints, line by line.
+
+    Raises
+    ------
+    UserError
+        If it has not ``begun`` to step by the limit (and what may be lost in starting it), or not ended long after.
+    """
+    began, pending = time.monotonic(), b""
+    while True:
+        end = began + limit + (GRACE if begun() else START)
+        if not select.select([descriptor], [], [], max(0.0, end - time.monotonic()))[0]:
+            raise UserError(
+                f"it did not end within {GRACE:.0f} s after the limit" if begun() else f"no step in {limit:.0f} s"
+            )
+        chunk = os.read(descriptor, 1 << 16)
+        if not chunk:
+            return
+        *lines, pending = (pending + chunk).split(b"\n")
+        yield from (line.decode() for line in lines)
+
+
+def _status(process: "subprocess.Popen[bytes]") -> int:
     """Exit status of a program that has said all it had to say."""
     try:
         return process.wait(timeout=30)
