@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from qmcbench import reference
 from qmcbench.cli.common import Json, print_json
 from qmcbench.reference.networks import NetworkCard
-from qmcbench.report.document import Row, Table
-from qmcbench.report.numbers import count, duration, format_value_error, number
+
+if TYPE_CHECKING:
+    from qmcbench.report.document import Row, Table
 
 EPILOG = (
     "Examples: `qmcbench reference networks`; `qmcbench reference networks small-4x4-0.5`; use one by name: "
@@ -50,11 +51,16 @@ def command(
 
 
 def _energy(card: NetworkCard) -> str:
+    from qmcbench.report.numbers import format_value_error
+
     found = card.evaluation
     return format_value_error(found.energy, found.error) if found.error else f"{found.energy:.10f}"
 
 
 def _table(cards: tuple[NetworkCard, ...]) -> Table:
+    from qmcbench.report.document import Table
+    from qmcbench.report.numbers import count, duration, number
+
     columns = [
         "name", "symmetry", ">parameters", ">E/N", ">relative error", ">V-score", ">infidelity", ">samples", ">steps",
     ]  # fmt: skip
@@ -71,6 +77,9 @@ def _table(cards: tuple[NetworkCard, ...]) -> Table:
 
 
 def _card(card: NetworkCard) -> Table:
+    from qmcbench.report.document import Table
+    from qmcbench.report.numbers import count, duration, number
+
     found, last = card.evaluation, card.stages[-1]
     values = {
         "parameters": f"{count(card.parameters)} of {card.configuration['wavefunction']['network']}",

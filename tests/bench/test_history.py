@@ -2,17 +2,15 @@
 
 import importlib.util
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from helpers.benches import origin
+from helpers.benches import commits, origin
 
 from qmcbench.bench import asv_run, history
 from qmcbench.errors import UserError
 from qmcbench.report import book
 from qmcbench.report.history import pages
-from qmcbench.store.bench import CommitTime
 from qmcbench.store.records import Run
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -113,26 +111,14 @@ def test_the_benchmark_measures_this_package(monkeypatch: pytest.MonkeyPatch) ->
     assert module.Phases().track_phase(steps, "solve") == min(each["solve"] for each in steps)
 
 
-def series(seconds: Sequence[float | None], phase: str = "step") -> list[CommitTime]:
-    """Records of one phase with a spread of 2 %."""
-    return [
-        CommitTime(
-            value=value, not_run=None if value else history.FAILED, low=value and 0.98 * value,
-            high=value and 1.02 * value, repeats=3, commit=f"c{n}", date=f"2026-01-{n + 1:02}", subject="A <change>",
-            phase=phase, network="small", L=6, chains=512, symmetry="C4",
-        )
-        for n, value in enumerate(seconds)
-    ]  # fmt: skip
-
-
 NOISE = (1.0, 1.02, 0.98, 1.01, 0.99, 1.0)
 
 
 def test_steps_are_found_and_noise_is_none() -> None:
     """A planted step of 1.5 in either direction is where it was planted; without one there is none."""
-    faster = history.levelled(series([*NOISE, *(each / 1.5 for each in NOISE)]))
+    faster = history.levelled(commits([*NOISE, *(each / 1.5 for each in NOISE)]))
     assert [each.level for each in faster] == pytest.approx([1.0] * 6 + [1 / 1.5] * 6, rel=0.02)
-    slower = history.levelled(series([*NOISE, None, *(1.5 * each for each in NOISE)]))
+    slower = history.levelled(commits([*NOISE, None, *(1.5 * each for each in NOISE)]))
     assert slower[6].level is None
     run = Run(job="bench history", provenance=origin("qmcbench bench history"), records=slower)
     _, steps = pages.tables(run)
@@ -140,7 +126,7 @@ def test_steps_are_found_and_noise_is_none() -> None:
     assert (phase, before.text, after.text, change.text, change.style) == ("whole step", "c5", "c7", "0.67", "bad")
     assert pages.judgement(run).remarks == ["Slower than at its best: whole step, 1.50 times, c12."]
     assert not pages.judgement(run).passed
-    quiet = Run(job="bench history", provenance=run.provenance, records=history.levelled(series([*NOISE, *NOISE])))
+    quiet = Run(job="bench history", provenance=run.provenance, records=history.levelled(commits([*NOISE, *NOISE])))
     assert not book.tables(quiet)[1:]
     assert pages.judgement(quiet).headline.endswith("1.0 times as fast; asv detects 0 changes of all phases")
     assert pages.judgement(quiet).passed
@@ -148,7 +134,7 @@ def test_steps_are_found_and_noise_is_none() -> None:
 
 def test_the_chapter_is_in_the_book() -> None:
     """A part of its own, with a row for each commit, one figure, and what failed in red."""
-    records = history.levelled([*series([2.0, 2.0, None, 1.0, 1.0]), *series([0.2, 0.2, 0.2, 0.2, 0.2], "solve")])
+    records = history.levelled([*commits([2.0, 2.0, None, 1.0, 1.0]), *commits([0.2, 0.2, 0.2, 0.2, 0.2], "solve")])
     run = Run(job="bench history", provenance=origin("qmcbench bench history"), records=records)
     (chapter,) = [each for each in book.bound([run]) if each.part == "History"]
     section = chapter.sections[0]

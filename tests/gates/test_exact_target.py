@@ -78,7 +78,7 @@ def test_what_is_no_eigenstate_has_variance() -> None:
 
 def test_a_state_that_is_not_at_hand_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     """6x6 is not diagonalized unasked; another L is refused."""
-    monkeypatch.setattr(exact, "prepared", lambda *given: False)
+    monkeypatch.setattr(exact, "ground_kept", lambda *given: False)
     with pytest.raises(UserError, match=r"ed --L 6 --j2 0\.5 --recompute"):
         load("exact:6")
     with pytest.raises(UserError, match="says L = 4"):
@@ -147,12 +147,12 @@ def test_the_command_gives_the_infidelity_of_what_has_no_sector(
         return log_psi + 0.05 * spins[:, 0, 0] * spins[:, 0, 1], sign
 
     for module in (exact, infidelity):
-        monkeypatch.setattr(module, "load_ansatz", lambda path: (tilted, Config(model=Model(L=4, J2=0.5))))
+        monkeypatch.setattr(module, "load_ansatz", lambda path, symmetry: (tilted, Config(model=Model(L=4, J2=0.5))))
     monkeypatch.setattr(infidelity, "CHAINS", 256)
     monkeypatch.setattr(exact, "WHOLE", 2)  # as on 6x6, where not all configurations can be summed over
     # Which is the same state, and compiles nothing.
     monkeypatch.setattr(infidelity, "GroundState", lambda *given, **more: state)
-    print_exact(Path("a"), None, None, quiet=True, as_json=True)
+    print_exact(Path("a"), None, None, None, quiet=True, as_json=True)
     printed = capsys.readouterr()
     assert "not symmetric under the translation" in printed.err
     found = json.loads(printed.out)

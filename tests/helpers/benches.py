@@ -1,17 +1,19 @@
 """INVENTED benchmark records, which every check of the benchmark chapter accepts: the numbers mean nothing."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from qmcbench.bench.history import FAILED
 from qmcbench.bench.names import OPERATIONS, PHASES
 from qmcbench.provenance import Machine, Provenance
 from qmcbench.report.bench.pages import part
 from qmcbench.store import jsonl
 from qmcbench.store.bench import (
     AsvBenchmark,
+    CommitTime,
     Fresh,
     Growth,
     Learning,
@@ -293,6 +295,18 @@ def optimisers() -> tuple[Optimised, ...]:
         replace(one, way="spring", what="with momentum", value=-0.495),
         replace(one, way="spring", what="with momentum", seed=2, value=None, not_run="no time"),
     )
+
+
+def commits(seconds: Sequence[float | None] = (1.0, None, 2.0), phase: str = "step") -> list[CommitTime]:
+    """Records of one phase with a spread of 2 %, by commit; without seconds it failed."""
+    return [
+        CommitTime(
+            value=value, not_run=None if value else FAILED, low=value and 0.98 * value,
+            high=value and 1.02 * value, repeats=3, commit=f"c{n}", date=f"2026-01-{n + 1:02}", subject="A <change>",
+            phase=phase, network="small", L=6, chains=512, symmetry="C4",
+        )
+        for n, value in enumerate(seconds)
+    ]  # fmt: skip
 
 
 def full() -> Parts:

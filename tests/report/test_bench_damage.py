@@ -7,12 +7,13 @@ import json
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.benches import full, save
+from helpers.benches import commits, full, save
 
 from qmcbench.bench.claims import checks
 from qmcbench.errors import UserError
@@ -33,6 +34,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The files of a store with every part, by name."""
     folder = tmp_path_factory.mktemp("stored")
     save(folder, full())
+    jsonl.save(folder, "history", replace(full()["limits"], job="bench history", records=tuple(commits())))
     return {path.name: path.read_text() for path in sorted((folder / "records").iterdir())}
 
 
