@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -320,8 +321,14 @@ def load_parameters(module: torch.nn.Module, checkpoint: Checkpoint, path: Path)
             f"({checkpoint.config.wavefunction.network}), but the configuration asks for one of {_size(own)}; "
             "make wavefunction.network agree with it."
         )
-    for name, parameter in own.items():
-        parameter.copy_(other[name])
+    copy_network(module, checkpoint.parameters)
+
+
+def copy_network(module: torch.nn.Module, parameters: Mapping[str, Tensor]) -> None:
+    """Copy the ``parameters`` of the same network, by name, into ``module``, whatever wrappers are around either."""
+    bare = {_bare(name): tensor for name, tensor in parameters.items()}
+    for name, parameter in module.state_dict().items():
+        parameter.copy_(bare[_bare(name)])
 
 
 def _bare(name: str) -> str:

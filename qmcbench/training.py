@@ -295,13 +295,18 @@ def load_ansatz(path: Path, symmetry: str | None = None) -> tuple[nn.Module, Con
     return ansatz_of(checkpoint.read(path), path, symmetry)
 
 
+def projected(config: Config, symmetry: str | None) -> Config:
+    """``config`` with another symmetry, if one is given; raises a UserError if there is no such symmetry."""
+    if symmetry is None:
+        return config
+    plain = config.to_dict()
+    plain["wavefunction"]["symmetry"] = symmetry
+    return parse(plain, "the evaluation")
+
+
 def ansatz_of(stored: Checkpoint, path: Path, symmetry: str | None = None) -> tuple[nn.Module, Config]:
     """As :func:`load_ansatz`, of the checkpoint ``stored`` that was read from ``path``."""
-    config = stored.config
-    if symmetry is not None:
-        plain = config.to_dict()
-        plain["wavefunction"]["symmetry"] = symmetry
-        config = parse(plain, "the evaluation")
+    config = projected(stored.config, symmetry)
     psi = build_ansatz(config.wavefunction, config.run.seed, config.run.kernels)
     checkpoint.load_parameters(psi, stored, path)
     return psi, config

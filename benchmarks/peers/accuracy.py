@@ -19,7 +19,7 @@ import learning
 import ours
 from learning import Job
 from practices import CONFIGURATIONS, Configuration
-from programs import HERE
+from programs import HERE, take_cores
 
 from qmcbench import provenance, reference
 from qmcbench.bench.accuracy import JOB, PROGRAMS, TARGETS
@@ -263,11 +263,7 @@ def plan() -> Plan:
 def main() -> None:
     """Run them all and keep the records."""
     asked, began = plan(), time.monotonic()
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < asked.threads:
-        raise UserError(f"{asked.threads} threads need as many cores, but {len(cores)} are here; use --threads.")
-    # XLA takes every core it may use, whatever OMP_NUM_THREADS says; the programs inherit this.
-    os.sched_setaffinity(0, cores[: asked.threads])
+    take_cores(asked.threads)
     asked.out.mkdir(parents=True, exist_ok=True)
     words = [] if not asked.only else ["--only", asked.only]
     command = shlex.join(["qmcbench", "bench", "accuracy", "--limit", f"{asked.limit:g}", *words])

@@ -143,3 +143,19 @@ class Running:
 def interpreter(program: str, peers_python: str) -> str:
     """The Python that runs a program: our own, or that of the peers' environment."""
     return sys.executable if program == OURS else peers_python
+
+
+def take_cores(threads: int) -> None:
+    """Keep this process, and the programs that it starts, to so many cores.
+
+    XLA takes every core it may use, whatever OMP_NUM_THREADS says.
+
+    Raises
+    ------
+    UserError
+        If there are fewer.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < threads:
+        raise UserError(f"{threads} threads need as many cores, but {len(cores)} are here; use --threads.")
+    os.sched_setaffinity(0, cores[:threads])

@@ -3,7 +3,6 @@
 import argparse
 import hashlib
 import math
-import os
 import shlex
 import sys
 import tempfile
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ours
-from programs import Failed, Iteration, Ready, Repeat, Running, Series, Slow, interpreter
+from programs import Failed, Iteration, Ready, Repeat, Running, Series, Slow, interpreter, take_cores
 from worker import ANSWERS, Job
 
 from qmcbench import provenance
@@ -266,11 +265,7 @@ def plan() -> Plan:
 def main() -> None:
     """Run the comparison and keep its records."""
     asked, began = plan(), time.monotonic()
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < asked.threads:
-        raise UserError(f"{asked.threads} threads need as many cores, but {len(cores)} are here; use --threads.")
-    # XLA takes every core it may use, whatever OMP_NUM_THREADS says; the programs inherit this.
-    os.sched_setaffinity(0, cores[: asked.threads])
+    take_cores(asked.threads)
     asked.out.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["python", "benchmarks/peers/run.py", *_arguments(sys.argv[1:])])
     with tempfile.TemporaryDirectory() as folder:

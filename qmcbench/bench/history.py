@@ -88,11 +88,8 @@ def engine_commits(checkout: Path) -> list[Commit]:
         If git knows none.
     """
     form = "--format=%H%x09%h%x09%cs%x09%s"
-    lines = asv_run.git(checkout, "log", "--first-parent", form, "--", *ENGINE).decode(errors="replace").splitlines()
-    found = [Commit(*line.split("\t", 3)) for line in reversed(lines)]
-    added = (
-        asv_run.git(checkout, "log", "--first-parent", "--diff-filter=A", "--format=%H", "--", FIRST).decode().split()
-    )
+    found = [Commit(*line.split("\t", 3)) for line in reversed(_log(checkout, form, "--", *ENGINE))]
+    added = _log(checkout, "--diff-filter=A", "--format=%H", "--", FIRST)
     first = [number for number, each in enumerate(found) if added and each.full == added[-1]]
     if not first:
         raise UserError(

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from qmcbench import reference
+from qmcbench.checkpoint import copy_network
 from qmcbench.config import Config, Sampling, parse
 from qmcbench.errors import UserError
 from qmcbench.evaluator import sample_energies
@@ -117,15 +118,10 @@ def _record(name: str, way: Way, seed: int, steps: int, **known: Any) -> Optimis
 def _trainer(config: Config, start: nn.Module | None) -> Trainer:
     psi = build_ansatz(config.wavefunction, config.run.seed)
     if start is not None:
-        psi.load_state_dict(dict(zip(psi.state_dict(), _network(start), strict=True)))
+        copy_network(psi, start.state_dict())
     trainer = Trainer(config, psi)
     trainer.warm_up()
     return trainer
-
-
-def _network(psi: nn.Module) -> list[Tensor]:
-    """Parameters in their order, which the sums over images around a network do not change."""
-    return list(psi.state_dict().values())
 
 
 def _configuration(way: Way, symmetry: str, seed: int, steps: int) -> Config:

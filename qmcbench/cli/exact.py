@@ -68,10 +68,10 @@ def _keep(found: ExactEvaluation, checkpoint: Path, symmetry: str | None, out: P
     from qmcbench.files import make_folder
     from qmcbench.store import jsonl
     from qmcbench.store.records import Run
-    from qmcbench.training import ansatz_of
+    from qmcbench.training import projected
 
     stored = read(checkpoint)
-    _, config = ansatz_of(stored, checkpoint, symmetry)
+    config = projected(stored.config, symmetry)
     record = full_sum(found, network_of(stored, config, digest(checkpoint)))
     make_folder(out)
     made = provenance.collect(typed())
