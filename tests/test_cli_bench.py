@@ -240,7 +240,7 @@ def test_mistakes_are_found_before_anything_is_timed(
     out = tmp_path / "out"
     for arguments, message in (
         (["limits", "x"], "'x' is not one of limits, hotpath"),
-        (["limits", "--only", "Solve"], "--only is for the part suite or accuracy, which is not among limits"),
+        (["limits", "--only", "Solve"], "--only is for the part optimisers, suite or accuracy, which"),
         (["--peers-python", "python"], "--peers-python is for the part peers or accuracy"),
         (["peers", "--limit", "5"], "--limit is for the part accuracy, which is not among peers"),
     ):

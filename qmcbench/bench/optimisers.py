@@ -6,22 +6,30 @@ there will be. Loading and the pilot are not counted; every way gets the same se
 
 from __future__ import annotations
 
+import hashlib
+import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from qmcbench import reference
+from qmcbench import provenance, reference
 from qmcbench.checkpoint import copy_network
 from qmcbench.config import Config, Sampling, parse
 from qmcbench.errors import UserError
 from qmcbench.evaluator import sample_energies
+from qmcbench.files import dumps
 from qmcbench.hamiltonian import J1J2
+from qmcbench.store import jsonl
 from qmcbench.store.bench import Optimised
+from qmcbench.store.records import Run
 from qmcbench.vmc import Trainer, build_ansatz
 
+JOB = "bench optimisers"
 L, J2, NETWORK = 6, 0.5, "small"
 SECONDS, SEEDS = 150.0, (10, 11, 12)
 QUICK_SECONDS, QUICK_SEEDS = 5.0, (10,)
@@ -72,11 +80,26 @@ def total(quick: bool) -> int:
     return len(WAYS) * len(QUICK_SEEDS if quick else SEEDS)
 
 
-def measure(quick: bool) -> Iterator[list[Optimised]]:
-    """Every way with every seed, all ways of a seed before the next seed."""
+def measure(quick: bool, folder: Path, only: str | None = None) -> Iterator[list[Optimised]]:
+    """Every way with every seed, all ways of a seed before the next seed.
+
+    Each is kept in ``folder`` when it has run and not run again; of those that are not kept, those whose
+    ``WAY: seed N`` does not match ``only`` do not run.
+    """
+    seconds = QUICK_SECONDS if quick else SECONDS
     for seed in QUICK_SEEDS if quick else SEEDS:
         for name, way in WAYS.items():
-            yield [optimised(name, way, seed, QUICK_SECONDS if quick else SECONDS)]
+            described = dumps([name, asdict(way), seed, seconds], sort_keys=True)
+            digest = hashlib.sha256(described.encode()).hexdigest()[:12]
+            kept = jsonl.load(folder, digest)
+            if kept is not None and kept.of(Optimised):
+                yield kept.of(Optimised)
+            elif not re.search(only or "", f"{name}: seed {seed}"):
+                yield [_record(name, way, seed, 0, not_run=f"not among those asked for, --only {only}")]
+            else:
+                found = optimised(name, way, seed, seconds)
+                jsonl.save(folder, digest, Run(job=JOB, provenance=provenance.collect(JOB), records=(found,)))
+                yield [found]
 
 
 def optimised(name: str, way: Way, seed: int, seconds: float) -> Optimised:
@@ -110,7 +133,7 @@ def optimised(name: str, way: Way, seed: int, seconds: float) -> Optimised:
 def _record(name: str, way: Way, seed: int, steps: int, **known: Any) -> Optimised:
     made = Optimised(
         way=name, what=way.what, L=L, J2=J2, network=NETWORK, symmetry=", ".join(way.stages), chains=0, steps=steps,
-        seed=seed, exact=reference.exact(L, J2).energy,
+        seed=seed, exact=reference.exact(L, J2).energy, threads=torch.get_num_threads(),
     )  # fmt: skip
     return replace(made, **known)
 

@@ -29,7 +29,7 @@ class Request:
     """Tiny sizes."""
     quiet: bool = False
     only: str | None = None
-    """Regular expression: benchmarks of the suite, or programs of the part accuracy."""
+    """Regular expression: benchmarks of the suite, programs of accuracy, or ways of optimisers."""
     checkout: Path = Path()
     """Whose suite, or peers, are run."""
     peers_python: str | None = None
@@ -209,8 +209,11 @@ PARTS = {
     ),
     "optimisers": Part(
         "ten ways of optimising, three seeds each, in equal seconds (85 minutes; not run unless named)",
-        lambda request: _with_bar("optimisers", request),
+        lambda request: _with_bar(
+            "optimisers", request, folder=request.out / "runs" / "optimisers", only=request.only
+        ),
         default=False,
+        own=("only",),
     ),
     "suite": Part("the asv suite of a checkout, on the code that is installed", _suite, _check_asv, own=("only",)),
     "history": Part(

@@ -33,7 +33,10 @@ def command(
     quick: Annotated[bool, typer.Option("--quick", help="Tiny sizes (minutes), to see that it works.")] = False,
     only: Annotated[
         str | None,
-        typer.Option("--only", help="Regular expression: benchmarks of the suite, or programs of accuracy, to run."),
+        typer.Option(
+            "--only",
+            help="Regular expression: benchmarks of the suite, programs of accuracy or ways of optimisers to run.",
+        ),
     ] = None,
     checkout: Annotated[Path, typer.Option(help="The checkout whose suite, or peers, are run.")] = Path(),
     peers_python: Annotated[
@@ -77,10 +80,11 @@ def _demand_sense(request: Request) -> None:
             raise typer.BadParameter(f"{name!r} is not one of {', '.join(PARTS)}")
     for field in dict.fromkeys(name for part in PARTS.values() for name in part.own):
         whose = [name for name, part in PARTS.items() if field in part.own]
+        *others, last = whose
+        either = f"{', '.join(others)} or {last}" if others else last
         if getattr(request, field) is not None and not set(whose) & set(request.parts):
             raise typer.BadParameter(
-                f"{_option(field)} is for the part {' or '.join(whose)}, which is not among "
-                f"{', '.join(request.parts)}"
+                f"{_option(field)} is for the part {either}, which is not among {', '.join(request.parts)}"
             )
 
 

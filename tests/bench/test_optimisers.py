@@ -1,5 +1,7 @@
 """Ways of optimising in equal seconds: stages go on from each other, what cannot be trained says so."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from qmcbench.bench import optimisers
 from qmcbench.bench.optimisers import WAYS, Way
 from qmcbench.config import Config, Sampling
 from qmcbench.errors import UserError
+from qmcbench.store.bench import Optimised
 
 
 @pytest.fixture
@@ -59,3 +62,23 @@ def test_what_breaks_down_says_so(small: None, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(optimisers.Trainer, "advance", broken)
     found = optimisers.optimised("wild", Way("", sampling={"chains": 32}), 1, 0.4)
     assert (found.value, found.steps, found.not_run) == (None, 0, "the wave function has broken down")
+
+
+def test_what_has_run_is_kept(small: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An interruption after one of three loses nothing of it, and the next run starts with the second."""
+    ran: list[str] = []
+
+    def quickly(name: str, way: Way, seed: int, seconds: float) -> Optimised:
+        ran.append(name)
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        return optimisers._record(name, way, seed, 7, value=-0.5)
+
+    monkeypatch.setattr(optimisers, "optimised", quickly)
+    monkeypatch.setattr(optimisers, "WAYS", {name: WAYS[name] for name in ("spring", "plain", "march")})
+    with pytest.raises(KeyboardInterrupt):
+        list(optimisers.measure(quick=True, folder=tmp_path))
+    found = [each for (each,) in optimisers.measure(quick=True, folder=tmp_path, only="spring|plain: seed 10")]
+    assert ran == ["spring", "plain", "plain"]
+    assert [(each.way, each.steps) for each in found] == [("spring", 7), ("plain", 7), ("march", 0)]
+    assert found[2].not_run == "not among those asked for, --only spring|plain: seed 10"
