@@ -21,7 +21,7 @@ from pathlib import Path
 from qmcbench.cores import DECIDED, NUMBA
 from qmcbench.report.document import Cell, Table
 
-CONFIG = "[model]\nL = 4\nJ2 = 0.5\n[optimizer]\nsteps = {steps}\nstarts = 1\n[run]\nseed = 1\n"
+CONFIG = "[model]\nL = {L}\nJ2 = 0.5\n[optimizer]\nsteps = {steps}\nstarts = 1\n[run]\nseed = 1\n"
 ONE = "threads = 1\n"
 
 
@@ -51,24 +51,26 @@ def seconds(text: str, folder: Path) -> float:
 def main() -> None:
     """Take turns, so that what else happens on the machine meets all alike, and print medians and extremes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split(".")[0])
+    parser.add_argument("--L", type=int, default=4)
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--busy", type=int, default=2, help="processes beside")
     asked = parser.parse_args()
-    text = CONFIG.format(steps=asked.steps)
+    text = CONFIG.format(L=asked.L, steps=asked.steps)
     configurations = {"default threads": text, "one thread": text + ONE}
     rows: list[list[str | Cell]] = []
     with tempfile.TemporaryDirectory() as folder:
         for count in (0, asked.busy):
             times: dict[str, list[float]] = {name: [] for name in configurations}
             with busy(count):
-                for _ in range(asked.repeats):
-                    for name, config in configurations.items():
-                        times[name].append(seconds(config, Path(folder)))
+                for turn in range(asked.repeats):
+                    # Each is as often the first as the other.
+                    for name in sorted(configurations, reverse=bool(turn % 2)):
+                        times[name].append(seconds(configurations[name], Path(folder)))
             for name, each in times.items():
                 where = f"beside {count} busy processes" if count else "alone"
                 rows.append([where, name, f"{statistics.median(each):.2f}", f"{min(each):.2f} to {max(each):.2f}"])
-    title = f"{asked.steps} steps of 4x4, seconds of {asked.repeats} runs in turn"
+    title = f"{asked.steps} steps of {asked.L}x{asked.L}, seconds of {asked.repeats} runs in turn"
     print(Table(title, ["", "threads", ">median", "range"], rows).text())
 
 

@@ -1,6 +1,7 @@
 """How jobs of several ranks end: stopped and stuck ranks, deaths while loading, too little shared memory."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -70,9 +71,10 @@ def test_rank_that_dies_while_it_loads_is_named(tmp_path: Path, rank: int) -> No
     """Before MPI runs, and so before there is a witness: one sentence all the same, and no process is left."""
     job = started(tmp_path)
     doomed = process_of(job, rank)
-    # Its watching child lives from its first moments on.
+    # One that listens, and a line of each rank.
+    lines = re.compile(rf"@qmcbench-{doomed.ppid()}$", re.MULTILINE)
     deadline = time.monotonic() + 60
-    while not doomed.children() and time.monotonic() < deadline:
+    while len(lines.findall(Path("/proc/net/unix").read_text())) < 3 and time.monotonic() < deadline:
         time.sleep(0.005)
     everyone = psutil.Process(job.pid).children(recursive=True)
     doomed.kill()
@@ -82,6 +84,32 @@ def test_rank_that_dies_while_it_loads_is_named(tmp_path: Path, rank: int) -> No
     assert f"error: rank {rank} died without a word while it was starting" in said
     psutil.wait_procs(everyone, timeout=10)
     assert not [process for process in everyone if process.is_running() and process.status() != "zombie"]
+
+
+TWO_LINES = """
+import os, signal, sys, time
+from qmcbench.ranks import early
+for rank in "01":
+    os.environ["PMI_RANK"] = rank
+    early.watch()
+lines, (child,) = dict(zip("01", early._lines, strict=True)), early._children
+time.sleep(0.5)  # until the child has accepted both
+os.kill(child, signal.SIGSTOP)
+for rank in sys.argv[1]:
+    lines[rank].close()
+os.kill(child, signal.SIGCONT)
+os.waitpid(child, 0)
+early._lines.clear()
+early._children.clear()
+"""
+
+
+@pytest.mark.parametrize("order", ["01", "10"])
+def test_the_first_death_is_named_however_late_it_is_looked_at(order: str) -> None:
+    """The launcher kills all others at once: on a busy machine both lines are closed when the child looks."""
+    command = [sys.executable, "-P", "-c", TWO_LINES, order]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == f"error: rank {order[0]} died without a word while it was starting, so the job ends.\n"
 
 
 def test_heartbeat_is_processor_time() -> None:

@@ -1,7 +1,7 @@
 """What can be said of a job of several ranks before MPI runs: a rank that dies while it loads, too little memory.
 
 Loads neither MPI nor torch, which take seconds. Until the node's witness (:mod:`qmcbench.ranks.witness`) lives, a
-forked child of each rank watches its parent.
+forked child of the first of its ranks watches them all.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ FOR_A_NODE, FOR_A_RANK = 16 * 2**20, 5.5 * 2**20
 LOCAL_RANKS = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
 LOCAL_SIZES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE")
 RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
-# Seconds that the first one to speak keeps the others of its node silent: their parents die because of its own.
-PRECEDENCE = 3.0
+# What a rank says that need not be watched any longer.
+DISMISSED = b"dismissed"
 
 _children: list[int] = []
+_lines: list[socket.socket] = []
 
 
 def number(names: tuple[str, ...], environment: Mapping[str, str] = os.environ) -> int | None:
@@ -67,48 +68,77 @@ def check_shared_memory(size: int, folder: Path = SHARED_MEMORY) -> None:
 
 
 def watch() -> None:
-    """Let a forked child say so if this process dies before :func:`dismiss`; it does nothing else.
+    """Let a child of the node's first rank say so if this process dies before :func:`dismiss`; it does nothing else.
 
     Only at the very start of a process, while it has no threads.
     """
-    if not hasattr(os, "pidfd_open"):
+    if not hasattr(select, "epoll"):
         return
-    # Before the fork: this process may be dead when the child first looks.
-    parent, launcher, rank = os.pidfd_open(os.getpid()), os.getppid(), number(RANKS)
+    # A name without a file, which is free again when nobody has it open.
+    address, rank = f"\0qmcbench-{os.getppid()}", number(RANKS)
+    # No error if another rank was the first.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener, suppress(OSError):
+        listener.bind(address)
+        listener.listen(4096)
+        _fork(listener)
+    own = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    _lines.append(own)
+    for _ in range(100):
+        try:
+            own.connect(address)
+            own.send(str(rank).encode())
+            return
+        except ConnectionRefusedError:  # bound, but it does not listen yet
+            time.sleep(0.01)
+        except OSError:
+            return
+
+
+def _fork(listener: socket.socket) -> None:
     child = os.fork()
     if child:
-        os.close(parent)
         _children.append(child)
         return
     try:
-        _wait(parent, launcher, rank)
+        _wait(listener)
     finally:
         os._exit(0)
 
 
-def _wait(parent: int, launcher: int, rank: int | None) -> None:
+def _wait(listener: socket.socket) -> None:
     # A session of its own, which no launcher ends; no open file but standard error, or the launcher waited for it.
     os.setsid()
-    kept = sorted({2, parent})
+    kept = sorted({2, listener.fileno()})
     for low, high in zip([0, *(fd + 1 for fd in kept)], [*kept, 4096], strict=True):
         os.closerange(low, high)
-    poll = select.poll()
-    poll.register(parent, select.POLLIN)
-    poll.poll()
-    # Whoever binds the name of the launcher first speaks; it is free again when that process ends.
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim:
-        try:
-            claim.bind(f"\0qmcbench-{launcher}")
-        except OSError:
-            return
-        name = "a rank" if rank is None else f"rank {rank}"
-        os.write(2, f"error: {name} died without a word while it was starting, so the job ends.\n".encode())
-        time.sleep(PRECEDENCE)
+    poll, ranks, names = select.epoll(), dict[int, socket.socket](), dict[int, str]()
+    poll.register(listener, select.EPOLLIN)
+    # A line is closed when its rank dies. The launcher kills the other ranks at once, but epoll tells in the order of
+    # the deaths, however late this process looks.
+    while True:
+        for line, _ in poll.poll():
+            if line == listener.fileno():
+                new = listener.accept()[0]
+                poll.register(new, select.EPOLLIN)
+                ranks[new.fileno()] = new
+                continue
+            word = ranks[line].recv(16)
+            if word == DISMISSED:
+                return
+            if not word:
+                name = names.get(line, "a rank")
+                os.write(2, f"error: {name} died without a word while it was starting, so the job ends.\n".encode())
+                return
+            if word.isdigit():
+                names[line] = f"rank {int(word)}"
 
 
 @atexit.register
 def dismiss() -> None:
-    """End the child: this process is watched otherwise from now on, or ends by itself."""
+    """End the watch over all ranks: they are watched otherwise from now on, or this one ends by itself."""
+    while _lines:
+        with _lines.pop() as line, suppress(OSError):
+            line.send(DISMISSED)
     while _children:
         child = _children.pop()
         with suppress(OSError):
