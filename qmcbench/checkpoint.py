@@ -34,6 +34,18 @@ HINT = (
 
 
 @dataclass(frozen=True)
+class Start:
+    """The checkpoint whose parameters a run started from, as it was then: its own run may have gone on since."""
+
+    sha256: str
+    """Of its file."""
+    step: int | None = None
+    """Of its own run; None of an imported or shipped network."""
+    log: str | None = None
+    """As in its :class:`State`."""
+
+
+@dataclass(frozen=True)
 class State:
     """Where a run stands after a completed step."""
 
@@ -42,7 +54,9 @@ class State:
     """Made by each chain so far: the counter of the random streams."""
     alpha: float
     log: str | None = None
-    """Digest of the log's lines up to this step (:func:`qmcbench.training.digest`); None in those of 0.1.0."""
+    """Digest of the log's lines up to this step (:func:`qmcbench.log.digest`); None in those of 0.1.0."""
+    start: Start | None = None
+    """None with fresh parameters, and in those of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +76,8 @@ class Checkpoint:
     """``pairs`` (chains, steps): antiparallel nearest neighbours at the last steps; None in those of 0.1.0."""
     past: dict[str, Tensor] | None = None
     """Where the run returns to when its energy leaps: all ``parameters`` in one, the ``change`` that was subtracted
-    from them, ``spins`` (chains, L, L), and the ``recent`` energies, which are alone if the last update was refused;
-    None with no ``optimizer.leap``."""
+    from them, ``spins`` (chains, L, L), of the metric march the ``moments`` before it, and the ``recent`` energies,
+    which are alone if the last update was refused; None with no ``optimizer.leap``."""
     ranks: int = 1
     imported: Origin | None = None
 
@@ -124,6 +138,20 @@ def located(path: Path) -> Path:
 def digest(path: Path) -> str:
     """SHA-256 of the file that ``path`` means; raises as :func:`located`, or OSError."""
     return digest_of(located(path).read_bytes())
+
+
+def start_of(path: Path) -> Start:
+    """What a run keeps of the checkpoint that it starts from; raises as :func:`read`."""
+    state = read(path).state
+    return Start(digest(path)) if state is None else Start(digest(path), state.step, state.log)
+
+
+def is_other(path: Path, start: Start) -> bool:
+    """Whether there is another checkpoint at ``path`` than the one that a run started from; not if there is none."""
+    try:
+        return digest(path) != start.sha256
+    except (OSError, ValueError, UserError):
+        return False
 
 
 def digest_of(content: bytes) -> str:
@@ -292,13 +320,19 @@ def _mixing_mistakes(mixing: dict[str, Tensor], config: Config, step: int) -> li
 def _past_mistakes(past: dict[str, Tensor], config: Config, size: int) -> list[str]:
     count, L = config.sampling.chains, config.model.L
     shapes = {"parameters": (size,), "change": (size,), "spins": (count, L, L)}
-    if set(past) not in ({"recent"}, {"recent", *shapes}) or config.optimizer.leap is None:
+    # Earlier versions did not keep these.
+    moments = {"moments": (size,)} if config.optimizer.metric == "march" else {}
+    sound = {"recent"}, {"recent", *shapes}, {"recent", *shapes, *moments}
+    shapes |= moments
+    if set(past) not in sound or config.optimizer.leap is None:
         return [f"it holds {', '.join(sorted(past))[:200]} of the past"]
     if past["recent"].ndim != 1 or any(tuple(past[name].shape) != shapes[name] for name in past if name in shapes):
         return ["the state before the last update has other shapes than the run"]
     for name, tensor in past.items():
         if name != "spins" and not (tensor.is_floating_point() and tensor.isfinite().all()):
             return [f"{name} before the last update is not finite"]
+    if "moments" in past and not (past["moments"] > 0).all():
+        return ["some mean squares before the last update are not above 0"]
     spins = past.get("spins", torch.zeros(0, L, L, dtype=torch.int8))
     if spins.dtype != torch.int8 or not ((spins == 1) | (spins == -1)).all() or spins.sum((1, 2)).any():
         return ["some configurations before the last update are outside S^z = 0"]

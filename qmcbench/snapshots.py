@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from qmcbench.checkpoint import Checkpoint, State
+from qmcbench.checkpoint import Checkpoint, Start, State
 from qmcbench.config import Config
 from qmcbench.errors import UserError
 from qmcbench.provenance import Provenance
@@ -23,14 +23,14 @@ MAY_CHANGE = {
 }
 
 
-def snapshot(trainer: Trainer, made_by: Provenance, log: str) -> Checkpoint:
+def snapshot(trainer: Trainer, made_by: Provenance, log: str, start: Start | None = None) -> Checkpoint:
     """Everything that continues ``trainer`` exactly, with the chains of all ranks: every rank must call it."""
     chains, gather = trainer.chains, trainer.comm.gather
     return Checkpoint(
         parameters=dict(trainer.psi.state_dict()),
         config=trainer.config,
         provenance=made_by,
-        state=State(trainer.step, chains.proposals, trainer.alpha, log),
+        state=State(trainer.step, chains.proposals, trainer.alpha, log, start),
         chains={
             "spins": gather(chains.spins),
             "numbers": gather(chains.numbers),
@@ -53,8 +53,9 @@ def _past(trainer: Trainer) -> dict[str, Tensor] | None:
         return None
     if past is None:
         return recent
+    moments = {} if past.moments is None else {"moments": past.moments}
     spins = trainer.comm.gather(past.spins)
-    return {**recent, "parameters": past.parameters, "change": past.change, "spins": spins}
+    return {**recent, "parameters": past.parameters, "change": past.change, "spins": spins, **moments}
 
 
 def restore(trainer: Trainer, stored: Checkpoint) -> None:
@@ -72,7 +73,7 @@ def restore(trainer: Trainer, stored: Checkpoint) -> None:
         kept = {name: tensor.to(config.run.device) for name, tensor in stored.past.items()}
         trainer.recent = stored.past["recent"].numpy()
         if "change" in kept:
-            trainer.past = Past(kept["parameters"], kept["change"], kept["spins"][own])
+            trainer.past = Past(kept["parameters"], kept["change"], kept["spins"][own], kept.get("moments"))
     trainer.last_solution = optimizer["last_solution"].to(config.run.device)
     if trainer.moments is not None:
         trainer.moments = optimizer["moments"].to(config.run.device)

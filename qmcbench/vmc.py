@@ -26,7 +26,7 @@ from qmcbench.ansatz.symmetry import Projected
 from qmcbench.config import Config, Wavefunction
 from qmcbench.errors import UserError
 from qmcbench.evaluator import is_healthy, real_part
-from qmcbench.hamiltonian import J1J2, antiparallel
+from qmcbench.hamiltonian import J1J2, antiparallel, energy_bound
 from qmcbench.lattice import random_configurations
 from qmcbench.local_energy import local_energies
 from qmcbench.mixing import mixing
@@ -41,6 +41,8 @@ HISTORY = 16
 RECENT, ENOUGH = 8, 4
 # An error is a leap from so many times the spread of these energies on: they fall fast, or pass zero, in a sound run.
 SPREADS = 5
+# An energy is unphysical from so many of its own standard errors below what any state can have.
+UNPHYSICAL = 6.5
 # How often a step is halved before the state it leads to is taken as it is.
 HALVINGS = 6
 # How fast alpha follows its target: the change of alpha per step and unit of effective fraction.
@@ -104,6 +106,8 @@ class Past:
     """What the update subtracted from them, float64."""
     spins: Tensor
     """This rank's chains before the sweep that followed, shape (own chains, L, L)."""
+    moments: Tensor | None = None
+    """MARCH's mean squares before it, float64; None for other metrics, and in checkpoints of earlier versions."""
 
 
 class Trainer:
@@ -217,8 +221,8 @@ class Trainer:
         )
 
     def _leapt(self, batch: _Batch | None) -> bool:
-        """Whether it has broken down, or its energy is above the recent ones' median by ``optimizer.leap`` of it, or
-        its error is half of that; never where there is nothing to return to.
+        """Whether it has broken down, or its energy is above the recent ones' median by ``optimizer.leap`` of it or
+        below what any state can have, or its error is half of that leap; never where there is nothing to return to.
 
         An error so large, and of several times the spread of the last energies, is that of a few samples beside
         configurations whose amplitudes have grown out of all measure: the energy may be anywhere, below the exact one
@@ -227,9 +231,13 @@ class Trainer:
         leap = self.config.optimizer.leap
         if leap is None or self.past is None:
             return False
-        if batch is None or len(self.recent) < ENOUGH:
-            return batch is None
+        if batch is None:
+            return True
         energy = batch.estimate
+        if energy.mean < energy_bound(self.hamiltonian.J2) - UNPHYSICAL * energy.error:
+            return True
+        if len(self.recent) < ENOUGH:
+            return False
         median = float(np.median(self.recent))
         limit = leap * abs(median)
         usual = float(np.std(self.recent))
@@ -245,6 +253,7 @@ class Trainer:
         # The sweep is made again with the same random numbers.
         self.chains.proposals -= self.gap
         self.last_solution = torch.zeros_like(self.last_solution)
+        self.moments = self.moments if past.moments is None else past.moments
 
     def _sample(self, clock: _Clock) -> _Batch | None:
         """One sample of every chain, and what all ranks' samples say; None if every one of them is abnormal."""
@@ -298,12 +307,13 @@ class Trainer:
         step *= part
         # Shortened as well: one sample beside a node can make a solution a thousand times too long.
         kept = part * direction
+        moments = self.moments
         if self.moments is not None:
             self.moments = optimizer.moments * self.moments + (kept - self.last_solution).square()
         self.last_solution = kept
         if optimizer.leap is not None:
             parameters = [coordinates(p).detach().flatten() for p in trainable(self.psi).values()]
-            self.past = Past(torch.cat(parameters), step, self.chains.spins)
+            self.past = Past(torch.cat(parameters), step, self.chains.spins, moments)
         self._subtract(step)
         return _Update(solution.shift, solution.retries, norm, shortened=norm > longest)
 
