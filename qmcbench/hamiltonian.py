@@ -74,16 +74,16 @@ class J1J2:
 def energy_bound(J2: float) -> float:
     """An energy per site that no state lies below, on any lattice from 4x4 on; J1 = 1.
 
-    Where H is a sum over clusters, no state has less than the sum of the clusters' own lowest energies (P. W. Anderson,
-    Phys. Rev. 83, 1260 (1951)). Two ways to cut the lattice up are taken, and the higher bound counts.
+    Where H is a sum over clusters, no state has less than the sum of the clusters' own lowest energies (P. W.
+    Anderson, Phys. Rev. 83, 1260 (1951)). The lattice is cut up in two ways, and the higher bound counts.
 
     Stars: half of the bonds of each site, J/2 S_0.(S_1 + ... + S_4) for either kind of bond. The four have a spin of
     at most 2, so that S_0.(S_1 + ... + S_4) >= -(2 + 1) / 2: -3/4 (1 + J2) in all. With J2 < 0 its two bonds a site
     have S.S <= 1/4: J2 / 2 instead of -3/4 J2.
 
-    Squares: a nearest neighbours' bond is an edge of two, a next-nearest one a diagonal of one, and there is a square a
-    site. Of S_13 = S_1 + S_3 and S_24 = S_2 + S_4 on its diagonals, its energy S_13.S_24 / 2 + J2 (S_1.S_3 + S_2.S_4)
-    is lowest with both of spin 1 in a singlet, -1 + J2 / 2, or with both of spin 0, -3/2 J2.
+    Squares: a nearest neighbours' bond is an edge of two, a next-nearest one a diagonal of one, and there is a square
+    a site. With S_13 = S_1 + S_3 and S_24 = S_2 + S_4 on its diagonals, S_13.S_24 / 2 + J2 (S_1.S_3 + S_2.S_4) is
+    lowest where both have spin 1 and form a singlet, -1 + J2 / 2, or both have spin 0, -3/2 J2.
     """
     stars = -0.75 + (-0.75 * J2 if J2 >= 0 else 0.5 * J2)
     squares = min(-1 + 0.5 * J2, -1.5 * J2)

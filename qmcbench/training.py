@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from torch import nn
 from qmcbench import checkpoint, memory, provenance, starts
 from qmcbench import config as configuration
 from qmcbench.ansatz.derivatives import count
-from qmcbench.checkpoint import Checkpoint
+from qmcbench.checkpoint import Checkpoint, Start
 from qmcbench.config import SCALAPACK, Config, Run, parse
 from qmcbench.cores import default_threads, threads
 from qmcbench.errors import UserError
@@ -84,7 +85,8 @@ def train(
         on_root(comm, lambda: _open(files, out))
         stored = on_root(comm, lambda: None if restart else read_run(out))
         trainer = begin(config, comm) if stored is None else resume(stored, config, out / CHECKPOINT, comm)
-        run = _Run(trainer, out / CHECKPOINT, provenance.collect(command))
+        start = on_root(comm, lambda: _start(config, stored, out, quiet=quiet))
+        run = _Run(trainer, out / CHECKPOINT, provenance.collect(command), start)
         if comm.rank == 0:
             if stored is None:
                 (out / CHECKPOINT).unlink(missing_ok=True)
@@ -113,6 +115,7 @@ class _Run:
     trainer: Trainer
     path: Path
     made_by: Provenance
+    start: Start | None
     log: Log | None = None
     spent: float = 0.0
     """Seconds of all its steps, on rank 0."""
@@ -141,7 +144,7 @@ class _Run:
 
     def save(self) -> None:
         """Write the checkpoint; every rank must call it."""
-        state = snapshot(self.trainer, self.made_by, "" if self.log is None else self.log.digest)
+        state = snapshot(self.trainer, self.made_by, "" if self.log is None else self.log.digest, self.start)
 
         def write() -> None:
             if self.log is not None:
@@ -150,6 +153,22 @@ class _Run:
             checkpoint.write(self.path, state)
 
         on_root(self.trainer.comm, write)
+
+
+def _start(config: Config, stored: Checkpoint | None, out: Path, *, quiet: bool) -> Start | None:
+    """The checkpoint that the run starts from now, or has started from, which it says is another one by now."""
+    path = None if config.wavefunction.start is None else Path(config.wavefunction.start)
+    if stored is None or stored.state is None:
+        return None if path is None else checkpoint.start_of(path)
+    start = stored.state.start
+    if path is not None and start is not None and checkpoint.is_other(path, start) and not quiet:
+        at = "" if start.step is None else f" after step {start.step}"
+        print(
+            f"{path} is no longer what the run in {out} started from{at}, which goes on with its own parameters; "
+            "remove that folder to begin anew from what is there now.",
+            file=sys.stderr,
+        )
+    return start
 
 
 def _open(files: ExitStack, out: Path) -> None:

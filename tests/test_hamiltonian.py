@@ -9,8 +9,9 @@ import torch
 from scipy.sparse import coo_matrix, csr_matrix, diags
 from torch import Tensor
 
+from qmcbench import reference
 from qmcbench.errors import UserError
-from qmcbench.hamiltonian import J1J2
+from qmcbench.hamiltonian import J1J2, energy_bound
 from qmcbench.lattice import neel, random_configurations
 
 NEAREST = ((0, 1), (1, 0))
@@ -91,6 +92,32 @@ def test_without_j2_there_are_no_diagonal_bonds() -> None:
     """At J2 = 0 only nearest neighbours are exchanged: no forward pass is spent on elements that vanish."""
     assert len(J1J2(6, 0).bonds) == 2 * 36
     assert len(J1J2(6, 0.1).bonds) == 4 * 36
+
+
+def lowest(sites: int, bonds: dict[tuple[int, int], float]) -> float:
+    """The lowest energy of a cluster of spins 1/2, of which it has few enough for a dense matrix."""
+    plus, z = np.array([[0.0, 1.0], [0.0, 0.0]]), np.diag([0.5, -0.5])
+
+    def on(site: int, operator: np.ndarray) -> np.ndarray:
+        return np.kron(np.kron(np.eye(2**site), operator), np.eye(2 ** (sites - site - 1)))
+
+    total = np.zeros((2**sites, 2**sites))
+    for (a, b), J in bonds.items():
+        up, down = on(a, plus) @ on(b, plus.T), on(a, plus.T) @ on(b, plus)
+        total += J * (on(a, z) @ on(b, z) + (up + down) / 2)
+    return float(np.linalg.eigvalsh(total)[0])
+
+
+@pytest.mark.parametrize("J2", [-0.5, 0.0, 0.1, 0.2, 0.5, 0.8, 1.0, 2.0])
+def test_energy_bound_is_that_of_clusters(J2: float) -> None:
+    """The higher one of stars' and squares' lowest energies by dense matrices; on 4x4 the exact energy is above it."""
+    arms = [(0, arm) for arm in range(1, 5)]
+    stars = lowest(5, dict.fromkeys(arms, 0.5))
+    stars += lowest(5, dict.fromkeys(arms, J2 / 2)) if J2 > 0 else 2 * lowest(2, {(0, 1): J2})
+    edges = {(0, 1): 0.5, (1, 2): 0.5, (2, 3): 0.5, (0, 3): 0.5}
+    squares = lowest(4, {**edges, (0, 2): J2, (1, 3): J2})
+    assert energy_bound(J2) == pytest.approx(max(stars, squares), abs=1e-12)
+    assert energy_bound(J2) < reference.ground_state(4, J2)[0] / 16
 
 
 @pytest.mark.parametrize("J2", [math.nan, math.inf, -math.inf, "0.5", None, True, 0.5j])

@@ -196,6 +196,8 @@ def test_sections_of_a_run_lie_over_the_base(tmp_path: Path) -> None:
     ("old", "new", "said"),
     [
         pytest.param("checks_J2", "check_J2", "unknown key 'check_J2'", id="top"),
+        pytest.param("checks_J2", "hours = 1.0\nchecks_J2", "reproduce` does not use the key 'hours'", id="hours"),
+        pytest.param('name = "a"', 'name = "a"\nshare = 2.0', "does not use the key 'share'", id="share"),
         pytest.param("[0.5]", '["half"]', "checks_J2.*'half' is not a number", id="coupling"),
         pytest.param("batch = 8", "batches = 8", r"unknown key timings\[0\].'batches'", id="timings"),
         pytest.param("batch = 8", "batch = 0", "batch = 0 is outside", id="batch"),

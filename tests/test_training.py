@@ -88,10 +88,11 @@ def test_continued_run_has_the_bits_of_an_uninterrupted_one(tmp_path: Path, stop
     assert same_state(tmp_path / "whole", tmp_path / "parts")
 
 
-@pytest.mark.parametrize("stop", [4, 7, 9])
-def test_continued_run_leaps_back_alike(tmp_path: Path, stop: int) -> None:
+@pytest.mark.parametrize(("stop", "metric"), [(4, "identity"), (7, "identity"), (9, "identity"), (7, "march")])
+def test_continued_run_leaps_back_alike(tmp_path: Path, stop: int, metric: str) -> None:
     """A run whose steps are far too long goes back again and again, also after it was stopped, with the same bits."""
-    sections = {"optimizer": {"leap": 0.01, "learning_rate": 1.0, "max_step_norm": 3.0, "momentum": 0.5}}
+    optimizer = {"leap": 0.01, "learning_rate": 1.0, "max_step_norm": 3.0, "momentum": 0.5, "metric": metric}
+    sections = {"optimizer": optimizer}
     train(config(12, **sections), tmp_path / "whole", quiet=True)
     train(config(stop, **sections), tmp_path / "parts", quiet=True)
     train(config(12, **sections), tmp_path / "parts", quiet=True)

@@ -1,19 +1,25 @@
 """`qmcbench transfer`: stages from each other's parameters, hours shared among them, resuming, ranks, the report."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from helpers import ranks
 
-from qmcbench import checkpoint, reference
+from qmcbench import checkpoint, evaluation, reference
+from qmcbench.cores import threads
 from qmcbench.errors import UserError
+from qmcbench.jobs import stages
+from qmcbench.jobs import transfer as job
 from qmcbench.jobs.plan import Profile, load_profile, plan, profile_names
 from qmcbench.jobs.stages import Request
 from qmcbench.jobs.transfer import RECORDS, transfer
 from qmcbench.report.book import report
+from qmcbench.sector import NoSector
 from qmcbench.store import jsonl
-from qmcbench.store.energies import Energy, Training
+from qmcbench.store.energies import Energy, FullSum, LeftOut, Training
 from qmcbench.store.records import Run
 from qmcbench.training import CHECKPOINT
 
@@ -108,6 +114,82 @@ def test_hours_are_shared(tmp_path: Path) -> None:
         transfer(request, hours=0.0)
 
 
+def test_time_that_a_stage_does_not_use_passes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shares 3, 1, 1 of 5 hours; the first takes 1 h instead of 3, the second 3 h instead of 2: 1 h is left."""
+    third = '[[runs]]\nname = "8x8"\nstart = "6x6"\nmodel = { L = 8, J2 = 0.5 }\n'
+    request = Request(profile=planned(tmp_path, PLAN + third), out=tmp_path, quiet=True)
+    took = {"4x4": 1.0, "6x6": 3.0}
+
+    def spent(path: Path) -> list[SimpleNamespace]:
+        half = took[path.parent.name] * 1800
+        return [SimpleNamespace(seconds={"step": half, "sampling": 1e6})] * 2
+
+    given: list[float | None] = []
+    monkeypatch.setattr(job, "read_log", spent)
+    monkeypatch.setattr(job, "finish", lambda stage, _: [given.append(stage.config.run.hours)][:0])
+    transfer(request, hours=5.0)
+    assert given == pytest.approx([3.0, 2.0, 1.0])
+    took["6x6"] = 9.0
+    transfer(request, hours=5.0)
+    assert given[-1] == job.LEAST
+
+
+def test_a_stage_is_evaluated_where_it_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the device and with the threads of its run, of which there are as many as before afterwards."""
+    asked = []
+
+    def evaluate(request: evaluation.Request, _: object) -> Run:
+        asked.append((request.device, torch.get_num_threads()))
+        raise UserError("seen")
+
+    monkeypatch.setattr(stages, "train", lambda *_, **__: None)
+    monkeypatch.setattr(stages.evaluation, "evaluate", evaluate)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    profile = planned(tmp_path, PLAN.replace("threads = 1", 'threads = 1\ndevice = "cuda:0"'))
+    with threads(2), pytest.raises(UserError, match="seen"):
+        stages.finish(profile.runs[0], Request(profile=profile, out=tmp_path, quiet=True))
+    assert asked == [("cuda:0", 1)]
+
+
+def test_a_stage_that_has_gone_on_is_another_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The record of the stage after it keeps the SHA-256 of what that started from, and resuming says so in a line."""
+    text = PLAN.replace("steps = 0", "steps = 1")
+    first = transfer(Request(profile=planned(tmp_path, text), out=tmp_path, quiet=True))
+    start = first.of(Training)[1].start_sha256
+    assert [each.start_sha256 for each in first.of(Training)] == [None, first.of(Energy)[0].network.sha256]
+    longer = planned(tmp_path, text.replace("steps = 2", "steps = 3"))
+    capsys.readouterr()
+    second = transfer(Request(profile=longer, out=tmp_path))
+    assert second.of(Energy)[0].network.sha256 != start
+    assert second.of(Training)[1].start_sha256 == start
+    said = [line for line in capsys.readouterr().err.splitlines() if "is no longer what the run" in line]
+    assert len(said) == 1
+    assert "started from after step 2, which goes on with its own parameters" in said[0]
+
+
+def test_a_full_sum_where_the_plan_asks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `evaluate --exact` has it, kept as long as the network is the same; without its symmetry it is left out."""
+    text = PLAN.split("[[runs]]")[0].replace("samples = 4", "samples = 4\nexact = true") + (
+        '[[runs]]\nname = "4x4"\nmodel = { L = 4, J2 = 0.5 }\nwavefunction = { symmetry = "full" }\n'
+    )
+    request = Request(profile=planned(tmp_path, text), out=tmp_path, quiet=True)
+    run = transfer(request)
+    (total,) = run.of(FullSum)
+    assert total.configurations == 107
+    assert run.of(Energy)[0].full_sum == total.value
+    psi, _ = stages.load_ansatz(tmp_path / "runs" / "4x4" / CHECKPOINT)
+    assert total.value == pytest.approx(stages.checks.full_sum_energy(psi, 0.5), abs=1e-6)
+
+    def never(*_: object, **__: object) -> None:
+        raise NoSector("it has no sector")
+
+    monkeypatch.setattr(stages, "exact_energy_of", never)
+    assert transfer(request).of(FullSum) == run.of(FullSum)
+    other = replace(request, out=tmp_path / "other")
+    (left,) = transfer(other).of(LeftOut)
+    assert (left.what, left.not_run) == ("the full sum of 4x4", "it has no sector")
+
+
 def test_ranks_do_as_one(finished: tuple[Path, Run], tmp_path: Path) -> None:
     """Two ranks end with the energies of one, and one of them writes and speaks."""
     planned(tmp_path)
@@ -122,16 +204,27 @@ def test_ranks_do_as_one(finished: tuple[Path, Run], tmp_path: Path) -> None:
 def test_shipped_plans(name: str) -> None:
     """Each names only stages and keys that there are, and its stages hang together from the first to the last.
 
-    Those of the leaderboard do not: its protocol has no transfer. On 6x6 two ways go on from J2 = 0.5.
+    Those of the leaderboard do not: its protocol has no transfer. On 6x6 two ways go on from J2 = 0.5. Stages 2 and 3
+    of the paper go on from other plans.
     """
     profile = load_profile(name, kind="transfer")
-    before: list[str | None] = [stage.name for stage in profile.runs[:-1]]
+    before: list[str | None] = [None, *(stage.name for stage in profile.runs[:-1])]
     if name == "leaderboard":
         before = [None] * len(before)
     if name == "6x6":
         before[before.index("6x6, J2 = 0")] = "6x6, cooler"
-    assert [stage.start for stage in profile.runs] == [None, *before]
-    assert (profile.hours is None) == (name in ("6x6", "leaderboard", "paper"))
+    if name == "direct":
+        before[1] = None
+    if name == "stage2":
+        before = ["runs/paper/runs/stage_5__24x24_with_C4/checkpoint.safetensors"] * 5
+        assert load_profile("paper", kind="transfer").runs[-1].folder in str(before[0])
+    if name == "stage3":
+        for at, stage in enumerate(profile.runs):
+            if stage.config.model.J2 in (0.48, 0.55):
+                before[at] = f"runs/stage2/runs/{stage.name.split(',')[0]}/checkpoint.safetensors"
+    assert [stage.start for stage in profile.runs] == before
+    unlimited = ("6x6", "direct", "leaderboard", "paper", "stage2", "stage3")
+    assert (profile.hours is None) == (name in unlimited)
 
 
 def test_a_stage_may_start_from_a_shipped_network(tmp_path: Path) -> None:
@@ -155,14 +248,50 @@ def test_the_papers_stages() -> None:
     assert found == [(6, "none", 420), (10, "none", 2000), (16, "none", 400), (24, "none", 200), (24, "C4", 200)]
 
 
+@pytest.mark.parametrize("name", ["paper", "stage2", "stage3"])
+def test_the_papers_method(name: str) -> None:
+    """No momentum, no steering, nothing taken back, samples of |psi|^2 and its way through ScaLAPACK."""
+    for stage in load_profile(name, kind="transfer").runs:
+        config = stage.config
+        assert (config.sampling.alpha, config.sampling.effective_fraction) == (2.0, None)
+        assert (config.sampling.warm_up_lattices, config.sampling.gap) == (1, None)
+        assert (config.optimizer.momentum, config.optimizer.leap, config.optimizer.starts) == (0.0, None, 1)
+        assert (config.optimizer.solver, config.optimizer.metric) == ("scalapack", "identity")
+        assert (config.scalapack.product, config.scalapack.redistribution) == ("pdgemm", "alltoall")
+
+
+def test_stages_2_and_3_are_table_4() -> None:
+    """Together they have each of its lattices at each of its couplings once, with its network and symmetry."""
+    runs = [run for name in ("stage2", "stage3") for run in load_profile(name, kind="transfer").runs]
+    table = reference.paper.table4
+    cells = [(row["L"], J2) for row in table["rows"] for J2 in table["J2"]]
+    assert sorted((run.config.model.L, run.config.model.J2) for run in runs) == sorted(cells)
+    assert {(run.config.wavefunction.network, run.config.wavefunction.symmetry) for run in runs} == {("large", "C4")}
+
+
+def test_direct_training_has_the_samples_of_both_stages() -> None:
+    """Direct training and transfer are of one wave function and as many samples in all."""
+    direct, *stages_ = load_profile("direct", kind="transfer").runs
+    samples = [run.config.optimizer.steps * run.config.sampling.chains for run in (direct, *stages_)]
+    assert samples[0] == sum(samples[1:])
+    assert {run.config.wavefunction for run in (direct, *stages_)} == {direct.config.wavefunction}
+    assert (direct.config.model, direct.evaluation) == (stages_[-1].config.model, stages_[-1].evaluation)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("share = 3.0", "share = 0.0", "share = 0.0 is not above 0"),
         ('start = "4x4"', 'start = "5x5"', "start = '5x5' is no earlier run, nor a file"),
         ("share = 3.0", "tolerance = -1.0", "tolerance = -1.0 is not above 0"),
+        ("[base.sampling]", "timings = []\n[base.sampling]", "`qmcbench transfer` does not use the key 'timings'"),
+        (
+            "L = 6, J2 = 0.5 }",
+            "L = 8, J2 = 0.5 }\nevaluation = { exact = true }",
+            "exact is for 4x4 and 6x6, not .* 8",
+        ),
     ],
-    ids=["share", "start", "tolerance"],
+    ids=["share", "start", "tolerance", "unused", "exact"],
 )
 def test_mistakes_in_a_plan(old: str, new: str, message: str, tmp_path: Path) -> None:
     """One sentence that names the stage, the value and the bound."""
@@ -172,7 +301,8 @@ def test_mistakes_in_a_plan(old: str, new: str, message: str, tmp_path: Path) ->
 
 def test_no_plan() -> None:
     """A name that is not shipped is refused with those that are."""
-    with pytest.raises(UserError, match="'nothing' is not one of 6x6, cpu, leaderboard, paper, quick"):
+    names = "10x10, 6x6, cpu, direct, leaderboard, paper, quick, stage2, stage3"
+    with pytest.raises(UserError, match=f"'nothing' is not one of {names}"):
         load_profile("nothing", kind="transfer")
     with pytest.raises(UserError, match="at least one"):
         plan({}, "empty")

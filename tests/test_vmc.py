@@ -1,46 +1,26 @@
 """One optimisation step and sampling at fixed parameters: abnormal chains, refused steps, steering, unbiasedness."""
 
-import dataclasses
 import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
+from helpers.trainers import config, parameters, trainer
 from torch import Tensor
 
 from qmcbench import reference, statistics, vmc
 from qmcbench.ansatz import CNN, marshall_sign
 from qmcbench.ansatz.derivatives import log_derivatives
-from qmcbench.config import METRICS, Config, Sampling, parse
-from qmcbench.errors import UserError
+from qmcbench.config import METRICS, Config, Sampling
 from qmcbench.evaluator import is_healthy, sample_energies
 from qmcbench.gates import checks
 from qmcbench.hamiltonian import J1J2
 from qmcbench.lattice import neel
 from qmcbench.local_energy import local_energies
-from qmcbench.log import summary
 from qmcbench.sampler import Chains, Sampler
 from qmcbench.sr.solvers import Centred, Solution
 from qmcbench.vmc import Trainer, build_ansatz, restart
-
-
-def config(**sections: dict[str, object]) -> Config:
-    """A small 4x4 run with some keys changed."""
-    base = {"sampling": {"chains": 32, "warm_up": 2, "gap": 16}, "run": {"threads": 1, "seed": 3}}
-    sections = {name: {**base.get(name, {}), **sections.get(name, {})} for name in {*base, *sections}}
-    return parse({"model": {"L": 4, "J2": 0.5}, **sections})
-
-
-def trainer(settings: Config) -> Trainer:
-    """A warmed-up trainer."""
-    made = Trainer(settings, build_ansatz(settings.wavefunction, settings.run.seed))
-    made.warm_up()
-    return made
-
-
-def parameters(of: Trainer) -> Tensor:
-    return torch.nn.utils.parameters_to_vector(of.psi.parameters()).detach().clone()
 
 
 def test_abnormal_chains_restart_from_the_next_healthy_one() -> None:
@@ -84,8 +64,10 @@ def test_a_poisoned_chain_is_counted_and_left_out(monkeypatch: pytest.MonkeyPatc
 
 
 def test_non_finite_step_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parameters stay as they were, bit for bit, and the log says why."""
-    run = trainer(config())
+    """Parameters, and what is kept from step to step, stay as they were, bit for bit, and the log says why."""
+    run = trainer(config(optimizer={"metric": "march", "momentum": 0.9}))
+    run.advance()
+    kept = [run.last_solution.clone(), run.moments.clone()]
 
     def broken(samples, shift):
         return Solution(torch.full((samples.rows.shape[1],), math.nan, dtype=torch.float64), shift, 0)
@@ -95,91 +77,8 @@ def test_non_finite_step_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     step = run.advance()
     assert step.refused == "the step is not finite"
     assert torch.equal(parameters(run), before)
-
-
-def test_a_leap_is_taken_back() -> None:
-    """After an update that wrecks psi the run is where it was before it, less a part of the update, with less energy.
-
-    The update is planted: ten times the parameters, in one direction. The sweep is made again with the same numbers.
-    """
-    run = trainer(config(optimizer={"leap": 0.05}, sampling={"chains": 128}))
-    for _ in range(5):
-        run.advance()
-    assert run.past is not None
-    before, spins, proposals = run.past.parameters.clone(), run.past.spins.clone(), run.chains.proposals
-    assert torch.equal(spins, run.chains.spins)
-    wreck = 10 * before.double()
-    run._set(before)
-    run._subtract(wreck)
-    run.past = dataclasses.replace(run.past, change=wreck)
-    part = run.recent.copy()
-    step = run.advance()
-    assert step.halvings > 0
-    assert step.leapt_to is not None
-    assert step.leapt_to > 0.95 * np.median(part)
-    assert step.leapt_to > step.energy
-    expected = (before - (0.5**step.halvings * wreck).to(before.dtype)).to(before.dtype)
-    assert torch.equal(run.past.parameters, expected)
-    assert run.chains.proposals == proposals + run.gap
-    assert "went back" in summary(step)
-
-
-@pytest.mark.parametrize(("error", "halvings"), [(0.02, 1), (0.004, 0)], ids=["large-error", "usual-error"])
-def test_an_error_that_leaps_is_taken_back(monkeypatch: pytest.MonkeyPatch, error: float, halvings: int) -> None:
-    """A mean far below all before, but with an error beyond half of the leap's limit: the update is halved."""
-    run = trainer(config(optimizer={"leap": 0.05}, sampling={"chains": 128}))
-    for _ in range(5):
-        run.advance()
-    run.recent = np.full(5, -0.5)
-    batch = run._sample(vmc._Clock("cpu"))
-    assert batch is not None
-    usual = dataclasses.replace(batch.estimate, error=0.001, mean=-0.5)
-    planted = [dataclasses.replace(usual, error=error, mean=-2.0)]
-    clean = run._sample
-
-    def sample(clock: vmc._Clock) -> vmc._Batch:
-        batch = clean(clock)
-        assert batch is not None
-        return dataclasses.replace(batch, estimate=planted.pop() if planted else usual)
-
-    monkeypatch.setattr(run, "_sample", sample)
-    step = run.advance()
-    assert (step.halvings, step.leapt_to) == (halvings, -2.0 if halvings else None)
-
-
-@pytest.mark.parametrize("broken", [1, 3, vmc.HALVINGS, vmc.HALVINGS + 1])
-def test_a_wave_function_that_breaks_down_is_taken_back(monkeypatch: pytest.MonkeyPatch, broken: int) -> None:
-    """Every local energy not finite, any number of times: the update is halved as often, and the step says so."""
-    run = trainer(config(optimizer={"leap": 0.05}, sampling={"chains": 64}))
-    run.advance()
-    before, change = run.past.parameters.clone(), run.past.change.clone()
-    energies, made = vmc.local_energies, []
-
-    def broken_down(*known: Tensor) -> Tensor:
-        made.append(parameters(run))
-        return energies(*known) * (math.nan if len(made) <= broken else 1.0)
-
-    monkeypatch.setattr(vmc, "local_energies", broken_down)
-    if broken > vmc.HALVINGS:
-        with pytest.raises(UserError, match="broken down; go on from the last checkpoint"):
-            run.advance()
-        return
-    step = run.advance()
-    assert (step.halvings, step.leapt_to, step.restarted) == (broken, None, 0)
-    assert math.isfinite(step.energy)
-    assert torch.allclose(made[-1].double(), before - 0.5**broken * change, atol=1e-6)
-    assert f"broke down: went back, step halved {broken} times" in summary(step)
-
-
-def test_without_leap_nothing_is_taken_back() -> None:
-    """The same wreck stays in a run that asks for nothing (recipe 1), and no past is kept."""
-    run = trainer(config(sampling={"chains": 128}, run={"recipe": 1}))
-    for _ in range(5):
-        run.advance()
-    run._subtract(10 * parameters(run).double())
-    step = run.advance()
-    assert (step.halvings, step.leapt_to, run.past) == (0, None, None)
-    assert step.energy > -0.4
+    assert torch.equal(run.last_solution, kept[0])
+    assert torch.equal(run.moments, kept[1])
 
 
 def test_norm_of_psi_is_kept() -> None:

@@ -18,8 +18,10 @@ SECTIONS = ("wavefunction", "sampling", "optimizer", "scalapack", "run", "evalua
 """What a run may take from ``[base]``."""
 OWN = ("name", "tolerance", "start", "share", "evaluation")
 """What a run has beside its configuration."""
-
-
+UNUSED = {"reproduce": ("hours", "share"), "transfer": ("checks_J2", "timings")}
+"""Keys that the command does not use, and the other one does."""
+LARGEST_SUM = 6
+"""Lattice of a full sum."""
 CHECKPOINTS = ".safetensors"
 
 
@@ -31,6 +33,8 @@ class Evaluation:
     samples: int
     alpha: float = 1.0
     warm_up: int = 20
+    exact: bool = False
+    """By a full sum too (4x4 and 6x6), where the wave function has the symmetry that it takes."""
 
     @property
     def sampling(self) -> Sampling:
@@ -50,7 +54,7 @@ class PlannedRun:
     start: str | None = None
     """The earlier run whose parameters it starts from, or the path of a checkpoint."""
     share: float = 1.0
-    """Of the time, where that is limited, in proportion to the other runs' shares."""
+    """Of the time that the runs before have left, where that is limited, in proportion to those that are to come."""
 
     @property
     def folder(self) -> str:
@@ -124,20 +128,25 @@ def load_profile(name: str, seed: int | None = None, threads: int | None = None,
         If there is no such profile, or a key or value of it is wrong, naming it.
     """
     if name.endswith(".toml"):
-        return plan(read_toml(Path(name), "profile"), Path(name).stem, seed, threads)
+        return plan(read_toml(Path(name), "profile"), Path(name).stem, seed, threads, kind)
     names = profile_names(kind)
     if name not in names:
         known = sorted([*names, *(profile_names("campaign") if kind == "reproduce" else [])])
         raise UserError(f"The profile {name!r} is not one of {', '.join(known)}, nor a file that ends with .toml.")
-    return plan(read_shipped(name, kind), name, seed, threads)
+    return plan(read_shipped(name, kind), name, seed, threads, kind)
 
 
-def plan(data: dict[str, Any], name: str, seed: int | None = None, threads: int | None = None) -> Profile:
+def plan(
+    data: dict[str, Any], name: str, seed: int | None = None, threads: int | None = None, kind: str = "reproduce"
+) -> Profile:
     """The profile that nested dictionaries describe; raises as :func:`load_profile`."""
     source = f"profile {name}"
     base, entries = data.pop("base", {}), data.pop("runs", None)
     if not isinstance(base, dict) or not isinstance(entries, list) or not entries:
         raise UserError(f"{source}: it needs a table [base] and at least one [[runs]].")
+    for key in UNUSED[kind]:
+        if any(isinstance(table, dict) and key in table for table in (data, *entries)):
+            raise UserError(f"{source}: `qmcbench {kind}` does not use the key {key!r}; leave it out.")
     for section in base:
         if section not in SECTIONS:
             raise UserError(f"{source}: unknown key base.{section!r}; known here: {', '.join(SECTIONS)}.")
@@ -198,6 +207,8 @@ def _check(profile: Profile, source: str) -> None:
             raise UserError(f"{where}: tolerance = {run.tolerance} is not above 0.")
         if run.evaluation.samples < 1:
             raise UserError(f"{where}: evaluation.samples = {run.evaluation.samples} is less than 1.")
+        if run.evaluation.exact and model.L > LARGEST_SUM:
+            raise UserError(f"{where}: evaluation.exact is for 4x4 and 6x6, not for L = {model.L}; leave it out.")
         parse({"model": vars(model), "sampling": vars(run.evaluation.sampling)}, source=f"{where}, evaluation")
         if run.tolerance is not None and reference.known_energy(model.L, model.J2) is None:
             raise UserError(f"{where}: no exact energy is known for L = {model.L}, J2 = {model.J2:g}.")

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from qmcbench import checkpoint
-from qmcbench.checkpoint import SHIPPED, Checkpoint
+from qmcbench.checkpoint import SHIPPED, Checkpoint, Start
 from qmcbench.errors import UserError
 from qmcbench.files import dumps, make_folder, write_atomically
 from qmcbench.gates.energies import doubts
+from qmcbench.log import digest
 from qmcbench.reference.networks import NetworkCard, NetworkEnergy, TrainingStage
 from qmcbench.store import jsonl
 from qmcbench.store.energies import Energy, FullSum
@@ -101,7 +102,7 @@ def _run(folder: Path) -> Checkpoint:
 def _origin(folder: Path, stored: Checkpoint) -> _Origin:
     """The run, and all those before it, the first one first."""
     stages = [_stage(folder, stored)]
-    while (start := stored.config.wavefunction.start) is not None:
+    while stored.state is not None and (start := stored.config.wavefunction.start) is not None:
         if start.startswith(SHIPPED):
             return _Origin(tuple(stages), start)
         path = Path(start)
@@ -110,23 +111,38 @@ def _origin(folder: Path, stored: Checkpoint) -> _Origin:
                 f"{folder} started from {start}, which is not there; a card says what a network comes from: go to "
                 "the folder in which it was trained, or restore that file."
             )
+        then, run = stored.state.start, folder
         stored, folder = checkpoint.read(path), path.parent
+        steps = None if then is None or not checkpoint.is_other(path, then) else _steps_of(then, path, run)
         if stored.state is None:
             known = stored.imported
             words = [] if known is None else [known.citation, known.source, known.file]
             licence = LICENCE if known is None else known.licence or "unknown"
             return _Origin(tuple(stages), "; ".join(word for word in words if word) or path.name, licence)
-        stages.insert(0, _stage(folder, stored))
+        stages.insert(0, _stage(folder, stored, steps))
         if len(stages) > MOST_STAGES:
             raise UserError(f"{folder} comes from more than {MOST_STAGES} runs, so they form a circle; restore them.")
     return _Origin(tuple(stages), None)
 
 
-def _stage(folder: Path, stored: Checkpoint) -> TrainingStage:
-    """What a run's checkpoint and log say."""
+def _steps_of(start: Start, path: Path, run: Path) -> int:
+    """How many steps the run at ``path``, which has gone on since, had made when ``run`` started from it."""
+    log = path.with_name(LOG)
+    known = start.step is not None and checkpoint.exists(log)
+    if not known or digest(read_log(log, start.step)) != start.log:
+        raise UserError(
+            f"{run} started from another checkpoint (SHA-256 {start.sha256[:16]}...) than is at {path} now; a card "
+            "says what a network comes from: restore that file."
+        )
+    return start.step or 0
+
+
+def _stage(folder: Path, stored: Checkpoint, count: int | None = None) -> TrainingStage:
+    """What a run's checkpoint and log say, of the first ``count`` steps if it went on after these."""
     assert stored.state is not None
     made, config = stored.provenance, stored.config
-    steps = read_log(folder / LOG, stored.state.step)
+    count = stored.state.step if count is None else count
+    steps = read_log(folder / LOG, count)
     trials = len(steps[0].starts) if steps else 0
     plain: dict[str, dict[str, Any]] = config.to_dict()
     start = config.wavefunction.start
@@ -136,7 +152,7 @@ def _stage(folder: Path, stored: Checkpoint) -> TrainingStage:
         command=_plain(made.command),
         date=made.date,
         configuration=plain,
-        steps=stored.state.step,
+        steps=count,
         trial_steps=trials * config.optimizer.trial,
         seconds=round(sum(step.seconds["step"] for step in steps), 1),
         cpu=made.machine.cpu,

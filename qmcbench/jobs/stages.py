@@ -8,22 +8,27 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from qmcbench import evaluation, provenance, reference
+from qmcbench import checkpoint, estimates, evaluation, provenance, reference
 from qmcbench.config import Config
+from qmcbench.exact import exact_energy_of
 from qmcbench.files import make_folder
 from qmcbench.gates import checks
 from qmcbench.jobs.plan import PlannedRun, Profile
 from qmcbench.progress import Whole
 from qmcbench.ranks.comm import Communicator, Serial, on_root
+from qmcbench.reference.errors import ReferenceLayerError
 from qmcbench.report import book
+from qmcbench.sector import NoSector
 from qmcbench.store import jsonl
-from qmcbench.store.energies import Curve, Energy, LeftOut, Stage, Training, best_known, finite
+from qmcbench.store.energies import Curve, Energy, FullSum, LeftOut, Network, Stage, Training, best_known, finite
 from qmcbench.store.records import Record, Run
-from qmcbench.training import CHECKPOINT, LOG, load_ansatz, read_log, train
+from qmcbench.training import CHECKPOINT, LOG, load_ansatz, read_log, torch_threads, train
 from qmcbench.vmc import Step
 
 PHASES = ("sampling", "local_energy", "derivatives", "solve")
 PAPERS_J2 = 0.5
+SUMMED = "full-sum"
+"""The name of a full sum's record in the store of a run's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,29 +87,50 @@ def omitted(profile: Profile) -> list[LeftOut]:
 
 
 def finish(run: PlannedRun, request: Request) -> list[Record]:
-    """Train (or continue, or keep) one run and evaluate it with fresh samples.
+    """Train (or continue, or keep) one run and evaluate it with fresh samples, and by a full sum where it says so.
 
     Its start is an earlier run of the profile, or the checkpoint of another one.
     """
-    folder, config = request.out / "runs" / run.folder, run.config
+    folder, config, comm = request.out / "runs" / run.folder, run.config, request.comm or Serial()
     if run.start is not None:
         earlier = [each.folder for each in request.profile.runs if each.name == run.start]
         path = request.out / "runs" / earlier[0] / CHECKPOINT if earlier else Path(run.start)
         config = replace(config, wavefunction=replace(config.wavefunction, start=str(path)))
     options = {"restart": request.restart, "quiet": request.quiet}
     train(config, folder, **options, command=request.command, comm=request.comm)
-    evaluated = evaluate(run, folder, request)
-    full_sum = None
-    if run.config.model.L == 4:
-        psi, _ = load_ansatz(folder / CHECKPOINT)
-        full_sum = checks.full_sum_energy(psi, run.config.model.J2)
+    with torch_threads(config.run, comm):
+        evaluated = evaluate(run, folder, request)
+        sums = on_root(comm, lambda: full_sums(run, folder, evaluated.network, request))
+        full_sum = next((each.value for each in sums if isinstance(each, FullSum)), None)
+        if full_sum is None and config.model.L == 4:
+            psi, _ = load_ansatz(folder / CHECKPOINT)
+            full_sum = checks.full_sum_energy(psi, config.model.J2)
     judged = replace(evaluated, full_sum=full_sum, tolerance=run.tolerance)
-    return [training(run, folder, evaluated.network.parameters), judged]
+    return [training(run, folder, evaluated.network.parameters), judged, *sums]
+
+
+def full_sums(run: PlannedRun, folder: Path, network: Network, request: Request) -> Sequence[Record]:
+    """The full sum of a run's network, if the plan asks for it: from the store, made now, or why there is none."""
+    if not run.evaluation.exact:
+        return ()
+    before = jsonl.load(folder, SUMMED)
+    if before is not None and [each.network for each in before.of(FullSum)] == [network]:
+        return before.records
+    try:
+        found = exact_energy_of(folder / CHECKPOINT, quiet=request.quiet)
+    except (NoSector, ReferenceLayerError) as error:
+        return (LeftOut(what=f"the full sum of {run.name}", not_run=str(error), command=""),)
+    record = estimates.full_sum(found, network)
+    made = provenance.collect(request.command)
+    jsonl.save(folder, SUMMED, Run(job="evaluate exact", provenance=made, records=(record,), seconds=record.seconds))
+    return (record,)
 
 
 def training(run: PlannedRun, folder: Path, parameters: int) -> Training:
     """What the log of a run says."""
     log, config = read_log(folder / LOG), run.config
+    state = checkpoint.read(folder / CHECKPOINT).state
+    start = None if state is None else state.start
     return Training(
         value=finite(log[-1].energy) if log else None,
         sigma=finite(log[-1].error) if log else None,
@@ -122,6 +148,7 @@ def training(run: PlannedRun, folder: Path, parameters: int) -> Training:
         L=config.model.L,
         J2=config.model.J2,
         start=run.start,
+        start_sha256=None if start is None else start.sha256,
         steps=len(log),
         chains=config.sampling.chains,
         curve=curve(log),
@@ -161,6 +188,7 @@ def evaluate(run: PlannedRun, folder: Path, request: Request) -> Energy:
         samples=run.evaluation.chains * run.evaluation.samples,
         sampling=run.evaluation.sampling,
         seed=run.config.run.seed,
+        device=run.config.run.device,
         name=run.name,
         restart=request.restart,
         quiet=request.quiet,

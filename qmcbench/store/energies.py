@@ -232,6 +232,8 @@ class Training(Record, kind="training"):
     J2: float
     start: str | None
     """The run whose parameters it started from."""
+    start_sha256: str | None = None
+    """Of the checkpoint that it started from, whose run may have gone on since."""
     steps: int
     chains: int
     curve: Curve = Curve()

@@ -152,6 +152,31 @@ def test_a_network_is_shipped_with_the_symmetry_of_its_evaluation(trained: Path,
     assert card.evaluation.how == "full sum over 107 orbits of the sector " + found.sector
 
 
+def test_a_card_is_of_the_steps_that_a_run_started_from(trained: Path, tmp_path: Path) -> None:
+    """The first run goes on afterwards: the card has its steps and seconds up to the start. Trained anew, no card."""
+    runs, energy = tmp_path / "runs", tmp_path / "energy"
+    shutil.copytree(trained / "a", runs / "a")
+    start = json.dumps(str(runs / "a" / "checkpoint.safetensors"))
+    second = tmp_path / "second.toml"
+    second.write_text(f'{written(tmp_path, 2).read_text()}\n[wavefunction]\nsymmetry = "none"\nstart = {start}\n')
+    assert called("train", str(second), "--out", str(runs / "b"), "--quiet").returncode == 0
+    path = runs / "b" / "checkpoint.safetensors"
+    assert called("evaluate", str(path), "--exact", "--out", str(energy), "--quiet").returncode == 0
+    before = ship(runs / "b", energy, tmp_path, "before")
+    longer = str(written(tmp_path, 4))
+    assert called("train", longer, "--out", str(runs / "a"), "--quiet").returncode == 0
+    after = ship(runs / "b", energy, tmp_path, "after")
+    assert [(stage.steps, stage.seconds) for stage in after.stages] == [
+        (stage.steps, stage.seconds) for stage in before.stages
+    ]
+    assert [stage.steps for stage in after.stages] == [2, 2]
+    config = tmp_path / "other.toml"
+    config.write_text(f"{Path(longer).read_text()}seed = 9\n")
+    assert called("train", str(config), "--out", str(runs / "a"), "--restart", "--quiet").returncode == 0
+    with pytest.raises(UserError, match="started from another checkpoint .* restore that file"):
+        ship(runs / "b", energy, tmp_path, "none")
+
+
 def test_a_card_cannot_be_made_of_what_does_not_belong_together(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
