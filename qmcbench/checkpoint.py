@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qmcbench import reference
+from qmcbench import reference, soundness
 from qmcbench.config import Config, parse
 from qmcbench.errors import UserError
 from qmcbench.files import write_atomically
@@ -26,7 +26,7 @@ FORMAT = "qmcbench-checkpoint-2"
 FORMAT_1 = "qmcbench-checkpoint-1"
 SHIPPED = "reference:"
 """Before the name of a network that travels with the package, wherever the path of a checkpoint is taken."""
-GROUPS = ("parameters", "chains", "optimizer", "mixing", "past")
+GROUPS = ("parameters", "chains", "optimizer", "mixing", "past", "good")
 HINT = (
     "restore it from a copy, train again with --restart, or make one of the authors' network with "
     "`qmcbench import-weights`"
@@ -57,6 +57,8 @@ class State:
     """Digest of the log's lines up to this step (:func:`qmcbench.log.digest`); None in those of 0.1.0."""
     start: Start | None = None
     """None with fresh parameters, and in those of earlier versions."""
+    cautious: int = 0
+    """Steps still to be made at half the rate, since the run fell back."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,9 @@ class Checkpoint:
     """Where the run returns to when its energy leaps: all ``parameters`` in one, the ``change`` that was subtracted
     from them, ``spins`` (chains, L, L), of the metric march the ``moments`` before it, and the ``recent`` energies,
     which are alone if the last update was refused; None with no ``optimizer.leap``."""
+    good: dict[str, Tensor] | None = None
+    """Where it falls back to when no part of an update is small enough, one or two states: ``steps`` done in each,
+    ``parameters`` (states, parameters), ``spins`` (states, chains, L, L); None with no ``optimizer.leap``."""
     ranks: int = 1
     imported: Origin | None = None
 
@@ -197,6 +202,7 @@ def decode(content: bytes, source: str) -> Checkpoint:
         optimizer=groups["optimizer"] or None,
         mixing=groups["mixing"] or None,
         past=groups["past"] or None,
+        good=groups["good"] or None,
         ranks=structure(plain["ranks"], int, f"{source}: ranks", HINT),
         imported=structure(plain["imported"], Origin | None, f"{source}: imported", HINT),  # type: ignore[arg-type]
     )
@@ -253,11 +259,13 @@ def mistakes(checkpoint: Checkpoint) -> list[str]:
     if set(chains) != {"spins", "numbers", "history"} or set(optimizer) != memory:
         return [*found, f"it holds {', '.join(sorted({*chains, *optimizer}))[:200]} of chains and optimizer"]
     if checkpoint.mixing is not None:
-        found += _mixing_mistakes(checkpoint.mixing, checkpoint.config, state.step)
+        found += soundness.of_mixing(checkpoint.mixing, checkpoint.config, state.step)
     size = sum(p.numel() for p in checkpoint.parameters.values())
     if checkpoint.past is not None:
-        found += _past_mistakes(checkpoint.past, checkpoint.config, size)
-    return found + _tensor_mistakes(chains, optimizer, checkpoint.config, state.step, size)
+        found += soundness.of_past(checkpoint.past, checkpoint.config, size)
+    if checkpoint.good is not None:
+        found += soundness.of_good(checkpoint.good, checkpoint.config, size, state.step)
+    return found + soundness.of_run(chains, optimizer, checkpoint.config, state.step, size)
 
 
 def _state_mistakes(state: State, config: Config) -> list[str]:
@@ -272,71 +280,6 @@ def _state_mistakes(state: State, config: Config) -> list[str]:
     if not (0 <= state.alpha <= 2 if steered else state.alpha == sampling.alpha):
         found.append(f"alpha = {state.alpha}, which sampling.alpha = {sampling.alpha} does not become")
     return found
-
-
-def _tensor_mistakes(
-    chains: dict[str, Tensor], memory: dict[str, Tensor], config: Config, step: int, size: int
-) -> list[str]:
-    spins, numbers, history = chains["spins"], chains["numbers"], chains["history"]
-    count, L = config.sampling.chains, config.model.L
-    expected = {
-        "spins": (spins, torch.int8, (count, L, L)),
-        "numbers": (numbers, torch.int64, (count,)),
-        "history": (history, torch.float64, (count, min(history.shape[-1] if history.ndim else 0, step))),
-        **{name: (tensor, torch.float64, (size,)) for name, tensor in memory.items()},
-    }
-    found = [
-        f"{name} has the shape {tuple(tensor.shape)} and type {tensor.dtype}, not {shape} and {dtype}"
-        for name, (tensor, dtype, shape) in expected.items()
-        if tensor.dtype != dtype or tuple(tensor.shape) != shape
-    ]
-    if found:
-        return found
-    if not ((spins == 1) | (spins == -1)).all():
-        found.append("some spins are neither +1 nor -1")
-    elif spins.sum((1, 2), dtype=torch.int64).any():
-        found.append("some configurations are outside S^z = 0")
-    if not torch.equal(numbers, torch.arange(count)):
-        found.append(f"the chains' numbers are not 0 to {count - 1} in this order")
-    if history.isinf().any() or (history.abs() > config.sampling.bound).any():
-        found.append("the history of local energies goes beyond sampling.bound")
-    if not memory["last_solution"].isfinite().all():
-        found.append("the last solution is not finite")
-    if "moments" in memory and not (memory["moments"].isfinite() & (memory["moments"] > 0)).all():
-        found.append("some mean squares are not above 0")
-    return found
-
-
-def _mixing_mistakes(mixing: dict[str, Tensor], config: Config, step: int) -> list[str]:
-    pairs, bonds = mixing.get("pairs"), 2 * config.model.L**2
-    if set(mixing) != {"pairs"} or pairs is None:
-        return [f"it holds {', '.join(sorted(mixing))[:200]} of mixing"]
-    sound = pairs.dtype == torch.int16 and pairs.ndim == 2 and len(pairs) == config.sampling.chains
-    if not sound or pairs.shape[1] > step or (pairs < 0).any() or (pairs > bonds).any():
-        return [f"the pairs of its chains are no numbers from 0 to {bonds} for each chain and step"]
-    return []
-
-
-def _past_mistakes(past: dict[str, Tensor], config: Config, size: int) -> list[str]:
-    count, L = config.sampling.chains, config.model.L
-    shapes = {"parameters": (size,), "change": (size,), "spins": (count, L, L)}
-    # Earlier versions did not keep these.
-    moments = {"moments": (size,)} if config.optimizer.metric == "march" else {}
-    sound = {"recent"}, {"recent", *shapes}, {"recent", *shapes, *moments}
-    shapes |= moments
-    if set(past) not in sound or config.optimizer.leap is None:
-        return [f"it holds {', '.join(sorted(past))[:200]} of the past"]
-    if past["recent"].ndim != 1 or any(tuple(past[name].shape) != shapes[name] for name in past if name in shapes):
-        return ["the state before the last update has other shapes than the run"]
-    for name, tensor in past.items():
-        if name != "spins" and not (tensor.is_floating_point() and tensor.isfinite().all()):
-            return [f"{name} before the last update is not finite"]
-    if "moments" in past and not (past["moments"] > 0).all():
-        return ["some mean squares before the last update are not above 0"]
-    spins = past.get("spins", torch.zeros(0, L, L, dtype=torch.int8))
-    if spins.dtype != torch.int8 or not ((spins == 1) | (spins == -1)).all() or spins.sum((1, 2)).any():
-        return ["some configurations before the last update are outside S^z = 0"]
-    return []
 
 
 def load_parameters(module: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> None:

@@ -111,6 +111,8 @@ def summary(step: Step) -> str:
     if step.halvings:
         why = "broke down" if step.leapt_to is None else f"leapt to {step.leapt_to:.3f}"
         text += f"  {why}: went back, step halved {step.halvings} times"
+    if step.returned_to is not None:
+        text += f", then fell back to step {step.returned_to}, half the rate"
     if step.retries:
         text += f"  shift raised to {step.shift:.0e}"
     if step.refused:

@@ -10,9 +10,10 @@ from torch import Tensor
 from qmcbench.checkpoint import Checkpoint, Start, State
 from qmcbench.config import Config
 from qmcbench.errors import UserError
+from qmcbench.leaps import Good, Past
 from qmcbench.provenance import Provenance
 from qmcbench.sampler import Chains
-from qmcbench.vmc import Past, Trainer
+from qmcbench.vmc import Trainer
 
 # What may differ between a checkpoint's configuration and that of the run that continues it.
 MAY_CHANGE = {
@@ -30,7 +31,7 @@ def snapshot(trainer: Trainer, made_by: Provenance, log: str, start: Start | Non
         parameters=dict(trainer.psi.state_dict()),
         config=trainer.config,
         provenance=made_by,
-        state=State(trainer.step, chains.proposals, trainer.alpha, log, start),
+        state=State(trainer.step, chains.proposals, trainer.alpha, log, start, trainer.cautious),
         chains={
             "spins": gather(chains.spins),
             "numbers": gather(chains.numbers),
@@ -39,6 +40,7 @@ def snapshot(trainer: Trainer, made_by: Provenance, log: str, start: Start | Non
         optimizer={name: tensor for name, tensor in _memory(trainer) if tensor is not None},
         mixing={"pairs": torch.from_numpy(trainer.pairs)},
         past=_past(trainer),
+        good=_good(trainer),
         ranks=trainer.comm.size,
     )
 
@@ -58,6 +60,16 @@ def _past(trainer: Trainer) -> dict[str, Tensor] | None:
     return {**recent, "parameters": past.parameters, "change": past.change, "spins": spins, **moments}
 
 
+def _good(trainer: Trainer) -> dict[str, Tensor] | None:
+    if not trainer.good:
+        return None
+    return {
+        "steps": torch.tensor([good.step for good in trainer.good]),
+        "parameters": torch.stack([good.parameters for good in trainer.good]),
+        "spins": torch.stack([trainer.comm.gather(good.spins) for good in trainer.good]),
+    }
+
+
 def restore(trainer: Trainer, stored: Checkpoint) -> None:
     """Give a fresh ``trainer`` of the same run its state, with this rank's share of the chains."""
     config, state, chains, optimizer = trainer.config, stored.state, stored.chains, stored.optimizer
@@ -74,10 +86,14 @@ def restore(trainer: Trainer, stored: Checkpoint) -> None:
         trainer.recent = stored.past["recent"].numpy()
         if "change" in kept:
             trainer.past = Past(kept["parameters"], kept["change"], kept["spins"][own], kept.get("moments"))
+    if stored.good is not None:
+        steps = stored.good["steps"].tolist()
+        parameters, spins = (stored.good[name].to(config.run.device) for name in ("parameters", "spins"))
+        trainer.good = [Good(*each) for each in zip(steps, parameters, spins[:, own], strict=True)]
     trainer.last_solution = optimizer["last_solution"].to(config.run.device)
     if trainer.moments is not None:
         trainer.moments = optimizer["moments"].to(config.run.device)
-    trainer.step, trainer.alpha = state.step, state.alpha
+    trainer.step, trainer.alpha, trainer.cautious = state.step, state.alpha, state.cautious
 
 
 def check_same_run(stored: Config, config: Config, path: Path) -> None:

@@ -26,8 +26,9 @@ from qmcbench.ansatz.symmetry import Projected
 from qmcbench.config import Config, Wavefunction
 from qmcbench.errors import UserError
 from qmcbench.evaluator import is_healthy, real_part
-from qmcbench.hamiltonian import J1J2, antiparallel, energy_bound
+from qmcbench.hamiltonian import J1J2, antiparallel
 from qmcbench.lattice import random_configurations
+from qmcbench.leaps import GOOD, HALVINGS, RECENT, Good, Past, leapt
 from qmcbench.local_energy import local_energies
 from qmcbench.mixing import mixing
 from qmcbench.ranks.comm import Communicator, Serial, share
@@ -37,14 +38,6 @@ from qmcbench.sr.metric import scale
 
 # Steps of local energies that R-hat looks back on.
 HISTORY = 16
-# How many energies a leap is measured by, and from how many on.
-RECENT, ENOUGH = 8, 4
-# An error is a leap from so many times the spread of these energies on: they fall fast, or pass zero, in a sound run.
-SPREADS = 5
-# An energy is unphysical from so many of its own standard errors below what any state can have.
-UNPHYSICAL = 6.5
-# How often a step is halved before the state it leads to is taken as it is.
-HALVINGS = 6
 # How fast alpha follows its target: the change of alpha per step and unit of effective fraction.
 STEERING = 0.1
 
@@ -91,23 +84,11 @@ class Step:
     """How often the update before was halved because the energy had leapt (:class:`Past`)."""
     leapt_to: float | None = None
     """The highest energy that was left again, or None."""
+    returned_to: int | None = None
+    """Where no part of the update was small enough: the steps done in the older state that the run fell back to."""
     starts: tuple[float | None, ...] = ()
     """With the first step: the energies by which the best of several fresh networks was chosen
     (:mod:`qmcbench.starts`)."""
-
-
-@dataclass(frozen=True)
-class Past:
-    """The state before the last update: where a run returns to when its energy leaps."""
-
-    parameters: Tensor
-    """All trainable ones, shape (parameters,)."""
-    change: Tensor
-    """What the update subtracted from them, float64."""
-    spins: Tensor
-    """This rank's chains before the sweep that followed, shape (own chains, L, L)."""
-    moments: Tensor | None = None
-    """MARCH's mean squares before it, float64; None for other metrics, and in checkpoints of earlier versions."""
 
 
 class Trainer:
@@ -145,6 +126,8 @@ class Trainer:
         self.moments = torch.ones_like(self.last_solution) if config.optimizer.metric == "march" else None
         self.recent = np.empty(0)
         self.past: Past | None = None
+        self.good: list[Good] = []
+        self.cautious = 0
         self.starts: tuple[float | None, ...] = ()
 
     def warm_up(self) -> None:
@@ -167,11 +150,16 @@ class Trainer:
         mine = slice(self.own.start, self.own.stop)
         clock = _Clock(self.config.run.device)
         batch = self._sample(clock)
-        halvings, leaps = 0, []
-        while halvings < HALVINGS and self._leapt(batch):
-            halvings += 1
+        halvings, leaps, returned_to = 0, [], None
+        while self._leapt(batch) and returned_to is None:
             leaps += [] if batch is None else [batch.estimate.mean]
-            self._return(0.5**halvings)
+            if halvings < HALVINGS:
+                halvings += 1
+                self._return(0.5**halvings)
+            elif self.good and self.good[0].step <= self.step - GOOD:
+                returned_to = self._fall_back()
+            else:
+                break
             batch = self._sample(clock)
         if batch is None:
             raise UserError(
@@ -182,7 +170,10 @@ class Trainer:
         estimate = batch.estimate
         self.recent = np.append(self.recent, estimate.mean)[-RECENT:]
         effective = statistics.effective_sample_size(batch.weights.numpy(force=True)) / len(batch.weights)
-        used_alpha, learning_rate = self.alpha, optimizer.learning_rate(self.step)
+        if optimizer.leap is not None and self.step % GOOD == 0 and not halvings:
+            self.good = [*self.good[-1:], Good(self.step, self._parameters(), self.chains.spins)]
+        used_alpha, learning_rate = self.alpha, optimizer.learning_rate(self.step) * (0.5 if self.cautious else 1.0)
+        self.cautious = max(0, self.cautious - 1)
         own = batch.derivatives, batch.energies[mine], batch.weights[mine]
         samples = centre(*own, self.comm, keep_norm=optimizer.keep_norm)
         update = self._update(samples, learning_rate)
@@ -217,31 +208,16 @@ class Trainer:
             seconds=seconds,
             halvings=halvings,
             leapt_to=max(leaps, default=None),
+            returned_to=returned_to,
             starts=self.starts if self.step == 1 else (),
         )
 
     def _leapt(self, batch: _Batch | None) -> bool:
-        """Whether it has broken down, or its energy is above the recent ones' median by ``optimizer.leap`` of it or
-        below what any state can have, or its error is half of that leap; never where there is nothing to return to.
-
-        An error so large, and of several times the spread of the last energies, is that of a few samples beside
-        configurations whose amplitudes have grown out of all measure: the energy may be anywhere, below the exact one
-        too, and no step may be made from it.
-        """
+        """Whether the last update is to be taken back; never where there is nothing to return to."""
         leap = self.config.optimizer.leap
         if leap is None or self.past is None:
             return False
-        if batch is None:
-            return True
-        energy = batch.estimate
-        if energy.mean < energy_bound(self.hamiltonian.J2) - UNPHYSICAL * energy.error:
-            return True
-        if len(self.recent) < ENOUGH:
-            return False
-        median = float(np.median(self.recent))
-        limit = leap * abs(median)
-        usual = float(np.std(self.recent))
-        return energy.mean - median > limit or energy.error > max(limit / 2, SPREADS * usual)
+        return batch is None or leapt(batch.estimate, self.recent, leap, self.hamiltonian.J2)
 
     def _return(self, part: float) -> None:
         """Go back to the state before the last update, and make only ``part`` of that update."""
@@ -254,6 +230,18 @@ class Trainer:
         self.chains.proposals -= self.gap
         self.last_solution = torch.zeros_like(self.last_solution)
         self.moments = self.moments if past.moments is None else past.moments
+
+    def _fall_back(self) -> int:
+        """Go back to a good state of many updates ago, and on from there at half the rate; its number of steps."""
+        good = self.good[0]
+        self.good, self.past = [good], None
+        self._set(good.parameters)
+        self.chains.spins = good.spins.clone()
+        self.chains.proposals -= self.gap
+        self.last_solution = torch.zeros_like(self.last_solution)
+        self.moments = None if self.moments is None else torch.ones_like(self.moments)
+        self.cautious = 2 * GOOD
+        return good.step
 
     def _sample(self, clock: _Clock) -> _Batch | None:
         """One sample of every chain, and what all ranks' samples say; None if every one of them is abnormal."""
@@ -312,10 +300,12 @@ class Trainer:
             self.moments = optimizer.moments * self.moments + (kept - self.last_solution).square()
         self.last_solution = kept
         if optimizer.leap is not None:
-            parameters = [coordinates(p).detach().flatten() for p in trainable(self.psi).values()]
-            self.past = Past(torch.cat(parameters), step, self.chains.spins, moments)
+            self.past = Past(self._parameters(), step, self.chains.spins, moments)
         self._subtract(step)
         return _Update(solution.shift, solution.retries, norm, shortened=norm > longest)
+
+    def _parameters(self) -> Tensor:
+        return torch.cat([coordinates(parameter).detach().flatten() for parameter in trainable(self.psi).values()])
 
     def _pieces(self, values: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Each parameter's numbers with those of ``values`` (parameters,) that are its own, in its precision."""

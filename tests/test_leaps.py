@@ -1,4 +1,4 @@
-"""Updates that are taken back: energies that leap up, below what is possible or out of sight, and what then remains."""
+"""Updates that are taken back: energies that leap up, below what is possible or out of sight, and what remains."""
 
 import dataclasses
 import math
@@ -9,9 +9,10 @@ import torch
 from helpers.trainers import config, parameters, trainer
 from torch import Tensor
 
-from qmcbench import vmc
+from qmcbench import leaps, snapshots, vmc
 from qmcbench.errors import UserError
 from qmcbench.log import summary
+from qmcbench.provenance import collect
 
 
 def test_a_leap_is_taken_back() -> None:
@@ -69,7 +70,7 @@ def test_a_step_that_is_taken_back_leaves_no_trace(metric: str) -> None:
 def test_an_energy_that_leaps_down_is_taken_back(
     monkeypatch: pytest.MonkeyPatch, mean: float, error: float, halvings: int
 ) -> None:
-    """A mean far below all before is taken back with an error beyond half of the leap's limit, or if no state can have it.
+    """A mean far below all before is taken back if its error is half of the leap's limit, or no state can have it.
 
     At J2 = 0.5 that is below -0.75, by 6.5 of its own errors.
     """
@@ -109,7 +110,7 @@ def test_an_unphysical_energy_is_taken_back_from_the_first_update_on(monkeypatch
         assert run.advance().halvings == halvings
 
 
-@pytest.mark.parametrize("broken", [1, 3, vmc.HALVINGS, vmc.HALVINGS + 1])
+@pytest.mark.parametrize("broken", [1, 3, leaps.HALVINGS, leaps.HALVINGS + 1])
 def test_a_wave_function_that_breaks_down_is_taken_back(monkeypatch: pytest.MonkeyPatch, broken: int) -> None:
     """Every local energy not finite, any number of times: the update is halved as often, and the step says so."""
     run = trainer(config(optimizer={"leap": 0.05}, sampling={"chains": 64}))
@@ -122,7 +123,7 @@ def test_a_wave_function_that_breaks_down_is_taken_back(monkeypatch: pytest.Monk
         return energies(*known) * (math.nan if len(made) <= broken else 1.0)
 
     monkeypatch.setattr(vmc, "local_energies", broken_down)
-    if broken > vmc.HALVINGS:
+    if broken > leaps.HALVINGS:
         with pytest.raises(UserError, match="broken down; go on from the last checkpoint"):
             run.advance()
         return
@@ -142,3 +143,32 @@ def test_without_leap_nothing_is_taken_back() -> None:
     step = run.advance()
     assert (step.halvings, step.leapt_to, run.past) == (0, None, None)
     assert step.energy > -0.4
+
+
+def test_a_state_that_is_wrecked_before_it_shows_is_left() -> None:
+    """No part of the last update helps where psi had been wrecked before: the run falls back by ten steps and more.
+
+    It goes on from there at half the rate, and says so; interrupted, it does the same.
+    """
+    settings = config(optimizer={"leap": 0.05, "learning_rate": 0.02}, sampling={"chains": 128})
+    run = trainer(settings)
+    for _ in range(2 * leaps.GOOD + 3):
+        step = run.advance()
+    assert step.learning_rate == 0.02
+    assert [good.step for good in run.good] == [leaps.GOOD, 2 * leaps.GOOD]
+    good = run.good[0]
+    assert run.past is not None
+    run.past = dataclasses.replace(run.past, parameters=11 * run.past.parameters)
+    run._set(run.past.parameters)
+    median, other = np.median(run.recent), trainer(settings)
+    snapshots.restore(other, snapshots.snapshot(run, collect("test"), ""))
+    step = run.advance()
+    assert (step.halvings, step.returned_to, step.learning_rate) == (leaps.HALVINGS, leaps.GOOD, 0.01)
+    assert abs(step.energy - median) < 0.05
+    assert torch.equal(run.past.parameters, good.parameters)
+    assert f"fell back to step {leaps.GOOD}, half the rate" in summary(step)
+    assert other.advance().energy == step.energy
+    assert torch.equal(parameters(other), parameters(run))
+    for _ in range(2 * leaps.GOOD):
+        step = run.advance()
+    assert (step.halvings, step.returned_to, step.learning_rate) == (0, None, 0.02)
