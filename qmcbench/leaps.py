@@ -49,13 +49,13 @@ class Good:
     """This rank's chains, sampled from it, shape (own chains, L, L)."""
 
 
-def leapt(energy: Estimate, recent: np.ndarray, leap: float, J2: float) -> bool:
+def leapt(energy: Estimate, recent: np.ndarray, leap: float, J2: float, *, clearly: bool = False) -> bool:
     """Whether it is above the median of the ``recent`` energies per site by ``leap`` of it, or below what any state
     can have, or its error is half of that leap.
 
     An error so large, and of several times the spread of the last energies, is that of a few samples beside
     configurations whose amplitudes have grown out of all measure: the energy may be anywhere, below the exact one
-    too, and no step may be made from it.
+    too, and no step may be made from it. ``clearly``: by more than the spread of the last energies explains.
     """
     if energy.mean < energy_bound(J2) - UNPHYSICAL * energy.error:
         return True
@@ -64,4 +64,5 @@ def leapt(energy: Estimate, recent: np.ndarray, leap: float, J2: float) -> bool:
     median = float(np.median(recent))
     limit = leap * abs(median)
     usual = float(np.std(recent))
-    return energy.mean - median > limit or energy.error > max(limit / 2, SPREADS * usual)
+    above = max(limit, SPREADS * usual) if clearly else limit
+    return energy.mean - median > above or energy.error > max(limit / 2, SPREADS * usual)

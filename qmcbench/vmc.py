@@ -149,18 +149,7 @@ class Trainer:
         optimizer, sites = self.config.optimizer, self.hamiltonian.sites
         mine = slice(self.own.start, self.own.stop)
         clock = _Clock(self.config.run.device)
-        batch = self._sample(clock)
-        halvings, leaps, returned_to = 0, [], None
-        while self._leapt(batch) and returned_to is None:
-            leaps += [] if batch is None else [batch.estimate.mean]
-            if halvings < HALVINGS:
-                halvings += 1
-                self._return(0.5**halvings)
-            elif self.good and self.good[0].step <= self.step - GOOD:
-                returned_to = self._fall_back()
-            else:
-                break
-            batch = self._sample(clock)
+        batch, left = self._settle(clock)
         if batch is None:
             raise UserError(
                 f"Step {self.step + 1}: every local energy or log-derivative is abnormal (not finite, or beyond "
@@ -170,7 +159,7 @@ class Trainer:
         estimate = batch.estimate
         self.recent = np.append(self.recent, estimate.mean)[-RECENT:]
         effective = statistics.effective_sample_size(batch.weights.numpy(force=True)) / len(batch.weights)
-        if optimizer.leap is not None and self.step % GOOD == 0 and not halvings:
+        if optimizer.leap is not None and self.step % GOOD == 0 and not left.halvings:
             self.good = [*self.good[-1:], Good(self.step, self._parameters(), self.chains.spins)]
         used_alpha, learning_rate = self.alpha, optimizer.learning_rate(self.step) * (0.5 if self.cautious else 1.0)
         self.cautious = max(0, self.cautious - 1)
@@ -206,18 +195,33 @@ class Trainer:
             shortened=update.shortened,
             refused=update.refused,
             seconds=seconds,
-            halvings=halvings,
-            leapt_to=max(leaps, default=None),
-            returned_to=returned_to,
+            halvings=left.halvings,
+            leapt_to=max(left.energies, default=None),
+            returned_to=left.returned_to,
             starts=self.starts if self.step == 1 else (),
         )
 
-    def _leapt(self, batch: _Batch | None) -> bool:
+    def _settle(self, clock: _Clock) -> tuple[_Batch | None, _Left]:
+        """A sample from which a step may be made, and what was left for it."""
+        batch, energies = self._sample(clock), list[float]()
+        for halvings in range(HALVINGS + 1):
+            if not self._leapt(batch):
+                return batch, _Left(halvings, energies)
+            energies += [] if batch is None else [batch.estimate.mean]
+            if halvings < HALVINGS:
+                self._return(0.5 ** (halvings + 1))
+                batch = self._sample(clock)
+        if not (self.good and self.good[0].step <= self.step - GOOD and self._leapt(batch, clearly=True)):
+            return batch, _Left(HALVINGS, energies[:-1])
+        returned_to = self._fall_back()
+        return self._sample(clock), _Left(HALVINGS, energies, returned_to)
+
+    def _leapt(self, batch: _Batch | None, *, clearly: bool = False) -> bool:
         """Whether the last update is to be taken back; never where there is nothing to return to."""
         leap = self.config.optimizer.leap
         if leap is None or self.past is None:
             return False
-        return batch is None or leapt(batch.estimate, self.recent, leap, self.hamiltonian.J2)
+        return batch is None or leapt(batch.estimate, self.recent, leap, self.hamiltonian.J2, clearly=clearly)
 
     def _return(self, part: float) -> None:
         """Go back to the state before the last update, and make only ``part`` of that update."""
@@ -338,6 +342,15 @@ class _Batch:
     acceptance: float
     estimate: statistics.Estimate
     """Energy per site."""
+
+
+@dataclass(frozen=True)
+class _Left:
+    """States that were left again before a step."""
+
+    halvings: int
+    energies: list[float]
+    returned_to: int | None = None
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def test_a_state_that_is_wrecked_before_it_shows_is_left() -> None:
 
     It goes on from there at half the rate, and says so; interrupted, it does the same.
     """
-    settings = config(optimizer={"leap": 0.05, "learning_rate": 0.02}, sampling={"chains": 128})
+    settings = config(optimizer={"leap": 0.2, "learning_rate": 0.02}, sampling={"chains": 512})
     run = trainer(settings)
     for _ in range(2 * leaps.GOOD + 3):
         step = run.advance()
@@ -172,3 +172,21 @@ def test_a_state_that_is_wrecked_before_it_shows_is_left() -> None:
     for _ in range(2 * leaps.GOOD):
         step = run.advance()
     assert (step.halvings, step.returned_to, step.learning_rate) == (0, None, 0.02)
+
+
+def test_noise_is_no_reason_to_fall_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mean above the leap's limit, but within the spread of those before, stays when no halving lowers it."""
+    run = trainer(config(optimizer={"leap": 0.05}, sampling={"chains": 64}))
+    for _ in range(leaps.GOOD + 1):
+        run.advance()
+    clean = run._sample
+    for mean, returned_to in ((-0.42, None), (-0.2, 0)):
+        run.recent = np.array([-0.45, -0.41, -0.46, -0.47, -0.44, -0.43])
+
+        def sample(clock: vmc._Clock, clean=clean, mean=mean) -> vmc._Batch:
+            batch = clean(clock)
+            return dataclasses.replace(batch, estimate=dataclasses.replace(batch.estimate, mean=mean, error=0.01))
+
+        monkeypatch.setattr(run, "_sample", sample)
+        step = run.advance()
+        assert (step.halvings, step.returned_to) == (leaps.HALVINGS, returned_to)
