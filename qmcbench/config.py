@@ -107,8 +107,9 @@ class Optimizer:
     """Whether a step that changes the norm of psi has a price (:func:`qmcbench.sr.solvers.centre`). Without one a few
     samples leave the norm to chance, and a step that multiplies psi ten times over is a leap in all else too."""
     leap: float | None = None
-    """If given, an energy above the median of the last eight by this share of it, or with an error of half of that,
-    is a leap: the run returns to the state before the update and makes half of it, and so on."""
+    """If given, an energy above the median of the last eight by this share of it, with an error of half of that, or
+    below what any state can have is a leap: the run returns to the state before the update and makes half of it, and
+    so on."""
     starts: int = 1
     """Fresh networks that are tried for ``trial`` steps each; the run begins with the one that gets furthest down
     (:mod:`qmcbench.starts`). Nothing is tried where ``wavefunction.start`` gives the parameters."""

@@ -1,4 +1,4 @@
-"""Updates that are taken back: energies that leap up, below what is possible or out of sight, and what remains."""
+"""Updates that are taken back: energies that leap up, below what is possible or out of sight, and what is left."""
 
 import dataclasses
 import math
@@ -70,7 +70,7 @@ def test_a_step_that_is_taken_back_leaves_no_trace(metric: str) -> None:
 def test_an_energy_that_leaps_down_is_taken_back(
     monkeypatch: pytest.MonkeyPatch, mean: float, error: float, halvings: int
 ) -> None:
-    """A mean far below all before is taken back if its error is half of the leap's limit, or no state can have it.
+    """A mean far below all before is taken back if its error is beyond half of a leap's, or no state can have it.
 
     At J2 = 0.5 that is below -0.75, by 6.5 of its own errors.
     """

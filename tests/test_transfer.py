@@ -152,7 +152,7 @@ def test_a_stage_is_evaluated_where_it_is_trained(tmp_path: Path, monkeypatch: p
 
 
 def test_a_stage_that_has_gone_on_is_another_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The record of the stage after it keeps the SHA-256 of what that started from, and resuming says so in a line."""
+    """The next stage's record keeps the SHA-256 of what it started from, and resuming it says so in a line."""
     text = PLAN.replace("steps = 0", "steps = 1")
     first = transfer(Request(profile=planned(tmp_path, text), out=tmp_path, quiet=True))
     start = first.of(Training)[1].start_sha256

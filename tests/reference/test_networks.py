@@ -173,7 +173,7 @@ def test_a_card_is_of_the_steps_that_a_run_started_from(trained: Path, tmp_path:
     config = tmp_path / "other.toml"
     config.write_text(f"{Path(longer).read_text()}seed = 9\n")
     assert called("train", str(config), "--out", str(runs / "a"), "--restart", "--quiet").returncode == 0
-    with pytest.raises(UserError, match="started from another checkpoint .* restore that file"):
+    with pytest.raises(UserError, match=r"started from another checkpoint .* restore that file"):
         ship(runs / "b", energy, tmp_path, "none")
 
 
