@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from qmcbench.gates.energies import doubts
 from qmcbench.paper.answers import beside, of_authors, training_of
 from qmcbench.paper.join import Joined
 from qmcbench.paper.trainings import FRESH, TARGET, Rivals, Trained, rivals, trained
@@ -53,12 +54,11 @@ def figure11(runs: Sequence[Run]) -> list[Plot]:
             axes.set_xscale("log")
         rows[0, 0].set_ylim(-0.51, -0.24)
         rows[1, 0].set_ylim(-0.5035, -0.4915)
-        for axes, label in zip(
-            rows[1], ("the paper's steps, of all stages", "our samples, of all stages"), strict=False
-        ):
-            axes.set_xlabel(label)
-        shown = [pair for axes in rows[0] for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
-        figure.legend(*zip(*shown, strict=True), loc="outside upper center", ncols=2, fontsize=6)
+        rows[1, 0].set_xlabel("the paper's steps, of all stages")
+        for axes in rows[1, 1:]:
+            axes.set_xlabel("our samples, of all stages")
+        handles = [each for axes in rows[0] for each in axes.get_legend_handles_labels()[0]]
+        figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=6)
 
     caption = (
         "Rings: starts and ends as the paper states them; dotted lines only join them, and a stage without a stated "
@@ -130,8 +130,8 @@ def _by_lattice(joined: Sequence[Joined], place: str) -> dict[int, list[Joined]]
 
 def _authors(runs: Sequence[Run], L: int) -> list[Energy]:
     """Energies of the authors' network on a lattice that it was not trained for."""
-    there = [each for run in runs for each in run.of(Energy) if of_authors(run, each)]
-    return [each for each in there if (each.L, each.J2) == (L, J2) and each.value is not None]
+    there = [each for run in runs for each in run.of(Energy) if of_authors(run, each) and not doubts(each)]
+    return [each for each in there if (each.L, each.J2) == (L, J2)]
 
 
 def _mark(axes: Axes, at: float, energy: Energy, style: Mapping[str, Any]) -> None:
