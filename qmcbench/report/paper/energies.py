@@ -148,7 +148,7 @@ def figure13(joined: Sequence[Joined], runs: Sequence[Run]) -> list[Plot]:
                 axes.plot(at, each.claim.value, color="black", **PRINTED)
                 if each.ours:
                     axes.errorbar([at], [each.ours.value], [each.ours.sigma or 0.0], color=BLUE, **MEASURED)
-            names = [each.claim.what.split(",")[0] for each in those]
+            names = [each.claim.what.split(",")[0].replace(" from 24x24", "") for each in those]
             near = grouped(beside([each.claim for each in those], runs), _name)
             for name, energies in near.items():
                 for _, energy in energies:
@@ -165,7 +165,7 @@ def figure13(joined: Sequence[Joined], runs: Sequence[Run]) -> list[Plot]:
             axes.margins(x=0.15)
         figure.axes[0].set_ylabel("energy per site")
 
-    caption = f"J2 = {J2:g}. The paper's: 106 529 parameters. {MARKS} {BESIDE}"
+    caption = f"J2 = {J2:g}. The paper's: 106 529 parameters, transfer from 24x24. {MARKS} {BESIDE}"
     return [Plot("figure-13", "Fig. 13: direct training against transfer", caption, render("figure-13", SIZE, draw))]
 
 
