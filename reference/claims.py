@@ -53,8 +53,9 @@ class AnswerKind:
 
     about: str
     kinds: tuple[str, ...]
-    command: str
-    time: str
+    command: str = ""
+    """Empty: nothing makes them yet."""
+    time: str = ""
     differs: str = ""
     """Why what was measured may differ without anybody being wrong."""
 
@@ -71,8 +72,11 @@ def claims() -> tuple[Claim, ...]:
     """All of them: tables and figures first, then the text."""
     paper, found = document("paper"), []
     for group in document("claims")["group"]:
-        settings = {key: value for key, value in group.items() if key != "name"}
+        settings = {key: value for key, value in group.items() if key not in ("name", "but")}
         for each in GROUPS[group["name"]](paper):
+            # Some of a group may be answered by something else than the rest.
+            fitting = [but["answer"] for but in group.get("but", []) if but["of"].items() <= each.of.items()]
+            settings["answer"] = (*fitting, group["answer"])[0]
             found.append(Claim(**settings, what=each.what, value=each.value, of=each.of, path=each.path))
     return (*found, *(Claim(**each) for each in document("claims")["claim"]))
 
@@ -200,7 +204,7 @@ def _figure11(key: str) -> Callable[[Document], Iterator[Number]]:
             L, symmetry = stage["L"], SYMMETRY[stage["symmetry"]]
             steps = f", {stage['steps']:,} steps" if key == "end" and "steps" in stage else ""
             of: Of = {"L": L, "J2": 0.5, "parameters": LARGE, "symmetry": symmetry}
-            of |= {"from": stages[n - 1]["L"] if n else 0} if key == "start" else {}
+            of["from"] = stages[n - 1]["L"] if n else 0
             words = f"{key} of stage {n + 1}, {L}x{L} {'with' if symmetry == 'C4' else 'without'} C4{steps}"
             yield Number(words, stage[key], of, f"figure11.stages.{n}.{key}")
 
@@ -237,7 +241,7 @@ def _figure13(keys: tuple[str, ...]) -> Callable[[Document], Iterator[Number]]:
                         else ""
                     )
                     of: Of = {"L": row["L"], "J2": 0.5, "parameters": LARGE, "symmetry": "none" if direct else "C4"}
-                    of |= {"from": 24} if key == "start" else {}
+                    of["from"] = 0 if direct else 24
                     mode = "direct training" if direct else "transfer from 24x24"
                     what = f"{WORDS[key]} {mode}, {row['L']}x{row['L']}{steps}"
                     yield Number(what, row[key], of, f"figure13.rows.{n}.{key}")

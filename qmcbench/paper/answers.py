@@ -13,9 +13,11 @@ from qmcbench.gates.energies import doubts
 from qmcbench.group import evaluations
 from qmcbench.paper.counted import count
 from qmcbench.paper.models import Modelled
+from qmcbench.paper.trainings import FRESH, Trained, of_run, trained
 from qmcbench.reference.claims import Claim
+from qmcbench.reference.schemas import document
 from qmcbench.store.bench import Share
-from qmcbench.store.energies import Correlations, Energy, Training
+from qmcbench.store.energies import Correlations, Energy
 from qmcbench.store.records import R, Run
 from qmcbench.store.scaling import WeakRun
 
@@ -112,8 +114,48 @@ def _speedup(claim: Claim, among: Records) -> Answer | None:
     return Answer(MEASURED, best.of_all, None, f"{run.job}: {work}, large, {L}x{L}, batch {best.every.batch}")
 
 
+def alike(claim: Claim, run: Run, energy: Energy) -> bool:
+    """Whether an energy is of just what a claim is of: network, lattice, coupling, and start where that matters."""
+    network, of = energy.network, claim.of
+    mine = (network.parameters, network.symmetry, energy.L, energy.J2)
+    if not _own(energy) or mine != tuple(of.get(name) for name in ("parameters", "symmetry", "L", "J2")):
+        return False
+    training = training_of(run, energy)
+    return "from" not in of or (training is not None and training.origin == of["from"])
+
+
+def _own(energy: Energy) -> bool:
+    """Whether its network was trained for its lattice and coupling."""
+    return (energy.network.L, energy.network.J2) == (energy.L, energy.J2)
+
+
+def training_of(run: Run, energy: Energy) -> Trained | None:
+    """The training of its run that ended with an energy's network; an evaluation alone has none."""
+    return next((each for each in of_run(run) if each.training.name == energy.name), None)
+
+
+def of_authors(run: Run, energy: Energy) -> bool:
+    """Whether an energy is of the network that the paper's authors gave away, on whatever lattice."""
+    theirs, network = document("models")["checkpoint"], energy.network
+    known = (theirs["model"], theirs["L"], theirs["J2"])
+    return run.job in ("zero-shot", "evaluate") and (network.name, network.L, network.J2) == known
+
+
+def beside(claims: Sequence[Claim], runs: Sequence[Run]) -> list[tuple[Run, Energy]]:
+    """Our energies at these claims' lattices and couplings, trained for them, which none of the claims is of."""
+    at = {(claim.of["L"], claim.of["J2"]) for claim in claims}
+    return [
+        (run, each)
+        for run in runs
+        if not run.quick
+        for each in run.of(Energy)
+        if (each.L, each.J2) in at and _own(each) and not each.network.origin and not of_authors(run, each)
+        if not doubts(each) and not any(alike(claim, run, each) for claim in claims)
+    ]  # fmt: skip
+
+
 def _energy(claim: Claim, among: Records) -> Answer | None:
-    """The lowest one of a network of that size trained for it, else the nearest of that lattice and coupling."""
+    """The lowest one of just what the claim is of, else the lowest of that lattice and coupling."""
     of = claim.of
     there = [
         (run, each)
@@ -122,28 +164,31 @@ def _energy(claim: Claim, among: Records) -> Answer | None:
     ]
     ranked = []
     for run, each in there:
-        own = (each.network.L, each.network.J2) == (each.L, each.J2)
-        alike = own and (each.network.parameters, each.network.symmetry) == (of["parameters"], of["symmetry"])
+        training, fits = training_of(run, each), alike(claim, run, each)
         words = f"{run.job}: {each.name}, {each.network.name}, {each.network.symmetry}"
         words += ", imported" if each.network.origin else ""
-        words += "" if own else f", trained for {each.network.L}x{each.network.L}, J2 = {each.network.J2:g}"
-        ranked.append((not alike, each.value, Answer(MEASURED, each.value or 0.0, each.sigma, words, alike)))
+        words += "" if training is None else f", {origin(training)}"
+        words += "" if _own(each) else f", trained for {each.network.L}x{each.network.L}, J2 = {each.network.J2:g}"
+        ranked.append((not fits, each.value, Answer(MEASURED, each.value or 0.0, each.sigma, words, fits)))
     return min(ranked, key=lambda row: row[:2])[2] if ranked else None
+
+
+def origin(training: Trained) -> str:
+    """Where the parameters of a training come from, in words."""
+    return "from scratch" if training.origin == FRESH else f"from {training.training.start}"
 
 
 def _start(claim: Claim, among: Records) -> Answer | None:
     """The first step of a training, from another lattice's network or from random parameters; else a near one."""
     of, found = claim.of, []
-    for run, each in among.of(Training):
-        if (of["L"], of["J2"]) != (each.L, each.J2) or not each.curve.energy or each.curve.energy[0] is None:
+    for each in trained(among.runs):
+        own, curve = each.training, each.training.curve
+        if (of["L"], of["J2"]) != (own.L, own.J2) or not curve.energy or curve.energy[0] is None:
             continue
-        first = {other.name: other.L for other in run.of(Training)}.get(each.start or "", 0)
-        alike = (each.parameters, each.symmetry, first) == (of["parameters"], of["symmetry"], of["from"])
-        words = (
-            f"{run.job}: first step of {each.name}, {each.network}, {each.symmetry}, from {each.start or 'scratch'}"
-        )
-        error = each.curve.error[0] if each.curve.error else None
-        found.append(Answer(MEASURED, each.curve.energy[0], error, words, alike))
+        fits = (own.parameters, own.symmetry, each.origin) == (of["parameters"], of["symmetry"], of["from"])
+        words = f"{each.run.job}: first step of {own.name}, {own.network}, {own.symmetry}, {origin(each)}"
+        error = curve.error[0] if curve.error else None
+        found.append(Answer(MEASURED, curve.energy[0], error, words, fits))
     return min(found, key=lambda each: not each.alike, default=None)
 
 
@@ -169,8 +214,10 @@ def _forwards(claim: Claim, among: Records) -> Answer | None:
     name = claim.of["name"]
     if name == "sampling gap":
         gaps = Counter(each.gap / each.L**2 for _, each in among.of(Energy))
-        # Our usual one: an evaluation may be asked for another.
-        return next((Answer(MEASURED, gap, 0.0, f"{n} evaluations") for gap, n in gaps.most_common(1)), None)
+        # Our usual one: an evaluation may be asked for another. A setting is nothing that was measured.
+        return next(
+            (Answer(COUNTED, gap, 0.0, f"setting of {n} evaluations") for gap, n in gaps.most_common(1)), None
+        )
     bonds = antiparallel(among)
     return replace(bonds, value=bonds.value + 1.0) if bonds and name == "all" else bonds
 
@@ -196,7 +243,10 @@ ANSWERS: dict[str, Callable[[Claim, Records], Answer | None]] = {
     "share": _share,
     "speedup": _speedup,
     "energy": _energy,
+    "stage": _energy,
+    "authors": _energy,
     "start": _start,
+    "stage start": _start,
     "forwards": _forwards,
     "rotations": _rotations,
 }

@@ -76,7 +76,9 @@ class Joined:
         elif self.outcome is Outcome.NOT_RUN and self.answer:
             said.append(f"nearest: {self.answer.of}")
         elif self.outcome is Outcome.NOT_RUN:
-            said.append(f"no record; time: {kind.time}")
+            said.append(
+                f"no record; time: {kind.time}" if kind.command else "no record, and no command that makes one yet"
+            )
         if self.claim.contradiction:
             said.append(f"the paper contradicts itself: {self.claim.contradiction}")
         return "; ".join(said)

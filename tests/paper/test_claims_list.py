@@ -7,9 +7,11 @@ import pytest
 import typer
 
 from qmcbench.cli.main import app
+from qmcbench.jobs.plan import load_profile
 from qmcbench.paper.answers import ANSWERS
 from qmcbench.paper.counted import count, neel, parameters
-from qmcbench.reference import schemas, verify_paper
+from qmcbench.paper.trainings import FRESH
+from qmcbench.reference import model_spec, paper, schemas, verify_paper
 from qmcbench.reference.claims import SETTINGS, answers, claims
 from qmcbench.store.kinds import KINDS
 
@@ -30,12 +32,34 @@ def test_the_claims_keep_to_their_schema_and_can_be_answered() -> None:
     assert {each.answer for each in claims()} == set(answers()) == set(ANSWERS)
     for each in answers().values():
         assert set(each.kinds) <= set(KINDS)
-        words = shlex.split(each.command.split("qmcbench ", 1)[1])
-        command = typer.main.get_command(app)
-        while hasattr(command, "commands"):
-            command, words = command.commands[words[0]], words[1:]
-        names = {name for parameter in command.params for name in parameter.opts}
-        assert {word for word in words if word.startswith("--")} <= names, each.command
+        for text in filter(None, each.command.split(";")):
+            words = shlex.split(text.split("qmcbench ", 1)[1])
+            command = typer.main.get_command(app)
+            while hasattr(command, "commands"):
+                command, words = command.commands[words[0]], words[1:]
+            names = {name for parameter in command.params for name in parameter.opts}
+            assert {word for word in words if word.startswith("--")} <= names, text
+
+
+def test_a_command_makes_what_it_is_named_for() -> None:
+    """Each claim about a stage has one in the plan: its lattice, coupling, network, symmetry and start."""
+    plan = load_profile("paper", kind="transfer")
+    lattices: dict[str | None, int] = {None: FRESH} | {stage.name: stage.config.model.L for stage in plan.runs}
+    made = [
+        {
+            "L": stage.config.model.L, "J2": stage.config.model.J2, "symmetry": stage.config.wavefunction.symmetry,
+            "parameters": model_spec(stage.config.wavefunction.network).parameters, "from": lattices[stage.start],
+        }
+        for stage in plan.runs
+    ]  # fmt: skip
+    told = [each for each in claims() if answers()[each.answer].command.endswith("transfer paper --out FOLDER")]
+    assert {each.place for each in told} == {"Fig. 11", "Fig. 12"}
+    assert len(told) == 12
+    assert all(any(each.of.items() <= stage.items() for stage in made) for each in told)
+    (cell,) = [each for each in claims() if each.answer == "authors"]
+    theirs = schemas.document("models")["checkpoint"]
+    assert (cell.of["L"], cell.of["J2"], cell.of["symmetry"]) == (theirs["L"], theirs["J2"], theirs["symmetry"])
+    assert sum(not answers()[each.answer].command for each in claims()) == 29 + 3 + 7 + 5
 
 
 def test_claims_of_the_text_are_there() -> None:
@@ -67,6 +91,14 @@ def test_contradictions_are_real() -> None:
     needed = [float(each.of["energy"]) / (1 - each.value) for each in errors]
     assert len({f"{each:.4f}" for each in needed}) > 1
     assert all(f"{each:.5f}" in errors[0].contradiction for each in needed)
+    ends = [sum(paper.figure10[f"{part}_s"][n] for part in ("pdpotrf", "pdgemm", "data_op")) for n in (0, -1)]
+    efficiency = next(each for what, each in by_what.items() if what.startswith("parallel efficiency"))
+    assert f"from {ends[0]:.1f} s on 10,000 processes to {ends[1]:.1f} s" in efficiency.contradiction
+    samples = next(each for what, each in by_what.items() if what.startswith("samples on 490 000"))
+    assert f"{count(samples.of) / 1e6:.2f} million" in samples.contradiction
+    assert count(samples.of) == 49 * 160_000
+    cores = next(each for each in by_what.values() if each.place == "Abstract")
+    assert f"{paper.table2['max_cores']:,}" in cores.contradiction
 
 
 @pytest.mark.parametrize(

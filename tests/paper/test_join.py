@@ -140,9 +140,40 @@ def test_a_start_is_that_of_just_such_a_training() -> None:
     found = answered(what, near, like)
     assert (found.outcome, found.ours.value) == (Outcome.AGREES, -0.2512)
     assert answered(what, replace(like, start="c"), replace(like, name="c", L=4)).outcome is Outcome.NOT_RUN
+    for elsewhere in ("w.safetensors", "reference:small-6x6-0.5"):
+        assert answered(what, replace(like, start=elsewhere)).outcome is Outcome.NOT_RUN
     only = answered(what, near)
     assert only.outcome is Outcome.NOT_RUN
     assert "first step of a, small" in only.why
+
+
+FROM = ("24x24", "10x10", "w.safetensors", "reference:small-6x6-0.5")
+DIRECT, TRANSFER = "end of direct training, 10x10, 1,200 steps", "end of transfer from 24x24, 10x10"
+
+
+@pytest.mark.parametrize("start", [None, *FROM, ""], ids=["fresh", "24x24", "10x10", "file", "shipped", "evaluated"])
+def test_direct_training_and_transfer_are_told_apart(start: str | None) -> None:
+    """By the training of an energy: fresh, or from 24x24; another start, or an unknown one, is neither."""
+    trainings = [
+        Training(
+            value=-0.4971, name=name, network="large", parameters=106529, symmetry="none", sign="marshall", L=L,
+            J2=0.5, start=begun, steps=2, chains=8,
+        )
+        for name, L, begun in (("24x24", 24, None), ("10x10", 10, None), ("end", 10, start))
+    ]  # fmt: skip
+    known = trainings if start != "" else []
+    found = {}
+    for what, symmetry in ((DIRECT, "none"), (TRANSFER, "C4")):
+        energy = replace(TWELVE, name="end", L=10, value=-0.4972, network=replace(LARGE, L=10, symmetry=symmetry))
+        found[what] = answered(what, *known, energy).outcome
+    of = {None: [DIRECT], "24x24": [TRANSFER]}.get(start, [])
+    assert found == {what: Outcome.AGREES if what in of else Outcome.NOT_RUN for what in (DIRECT, TRANSFER)}
+
+
+def test_a_setting_is_no_measurement() -> None:
+    """The sampling gap of our evaluations is what we asked for."""
+    found = answered("forward passes for the sampling gap between two samples, over L^2", TWELVE)
+    assert (found.ours.how, found.ours.value, found.outcome) == (COUNTED, 1.0, Outcome.AGREES)
 
 
 def test_counting_needs_no_record() -> None:
@@ -153,6 +184,7 @@ def test_counting_needs_no_record() -> None:
     assert found.listed == len(joined) > 200
     assert found.agreeing + found.disagreeing == found.counted + found.measured == found.counted
     assert found.listed == found.counted + found.not_run + found.projected
-    assert found.contradicting == 10
+    assert (found.listed, found.counted, found.contradicting) == (213, 21, 15)
+    assert (found.agreeing, found.disagreeing) == (13, 8)
     cores = next(each for each in joined if each.claim.place == "Table 2")
     assert cores.ours.value == paper.table2["max_cores"]

@@ -1,4 +1,4 @@
-"""Figures of the chapter on the paper: rings are printed, discs measured, diamonds with bands projected."""
+"""Figures of speed: Figs. 7 to 10. Rings are printed, discs measured, diamonds with bands projected."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from matplotlib.figure import Figure
 
 from qmcbench.bench.speedups import speedups
 from qmcbench.paper.join import Joined
-from qmcbench.reference import model_names, model_spec, paper
-from qmcbench.report.colours import BLUE, COLOURS, GREEN, GREY, VERMILION
+from qmcbench.reference import paper
+from qmcbench.report.colours import BLUE, COLOURS, GREEN, VERMILION
 from qmcbench.report.document import grouped
 from qmcbench.report.figure import WIDTH, Plot, log_axis, name_rows, plain_numbers, render, seconds_axis
-from qmcbench.store.energies import Energy, Training
 from qmcbench.store.records import Run
 from qmcbench.store.scaling import StrongRun
 
 PRINTED: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "linestyle": "none", "markersize": 5}
 MEASURED: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 4}
 PROJECTED: dict[str, Any] = {"marker": "D", "linestyle": "--", "linewidth": 0.8, "markersize": 3, "capsize": 2}
-MARKS = "Rings: printed in the paper. Discs: measured here. Diamonds: projected, with one standard error."
+MARKS = "Rings: printed in the paper. Discs: measured here."
+DIAMONDS = "Diamonds: projected, with one standard error."
 PARTS = {"factorisation": ("pdpotrf", VERMILION), "product": ("pdgemm", BLUE), "data": ("data operations", GREEN)}
 SIZE = (WIDTH, 3.3)
 
@@ -109,7 +109,7 @@ def figure9(joined: Sequence[Joined], runs: Sequence[Run]) -> list[Plot]:
         axes.set_ylabel("")
         _legend(figure, ("factorisation", "product"))
 
-    caption = f"{MARKS} Ours on two cores, with fewer samples, and only where the matrix fits."
+    caption = f"{MARKS} {DIAMONDS} Ours on two cores, with fewer samples, and only where the matrix fits."
     return [Plot("figure-9", "Fig. 9: ScaLAPACK against the processes", caption, render("figure-9", SIZE, draw))]
 
 
@@ -153,104 +153,7 @@ def figure10(joined: Sequence[Joined]) -> list[Plot]:
         _legend(figure, tuple(PARTS))
 
     caption = (
-        f"{MARKS} The paper does not say how it computed its efficiencies; they do not follow from the ScaLAPACK "
-        "times printed beside them, which fall."
+        f"{MARKS} {DIAMONDS} The paper does not say how it computed its efficiencies; they do not follow from the "
+        "ScaLAPACK times printed beside them, which fall."
     )
     return [Plot("figure-10", "Fig. 10: up to 490,000 processes", caption, render("figure-10", SIZE, draw))]
-
-
-def figure11(runs: Sequence[Run]) -> list[Plot]:
-    """Five stages of transfer learning, and our own training on the same lattices."""
-    sizes = {stage["L"] for stage in paper.figure11["stages"]}
-    trained = [(run, each) for run in runs if not run.quick for each in run.of(Training)]
-    own = [(run.profile or run.job, each) for run, each in trained if each.L in sizes and each.J2 == 0.5]
-
-    def draw(figure: Figure) -> None:
-        left, right = figure.subplots(1, 2)
-        for axes in (left, right):
-            _stages(axes, own)
-            axes.set_xlabel("step, of all stages")
-        left.set(ylabel="energy per site", ylim=(-0.51, -0.24))
-        right.set_ylim(-0.5035, -0.4915)
-        figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=7)
-
-    caption = (
-        "Rings: starts and ends as the paper states them; dotted lines only join them, and a stage without a stated "
-        "length is drawn with 200 steps. Grey lines: our trainings on these lattices, of other networks, from step "
-        "0. Right: the same, enlarged."
-    )
-    return [Plot("figure-11", "Fig. 11: five stages to 24x24", caption, render("figure-11", SIZE, draw))]
-
-
-def _stages(axes: Axes, own: Sequence[tuple[str, Training]]) -> None:
-    first = 0
-    for colour, stage in zip(COLOURS, paper.figure11["stages"], strict=False):
-        last = first + stage.get("steps", 200)
-        label = f"paper, {stage['L']}x{stage['L']}{', C4' if stage['symmetry'] == 'C4' else ''}"
-        style = PRINTED | {"linestyle": ":"}
-        axes.plot([first, last], [stage["start"], stage["end"]], color=colour, label=label, **style)
-        first = last
-    for dashes, (name, each) in zip(("-", "--", "-."), own, strict=False):
-        pairs = zip(each.curve.step, each.curve.energy, strict=True)
-        known = [(step, energy) for step, energy in pairs if energy is not None]
-        label = f"ours ({name}), {each.name}, {each.network}, {each.symmetry}"
-        axes.plot([x for x, _ in known], [y for _, y in known], dashes, color=GREY, linewidth=0.9, label=label)
-
-
-def figure12(joined: Sequence[Joined], runs: Sequence[Run]) -> list[Plot]:
-    """Energy against the number of parameters."""
-    claims = [each for each in joined if each.claim.place == "Fig. 12"]
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        lattices = grouped(claims, lambda each: int(each.claim.of["L"]))
-        for colour, (L, those) in zip(COLOURS, lattices.items(), strict=False):
-            at = [each.claim.of["parameters"] for each in those]
-            axes.plot(at, [each.claim.value for each in those], color=colour, label=f"{L}x{L}", **PRINTED)
-            for each in those:
-                if each.ours:
-                    axes.plot(each.claim.of["parameters"], each.ours.value, color=colour, **MEASURED)
-            for energy in _near(runs, L):
-                _cross(axes, energy, energy.network.parameters, colour)
-        log_axis(axes, [model_spec(name).parameters for name in model_names()], "parameters")
-        axes.set_ylabel("energy per site")
-        axes.legend()
-
-    caption = (
-        f"J2 = 0.5. {MARKS} Crosses: the authors' 12x12 network, not retrained, which decides none of these claims."
-    )
-    return [Plot("figure-12", "Fig. 12: energy against the network's size", caption, render("figure-12", SIZE, draw))]
-
-
-def _near(runs: Sequence[Run], L: int) -> list[Energy]:
-    """Energies of the lattice that a network has which was not trained for it."""
-    there = [each for run in runs if run.job == "zero-shot" for each in run.of(Energy)]
-    return [each for each in there if (each.L, each.J2) == (L, 0.5) and each.value is not None]
-
-
-def _cross(axes: Axes, energy: Energy, at: float, colour: str) -> None:
-    axes.errorbar([at], [energy.value or 0.0], [energy.sigma or 0.0], color=colour, fmt="x", capsize=2)
-
-
-def figure13(joined: Sequence[Joined], runs: Sequence[Run]) -> list[Plot]:
-    """Direct training against transfer."""
-    lattices = grouped(
-        (each for each in joined if each.claim.place == "Fig. 13"), lambda each: int(each.claim.of["L"])
-    )
-
-    def draw(figure: Figure) -> None:
-        for axes, (L, those) in zip(figure.subplots(1, len(lattices)), lattices.items(), strict=True):
-            for at, each in enumerate(those):
-                axes.plot(at, each.claim.value, color="black", **PRINTED)
-                if each.ours:
-                    axes.errorbar([at], [each.ours.value], [each.ours.sigma or 0.0], color=BLUE, **MEASURED)
-            for energy in _near(runs, L):
-                _cross(axes, energy, len(those), GREY)
-            names = [each.claim.what.split(",")[0] for each in those] + ["12x12's, as it is"]
-            axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=7)
-            axes.set_title(f"{L}x{L}", fontsize=9)
-            axes.margins(x=0.15)
-        figure.axes[0].set_ylabel("energy per site")
-
-    caption = f"J2 = 0.5, 106 529 parameters. {MARKS} Crosses: the authors' 12x12 network, not retrained."
-    return [Plot("figure-13", "Fig. 13: direct training against transfer", caption, render("figure-13", SIZE, draw))]

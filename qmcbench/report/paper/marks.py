@@ -12,8 +12,9 @@ from qmcbench.report.numbers import format_value_error, number
 SIGNS = {MEASURED: "●", COUNTED: "Σ", PROJECTED: "◇"}
 NOT_RUN = Cell("not run", "absent")
 LEGEND = (
-    "Plain: printed in the paper. ●: measured here. Σ: counted, from layouts, lattices and the paper's own numbers. "
-    "◇: projected by the cost model, which is fitted to the paper's own times. In parentheses one standard error."
+    "Plain: printed in the paper. ●: measured here. Σ: counted, from layouts, lattices, settings and the paper's own "
+    "numbers. ◇: projected by the cost model, which is fitted to the paper's own times. In parentheses one standard "
+    "error."
 )
 
 

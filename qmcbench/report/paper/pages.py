@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qmcbench.paper.join import Counts, Joined, Outcome, counts, join
-from qmcbench.report.document import Chapter, Judgement, Section, grouped
+from qmcbench.report.document import Chapter, Judgement, Section, Table, grouped
 from qmcbench.report.figure import Plot
-from qmcbench.report.paper import figures, tables
+from qmcbench.report.paper import energies, figures, tables
 from qmcbench.store.records import Run
 
 TITLE = "Li et al., IEEE TPDS 33, 2846 (2022), arXiv:2108.13830"
@@ -49,12 +49,13 @@ def sections(joined: Sequence[Joined], runs: Sequence[Run]) -> list[Section]:
     """Everything below the headline, in the paper's order."""
     none = "No record answers this: not run."
 
-    def mirrored(place: str, what: str, plots: list[Plot], text: str = "") -> Section:
+    def mirrored(place: str, what: str, plots: list[Plot], text: str = "", more: Sequence[Table] = ()) -> Section:
         places = (place, text) if text else (place,)
-        return Section(place, [tables.numbers(joined, f"{place}: {what}", places)], plots, none)
+        return Section(place, [tables.numbers(joined, f"{place}: {what}", places), *more], plots, none)
 
     front = [tables.summary(joined), tables.contradictions(joined), tables.regenerated(joined)]
     own = tables.table3_ours(runs)
+    compared = [*energies.figure13(joined, runs), *energies.direct(runs)]
     return [
         Section("Does the paper hold?", front),
         Section("Table 1", [tables.table1(joined)]),
@@ -65,8 +66,8 @@ def sections(joined: Sequence[Joined], runs: Sequence[Run]) -> list[Section]:
         mirrored("Fig. 8", "saturated speedups", figures.figure8(runs)),
         mirrored("Fig. 9", "seconds", figures.figure9(joined, runs)),
         mirrored("Fig. 10", "seconds and efficiency", figures.figure10(joined)),
-        mirrored("Fig. 11", "energies", figures.figure11(runs)),
-        mirrored("Fig. 12", "energies", figures.figure12(joined, runs), "Sec. 4.3.2"),
-        mirrored("Fig. 13", "energies", figures.figure13(joined, runs), "Sec. 4.3.3"),
+        mirrored("Fig. 11", "energies", energies.figure11(runs)),
+        mirrored("Fig. 12", "energies", energies.figure12(joined, runs), "Sec. 4.3.2"),
+        mirrored("Fig. 13", "energies", compared, "Sec. 4.3.3", tables.direct(runs)),
         Section("Every claim", [tables.everything(joined)]),
     ]

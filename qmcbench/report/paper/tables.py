@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
+from qmcbench.bench.accuracy import SMOOTH
 from qmcbench.gates.energies import doubts
+from qmcbench.paper.answers import beside, of_authors, origin
 from qmcbench.paper.join import Joined, Outcome
+from qmcbench.paper.trainings import TARGET, Trained, rivals, total
 from qmcbench.reference import paper
 from qmcbench.reference.claims import answers
 from qmcbench.report.document import Cell, Row, Table, grouped
@@ -15,6 +19,7 @@ from qmcbench.store.energies import Energy, Training
 from qmcbench.store.records import Run
 from qmcbench.store.scaling import OnRanks, WeakRun
 
+T = TypeVar("T", int, float)
 STYLES = {
     Outcome.AGREES: "counted",
     Outcome.DISAGREES: "bad",
@@ -78,9 +83,11 @@ def regenerated(joined: Sequence[Joined]) -> Table:
     for name, those in grouped(joined, lambda each: each.claim.answer).items():
         kind = answers()[name]
         rows.append([
-            kind.about, ", ".join(kind.kinds) or DASH, count(len(those)), Cell(kind.command, "code"), kind.time,
+            kind.about, ", ".join(kind.kinds) or DASH, ", ".join(dict.fromkeys(each.claim.place for each in those)),
+            count(len(those)), Cell(kind.command, "code") if kind.command else Cell("no command yet", "absent"),
+            kind.time or DASH,
         ])  # fmt: skip
-    columns = ["what answers", "kinds of record", ">claims", "command", "time on two cores"]
+    columns = ["what answers", "kinds of record", "places", ">claims", "command", "time on two cores"]
     return Table("What makes the answers again", columns, rows)
 
 
@@ -151,6 +158,7 @@ def _lattices(sizes: Iterable[int]) -> str:
     return ", ".join(f"{L}x{L}" for L in sizes) or DASH
 
 
+NOT_REACHED = "not reached"
 CASES = ((10, "none"), (10, "C4"), (16, "none"), (16, "C4"))
 
 
@@ -219,27 +227,75 @@ def table4(joined: Sequence[Joined], runs: Sequence[Run]) -> Table:
     zero = {
         (each.network.symmetry, each.L, each.J2): each
         for run in runs
-        if run.job in ("zero-shot", "evaluate")
         for each in run.of(Energy)
-        if not doubts(each) and (each.network.name, each.network.L) == ("large", 12)
+        if of_authors(run, each) and not doubts(each)
     }
+    near = beside([each.claim for each in joined if each.claim.place == "Table 4"], runs)
     rows: list[Row] = []
     for row in paper.table4["rows"]:
         L = row["L"]
         rows.append([f"{L}x{L}", "paper", *(printed(value) for value in row["energy"])])
         own = [of(joined, "Table 4", L=L, J2=J2) for J2 in couplings]
         rows.append([f"{L}x{L}", "of a network trained for it", *(either(each) if each else NOT_RUN for each in own)])
+        others = grouped(
+            (each for _, each in near if each.L == L), lambda each: (each.network.name, each.network.symmetry)
+        )
+        for (name, symmetry), those in others.items():
+            rows.append([f"{L}x{L}", f"ours: {name}, {symmetry}", *_grey([_lowest(those, J2) for J2 in couplings])])
         for symmetry, what in WITHOUT_RETRAINING.items():
-            near = [zero.get((symmetry, L, J2)) for J2 in couplings]
-            if any(near):
-                texts = [f"● {format_value_error(each.value, each.sigma)}" if each else "not run" for each in near]
-                rows.append([f"{L}x{L}", what, *(Cell(text, "absent") for text in texts)])
+            theirs = [zero.get((symmetry, L, J2)) for J2 in couplings]
+            if any(theirs):
+                rows.append([f"{L}x{L}", what, *_grey(theirs)])
     caption = (
-        "Energy per site, J1 = 1, 106 529 parameters with C4. Grey: the authors' network of 12x12, J2 = 0.5, as it "
-        "is on the others, summed over C4 as there or over all 32 symmetries; an upper bound, which decides no claim "
-        "but its own cell's. " + LEGEND
+        "Energy per site, J1 = 1, 106 529 parameters with C4. Grey: ours, of another network or symmetry trained for "
+        "it, and the authors' network of 12x12, J2 = 0.5, as it is on the others, summed over C4 as there or over "
+        "all 32 symmetries: upper bounds, which decide no claim but the authors' own cell's. " + LEGEND
     )
     return Table("Table 4: energies", ["lattice", "of", *(f">J2 = {J2:g}" for J2 in couplings)], rows, caption)
+
+
+def _lowest(energies: Sequence[Energy], J2: float) -> Energy | None:
+    return min((each for each in energies if each.J2 == J2), key=lambda each: each.value or 0.0, default=None)
+
+
+def _grey(energies: Sequence[Energy | None]) -> Row:
+    """Energies that decide no claim."""
+    texts = [f"● {format_value_error(each.value, each.sigma)}" if each else "not run" for each in energies]
+    return [Cell(text, "absent") for text in texts]
+
+
+def direct(runs: Sequence[Run]) -> list[Table]:
+    """Samples until TARGET of our direct trainings and our transfers; no table without such a pair."""
+    rows: list[Row] = []
+    for pair in rivals(runs):
+        for each in (*pair.direct, *pair.transfer):
+            own, gains = each.training, (DASH, DASH)
+            if each in pair.transfer:
+                gains = (_reached(pair.gain(each), number), _whole(each, pair.gain(each, whole=True), number))
+            rows.append([
+                f"{own.L}x{own.L}", number(own.J2), own.network, own.symmetry, own.name, origin(each),
+                count(own.steps * own.chains), format_value_error(own.value, own.sigma),
+                _reached(each.reached(), count), _whole(each, total(each), count), *gains,
+            ])  # fmt: skip
+    columns = [
+        "lattice", "J2", "network", "symmetry", "training", "start", ">samples", ">last step",
+        f">samples to {TARGET:g}", ">with earlier stages", ">speedup by transfer", ">speedup with earlier stages",
+    ]  # fmt: skip
+    caption = (
+        f"Samples after which the mean energy of the last {SMOOTH} steps is first at {TARGET:g} or below; speedup: "
+        "those of direct training (the quickest of the same run) over those of the transfer, of this lattice alone "
+        "and with those of the smaller lattices, which cost less each. Warm-up and trial starts are not counted."
+    )
+    return [Table("Ours: direct training against transfer", columns, rows, caption)] if rows else []
+
+
+def _reached(found: T | None, shown: Callable[[T], str]) -> str:
+    return NOT_REACHED if found is None else shown(found)
+
+
+def _whole(each: Trained, found: T | None, shown: Callable[[T], str]) -> str:
+    """What counts the samples before a training; those of a start from a file are not known."""
+    return DASH if each.offset is None else _reached(found, shown)
 
 
 def numbers(joined: Sequence[Joined], title: str, places: Sequence[str]) -> Table:
