@@ -81,7 +81,7 @@ class Checkpoint:
     from them, ``spins`` (chains, L, L), of the metric march the ``moments`` before it, and the ``recent`` energies,
     which are alone if the last update was refused; None with no ``optimizer.leap``."""
     good: dict[str, Tensor] | None = None
-    """Where it falls back to when no part of an update is small enough, one or two states: ``steps`` done in each,
+    """Where it falls back to when no part of an update is small enough, a few states: ``steps`` done in each,
     ``parameters`` (states, parameters), ``spins`` (states, chains, L, L); None with no ``optimizer.leap``."""
     ranks: int = 1
     imported: Origin | None = None

@@ -18,9 +18,9 @@ SPREADS = 5
 UNPHYSICAL = 6.5
 # How often a step is halved before an older state is gone back to, or, with none, this one taken as it is.
 HALVINGS = 6
-# Steps from one state that is kept to the next, and at least so many are gone back: amplitudes can grow out of all
-# measure where no chain is yet.
-GOOD = 10
+# Steps from one state that is kept to the next, and how many of them are kept: amplitudes can grow out of all measure
+# where no chain is yet, and the states before it shows have it too.
+GOOD, KEPT = 20, 4
 
 
 @dataclass(frozen=True)

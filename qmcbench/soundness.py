@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from qmcbench.config import Config
+from qmcbench.leaps import KEPT
 
 
 def of_run(chains: dict[str, Tensor], memory: dict[str, Tensor], config: Config, step: int, size: int) -> list[str]:
@@ -78,12 +79,12 @@ def of_good(good: dict[str, Tensor], config: Config, size: int, step: int) -> li
     steps = good.get("steps", torch.zeros(0))
     states = len(steps) if steps.ndim == 1 else 0
     shapes = {"steps": (states,), "parameters": (states, size), "spins": (states, count, L, L)}
-    if set(good) != set(shapes) or config.optimizer.leap is None or states not in (1, 2):
+    if set(good) != set(shapes) or config.optimizer.leap is None or not 1 <= states <= KEPT:
         return [f"it holds {', '.join(sorted(good))[:200]} of {states} good states"]
     if any(tuple(good[name].shape) != shape for name, shape in shapes.items()):
         return ["a good state has another shape than the run"]
     if steps.dtype != torch.int64 or not ((steps >= 0) & (steps < step)).all() or (steps.diff() <= 0).any():
-        return [f"its good states are not of two of the {step} steps, the older first"]
+        return [f"its good states are not of some of the {step} steps, the older first"]
     parameters, spins = good["parameters"], good["spins"]
     if not (parameters.is_floating_point() and parameters.isfinite().all()):
         return ["parameters of a good state are not finite"]

@@ -28,7 +28,7 @@ from qmcbench.errors import UserError
 from qmcbench.evaluator import is_healthy, real_part
 from qmcbench.hamiltonian import J1J2, antiparallel
 from qmcbench.lattice import random_configurations
-from qmcbench.leaps import GOOD, HALVINGS, RECENT, Good, Past, leapt
+from qmcbench.leaps import GOOD, HALVINGS, KEPT, RECENT, Good, Past, leapt
 from qmcbench.local_energy import local_energies
 from qmcbench.mixing import mixing
 from qmcbench.ranks.comm import Communicator, Serial, share
@@ -159,8 +159,8 @@ class Trainer:
         estimate = batch.estimate
         self.recent = np.append(self.recent, estimate.mean)[-RECENT:]
         effective = statistics.effective_sample_size(batch.weights.numpy(force=True)) / len(batch.weights)
-        if optimizer.leap is not None and self.step % GOOD == 0 and not left.halvings:
-            self.good = [*self.good[-1:], Good(self.step, self._parameters(), self.chains.spins)]
+        if optimizer.leap is not None and self.step % GOOD == 0 and not (left.halvings or self.cautious):
+            self.good = [*self.good, Good(self.step, self._parameters(), self.chains.spins)][-KEPT:]
         used_alpha, learning_rate = self.alpha, optimizer.learning_rate(self.step) * (0.5 if self.cautious else 1.0)
         self.cautious = max(0, self.cautious - 1)
         own = batch.derivatives, batch.energies[mine], batch.weights[mine]
@@ -211,9 +211,8 @@ class Trainer:
             if halvings < HALVINGS:
                 self._return(0.5 ** (halvings + 1))
                 batch = self._sample(clock)
-        if not (self.good and self.good[0].step <= self.step - GOOD and self._leapt(batch, clearly=True)):
+        if not self._leapt(batch, clearly=True) or (returned_to := self._fall_back()) is None:
             return batch, _Left(HALVINGS, energies[:-1])
-        returned_to = self._fall_back()
         return self._sample(clock), _Left(HALVINGS, energies, returned_to)
 
     def _leapt(self, batch: _Batch | None, *, clearly: bool = False) -> bool:
@@ -235,16 +234,22 @@ class Trainer:
         self.last_solution = torch.zeros_like(self.last_solution)
         self.moments = self.moments if past.moments is None else past.moments
 
-    def _fall_back(self) -> int:
-        """Go back to a good state of many updates ago, and on from there at half the rate; its number of steps."""
-        good = self.good[0]
-        self.good, self.past = [good], None
+    def _fall_back(self) -> int | None:
+        """Go back to a good state, and on from there at half the rate; its number of steps, None if there is none.
+
+        It is used once: if the run leaps again before there are others, it goes to the one before.
+        """
+        old = [good for good in self.good if good.step <= self.step - GOOD // 2]
+        if not old:
+            return None
+        good = old.pop()
+        self.good, self.past = old, None
         self._set(good.parameters)
         self.chains.spins = good.spins.clone()
         self.chains.proposals -= self.gap
         self.last_solution = torch.zeros_like(self.last_solution)
         self.moments = None if self.moments is None else torch.ones_like(self.moments)
-        self.cautious = 2 * GOOD
+        self.cautious = GOOD
         return good.step
 
     def _sample(self, clock: _Clock) -> _Batch | None:

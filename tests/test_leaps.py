@@ -145,31 +145,42 @@ def test_without_leap_nothing_is_taken_back() -> None:
     assert step.energy > -0.4
 
 
-def test_a_state_that_is_wrecked_before_it_shows_is_left() -> None:
-    """No part of the last update helps where psi had been wrecked before: the run falls back by ten steps and more.
+def wreck(run: vmc.Trainer) -> None:
+    """Plant a state from which no part of the last update leads away."""
+    assert run.past is not None
+    run.past = dataclasses.replace(run.past, parameters=11 * run.past.parameters)
+    run._set(run.past.parameters)
 
-    It goes on from there at half the rate, and says so; interrupted, it does the same.
+
+def test_a_state_that_is_wrecked_before_it_shows_is_left() -> None:
+    """No part of the last update helps where psi had been wrecked before: the run falls back to a state of long ago.
+
+    It goes on from there at half the rate, and says so; interrupted, it does the same. If that does not help, it goes
+    to a state of longer ago.
     """
     settings = config(optimizer={"leap": 0.2, "learning_rate": 0.02}, sampling={"chains": 512})
     run = trainer(settings)
     for _ in range(2 * leaps.GOOD + 3):
         step = run.advance()
     assert step.learning_rate == 0.02
-    assert [good.step for good in run.good] == [leaps.GOOD, 2 * leaps.GOOD]
-    good = run.good[0]
-    assert run.past is not None
-    run.past = dataclasses.replace(run.past, parameters=11 * run.past.parameters)
-    run._set(run.past.parameters)
-    median, other = np.median(run.recent), trainer(settings)
+    assert [good.step for good in run.good] == [0, leaps.GOOD, 2 * leaps.GOOD]
+    newest, median = run.good[1], np.median(run.recent)
+    wreck(run)
+    other = trainer(settings)
     snapshots.restore(other, snapshots.snapshot(run, collect("test"), ""))
     step = run.advance()
     assert (step.halvings, step.returned_to, step.learning_rate) == (leaps.HALVINGS, leaps.GOOD, 0.01)
     assert abs(step.energy - median) < 0.05
-    assert torch.equal(run.past.parameters, good.parameters)
+    assert run.past is not None
+    assert torch.equal(run.past.parameters, newest.parameters)
     assert f"fell back to step {leaps.GOOD}, half the rate" in summary(step)
     assert other.advance().energy == step.energy
     assert torch.equal(parameters(other), parameters(run))
-    for _ in range(2 * leaps.GOOD):
+    run.advance()
+    run.recent = np.append(run.recent, run.recent)
+    wreck(run)
+    assert run.advance().returned_to == 0
+    for _ in range(leaps.GOOD):
         step = run.advance()
     assert (step.halvings, step.returned_to, step.learning_rate) == (0, None, 0.02)
 
@@ -177,7 +188,7 @@ def test_a_state_that_is_wrecked_before_it_shows_is_left() -> None:
 def test_noise_is_no_reason_to_fall_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mean above the leap's limit, but within the spread of those before, stays when no halving lowers it."""
     run = trainer(config(optimizer={"leap": 0.05}, sampling={"chains": 64}))
-    for _ in range(leaps.GOOD + 1):
+    for _ in range(leaps.GOOD // 2 + 1):
         run.advance()
     clean = run._sample
     for mean, returned_to in ((-0.42, None), (-0.2, 0)):
