@@ -2,9 +2,10 @@
 
 With phi = (1 + a H) psi, v = phi / psi and u = (H phi) / psi at the samples, <H> is the mean of Re(conj(v) u) over
 that of |v|^2, and <H^2> that of |u|^2: sums of local values of H and its square. The a that is best for some samples
-is too good for the same samples: with few of them the minimum over a of a noisy estimate is biased low. Therefore a
+seems better on these than it is: with few of them the minimum over a of a noisy estimate is biased low. Therefore a
 comes from one half of the chains and the energy from the other, and the other way about; the result is the mean of
-both, each the energy of a state that its samples have not chosen.
+both, each the energy of a state that its samples have not chosen. With few samples these states are not the best
+ones, and the result is too high: by an eighth of its standard error with a fresh network on 4x4 and 512 samples.
 """
 
 from __future__ import annotations
