@@ -47,6 +47,8 @@ class Request:
     """What else to estimate from one random origin a sample: ``"spins"`` (correlations and structure factor, about
     L^2 / 4 forwards a sample more, which has 3 L^2) or ``"dimers"`` too (about 2 L^2 more); see
     :mod:`qmcbench.observables`."""
+    lanczos: bool = False
+    """Whether to take one Lanczos step too, with some 2.5 L^4 forwards a sample; see :mod:`qmcbench.lanczos`."""
     restart: bool = False
     """Begin anew, discarding a state that is there."""
     quiet: bool = False

@@ -3,9 +3,9 @@
 Fresh chains give unbiased energies. E_loc = E1 + J2 E2 is linear in J2, so one set of samples serves every J2 (their
 errors are then correlated). Memory: forward passes take at most as many configurations at once as there are chains or
 fit the buffer of :mod:`qmcbench.local_energy` (`large` with C4 on 24x24, 64 chains, float32: 1.3 GiB in all); what is
-kept of a sample is 24 bytes, and what the
-observables add (8 bytes for each of the L*L displacements, 24 with dimers). Several ranks share the chains, and rank
-0 keeps the samples; each chain has its own random numbers, so that nothing depends on how many ranks there are.
+kept of a sample is 24 bytes, and what the observables (8 bytes for each of the L*L displacements, 24 with dimers) and
+a Lanczos step (80 bytes) add. Several ranks share the chains, and rank 0 keeps the samples; each chain has its own
+random numbers, so that nothing depends on how many ranks there are.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from qmcbench.evaluation_state import Identity, OtherEvaluationError, resume, wr
 from qmcbench.evaluator import Evaluator, Observe
 from qmcbench.files import Interrupted, catch_signals, make_folder
 from qmcbench.hamiltonian import J1J2
+from qmcbench.lanczos import POWERS, one_step, powers_of
 from qmcbench.observables import LocalObservables, Observables, local_estimators, random_origins, summarise
 from qmcbench.progress import Bar
 from qmcbench.ranks.comm import Communicator, Serial, on_root, share
 from qmcbench.store import jsonl
-from qmcbench.store.energies import Network
+from qmcbench.store.energies import Energy, Network
 from qmcbench.store.records import Record, Run
 from qmcbench.training import ansatz_of
 
@@ -47,6 +48,10 @@ SAVE_EVERY = 30.0
 SHOW_EVERY = 1.0
 # Bytes that are kept of a sample, and of each displacement of an observable; how often while it is written.
 PER_SAMPLE, PER_DISPLACEMENT, COPIES = 24, {"none": 0, "spins": 8, "dimers": 24}, 4
+PER_STEP = 80
+"""More bytes of a sample for a Lanczos step."""
+FORWARDS, MOST_FORWARDS = 2.5, 1e11
+"""Amplitudes that a sample takes for it, in units of L^4; the most that are accepted (12 days at 10^5 a second)."""
 # What of a Sampling matters here; alpha is not steered.
 SETTINGS = ("chains", "gap", "warm_up", "alpha", "bound")
 
@@ -89,6 +94,7 @@ def evaluate(request: Request, comm: Communicator | None = None) -> Run:
     psi, config = ansatz_of(stored, request.checkpoint, request.symmetry)
     request = settled(request, config.model)
     check_memory(request, comm)
+    _check_step(request)
     on_root(comm, lambda: make_folder(request.out))
     digest = on_root(comm, lambda: checkpoint.digest(request.checkpoint))
     evaluator = evaluator_of(request, psi, comm)
@@ -102,9 +108,10 @@ def _result(evaluator: Evaluator, request: Request, network: Network, seconds: f
     rounds = rounds_of(request)
     # A shorter evaluation than the one that is there has its share of the time.
     seconds *= rounds / evaluator.taken
-    records: list[Record] = [
-        energy(evaluator.samples(J2, rounds), request, J2, network, seconds) for J2 in request.J2
-    ]
+    energies = [energy(evaluator.samples(J2, rounds), request, J2, network, seconds) for J2 in request.J2]
+    if request.lanczos:
+        energies = [_stepped(each, evaluator, rounds) for each in energies]
+    records: list[Record] = [*energies]
     if request.observables != "none":
         records += correlations(summary(evaluator, rounds), request, rounds * request.sampling.chains)
     records = [replace(each, ranks=evaluator.comm.size) for each in records]
@@ -112,6 +119,13 @@ def _result(evaluator: Evaluator, request: Request, network: Network, seconds: f
     run = Run(job="evaluate", provenance=made, records=tuple(records), seed=request.seed, seconds=seconds)
     jsonl.save(request.out, RECORDS, run)
     return run
+
+
+def _stepped(before: Energy, evaluator: Evaluator, rounds: int) -> Energy:
+    """The energy with what one Lanczos step makes of it."""
+    powers = torch.view_as_complex(evaluator.observed(rounds)[POWERS]).numpy()
+    weights = evaluator.samples(before.J2, rounds).weights
+    return replace(before, one_step=one_step(powers, weights, before.J2, evaluator.hamiltonian.sites))
 
 
 def warm_up_of(L: int) -> int:
@@ -166,8 +180,20 @@ def check_memory(request: Request, comm: Communicator) -> None:
     need = memory.sampling(request.L, own, request.sampling.gap)
     memory.check(need, sweep, "use fewer chains", comm.neighbours)
     samples = rounds_of(request) * chains
-    kept = samples * (PER_SAMPLE + PER_DISPLACEMENT[request.observables] * request.L**2)
-    memory.check(COPIES * kept, f"{samples} samples", "use fewer samples")
+    each = PER_SAMPLE + PER_DISPLACEMENT[request.observables] * request.L**2 + PER_STEP * request.lanczos
+    memory.check(COPIES * samples * each, f"{samples} samples", "use fewer samples")
+
+
+def _check_step(request: Request) -> None:
+    """Refuse a Lanczos step that nobody would wait for, with what it takes."""
+    assert request.L is not None
+    each, samples = FORWARDS * request.L**4, rounds_of(request) * request.sampling.chains
+    if request.lanczos and samples * each > MOST_FORWARDS:
+        raise UserError(
+            f"One Lanczos step takes about {each:.2g} amplitudes a sample on {request.L}x{request.L}, "
+            f"{samples * each:.2g} for {samples} samples, more than {MOST_FORWARDS:.0e}; "
+            f"use at most {MOST_FORWARDS / each:.0f} samples, or leave --lanczos out."
+        )
 
 
 def evaluator_of(request: Request, psi: nn.Module, comm: Communicator | None = None) -> Evaluator:
@@ -177,19 +203,25 @@ def evaluator_of(request: Request, psi: nn.Module, comm: Communicator | None = N
     hamiltonian = J1J2(request.L, 1.0, request.device)
     seed = request.seed + EVALUATION_SEED
     evaluator = Evaluator(psi.to(request.device), hamiltonian, request.sampling, seed, comm=comm)
-    if request.observables != "none":
-        evaluator.observe = observer(evaluator, request.observables, request.seed)
+    if request.lanczos or request.observables != "none":
+        evaluator.observe = observer(evaluator, request)
     return evaluator
 
 
-def observer(evaluator: Evaluator, kind: str, seed: int) -> Observe:
-    """The hook of ``evaluator`` that keeps local estimators from one random origin a sample."""
+def observer(evaluator: Evaluator, request: Request) -> Observe:
+    """The hook of ``evaluator`` that keeps local estimators from one random origin a sample, and powers of H."""
+    kind = request.observables
 
     def observe(spins: Tensor, log_psi: Tensor, phase: Tensor, number: int) -> dict[str, Tensor]:
-        chains = evaluator.chains.numbers
-        origins = random_origins(spins.shape[-1], 1, seed=seed, chains=chains, draw=number)
-        local = local_estimators(evaluator.psi, spins, log_psi, phase, origins=origins, dimers=kind == "dimers")
-        return {name: value for name, value in vars(local).items() if value is not None}
+        found: dict[str, Tensor] = {}
+        if request.lanczos:
+            found[POWERS] = powers_of(evaluator.psi, evaluator.hamiltonian, spins, log_psi, phase)
+        if kind != "none":
+            chains = evaluator.chains.numbers
+            origins = random_origins(spins.shape[-1], 1, seed=request.seed, chains=chains, draw=number)
+            local = local_estimators(evaluator.psi, spins, log_psi, phase, origins=origins, dimers=kind == "dimers")
+            found |= {name: value for name, value in vars(local).items() if value is not None}
+        return found
 
     return observe
 
@@ -204,6 +236,7 @@ def identity_of(request: Request, digest: str) -> Identity:
         "device": request.device,
         "observables": request.observables,
         **({} if request.symmetry is None else {"symmetry": request.symmetry}),
+        **({"lanczos": True} if request.lanczos else {}),
     }
 
 
@@ -259,4 +292,5 @@ def status(evaluator: Evaluator, J2: float) -> str:
 
 def summary(evaluator: Evaluator, rounds: int) -> Observables:
     """Expectation values from the first ``rounds`` samples of each chain."""
-    return summarise(LocalObservables(**evaluator.observed(rounds)), evaluator.samples(count=rounds).weights)
+    observed = {name: values for name, values in evaluator.observed(rounds).items() if name != POWERS}
+    return summarise(LocalObservables(**observed), evaluator.samples(count=rounds).weights)

@@ -13,6 +13,7 @@ from torch import Tensor
 from qmcbench.errors import UserError
 from qmcbench.evaluator import Evaluator
 from qmcbench.files import dumps, write_atomically
+from qmcbench.lanczos import POWERS
 from qmcbench.ranks.comm import on_root
 from qmcbench.sampler import Chains
 from qmcbench.structure import Scalar, parse_json, structure
@@ -113,7 +114,7 @@ def _mistakes(evaluator: Evaluator, state: Progress, tensors: Mapping[str, Tenso
         yield f"proposals = {state.proposals}, which {taken} samples a chain do not make"
     if not 0 <= state.seconds < math.inf:
         yield f"seconds = {state.seconds}"
-    expected = _tensors(sampling.chains, L, taken, str(state.identity.get("observables")))
+    expected = _tensors(sampling.chains, L, taken, state.identity)
     if tensors.keys() != expected.keys():
         yield f"it holds {', '.join(sorted(tensors))[:200]} and not {', '.join(sorted(expected))}"
         return
@@ -125,13 +126,16 @@ def _mistakes(evaluator: Evaluator, state: Progress, tensors: Mapping[str, Tenso
     yield from _wrong_values(tensors, taken)
 
 
-def _tensors(chains: int, L: int, taken: int, observables: str) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+def _tensors(chains: int, L: int, taken: int, identity: Identity) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
     """Type and shape of every tensor in the file."""
+    observables = identity.get("observables")
     shapes: dict[str, tuple[int, ...]] = {"parts": (chains, 2), "log_psi": (chains,), "acceptance": ()}
     if observables != "none":
         shapes["observed/correlation"] = (chains, L, L)
     if observables == "dimers":
         shapes |= {"observed/bond": (chains, 2), "observed/dimer": (chains, 2, L, L)}
+    if identity.get("lanczos"):
+        shapes[f"observed/{POWERS}"] = (chains, 5, 2)
     samples = {ROUNDS + name: (torch.float64, (taken, *shape)) for name, shape in shapes.items()} if taken else {}
     return {"spins": (torch.int8, (chains, L, L)), "numbers": (torch.int64, (chains,))} | samples
 

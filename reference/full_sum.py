@@ -114,18 +114,44 @@ def _one_step(hamiltonian: Hamiltonian, state: npt.NDArray[np.float64], infideli
 
 def _combined(energy: float, variance: float, alpha: float, out_of_plane: float, infidelity: float | None) -> Moments:
     """Of the state and ``H`` times it, ``alpha`` being the energy of what is new in the latter."""
-    beta = variance**0.5
-    lowest, mixing = np.linalg.eigh(np.array([[energy, beta], [beta, alpha]]))
-    after = float(mixing[1, 0] ** 2 * out_of_plane)
-    slope = (energy - lowest[0]) / (variance - after) if after < variance else None
+    lowest, mixing = lowest_combination(energy, variance, alpha)
+    after = float(mixing[1] ** 2 * out_of_plane)
     return Moments(
         energy=energy,
         variance=variance,
-        one_step_energy=float(lowest[0]),
+        one_step_energy=lowest,
         one_step_variance=after,
-        extrapolated=None if slope is None else float(lowest[0] - slope * after),
+        extrapolated=at_no_variance((energy, variance), (lowest, after)),
         infidelity=infidelity,
     )
+
+
+def lowest_combination(energy: float, variance: float, alpha: float) -> tuple[float, npt.NDArray[np.float64]]:
+    """One Lanczos step, from the moments of a state.
+
+    Parameters
+    ----------
+    energy, variance
+        ``<H>`` and ``<H^2> - <H>^2`` of the state.
+    alpha
+        Energy of what is new in ``H`` times it: ``<(H - <H>) H (H - <H>)> / variance``.
+
+    Returns
+    -------
+    lowest : float
+        Least energy of all combinations of the two.
+    mixing : ndarray
+        Shares of the state and of ``(H - <H>)`` times it, both normalised, in that combination.
+    """
+    beta = variance**0.5
+    values, vectors = np.linalg.eigh(np.array([[energy, beta], [beta, alpha]]))
+    return float(values[0]), vectors[:, 0]
+
+
+def at_no_variance(before: tuple[float, float], after: tuple[float, float]) -> float | None:
+    """Energy at variance 0 on the line through two points (energy, variance); None if the variance does not fall."""
+    (energy, variance), (lowest, left) = before, after
+    return lowest - (energy - lowest) / (variance - left) * left if left < variance else None
 
 
 def whole_moments(

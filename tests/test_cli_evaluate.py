@@ -70,6 +70,8 @@ def test_mistakes_are_one_sentence_each(network: Path, tmp_path: Path) -> None:
         ([*good, "--gap", 0], ("gap = 0", "[1,")),
         ([*good, "--seed", -1], ("seed = -1", "[0,")),
         ([*good, "--device", "tpu"], ("'tpu'", "cpu")),
+        ([*good, "--lanczos", "--L", 36, "--samples", 10**6], ("4.2e+12 for 1000000 samples", "at most 23815")),
+        (["evaluate", network, "--exact", "--lanczos"], ("--exact", "leave --lanczos out")),
         (["evaluate", tmp_path / "no.safetensors", *good[2:]], ("no.safetensors", "no checkpoint")),
         (["evaluate", tmp_path / "foreign", *good[2:]], ("somebodys-checkpoints", "qmcbench-checkpoint-2")),
         ([*good[:-1], tmp_path / "file" / "out"], ("Cannot write", "--out")),

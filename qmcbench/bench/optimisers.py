@@ -41,6 +41,8 @@ PATIENCE = 1.1
 
 Knots = tuple[tuple[float, float], ...]
 WARM: Knots = ((0, 0.05), (0.6, 0.05), (1, 0.01))
+# The same step as the dense solver's, in less time: methods are compared, not solvers.
+PAPER = {"solver": "sample_space"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,15 @@ WAYS = {
     "512 chains": Way("half of the samples a step", sampling={"chains": 512}),
     "2048 chains": Way("twice the samples a step", sampling={"chains": 2048}),
     "staged": Way("no symmetry, then C4, then all", stages=("none", "C4", "full")),
-    "paper": Way("the paper's plain SR, rate and shift; no symmetry", rate=None, stages=("none",), preset="paper"),
+    "constant rate": Way("a learning rate of 0.05 to the end, and else the default's", rate=((0, 0.05),)),
+    "paper": Way(
+        "the paper's plain SR, rate and shift, its step by the faster solver in sample space; no symmetry",
+        PAPER,
+        rate=None,
+        stages=("none",),
+        preset="paper",
+    ),
+    "paper, full": Way("the same with all symmetries", PAPER, rate=None, preset="paper"),
 }
 
 

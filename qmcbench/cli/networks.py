@@ -95,6 +95,10 @@ def evaluate(
     observables: Annotated[
         str, typer.Option(help="none, spins (correlations, structure factor) or dimers (these too; twice the time).")
     ] = "none",
+    lanczos: Annotated[
+        bool,
+        typer.Option("--lanczos", help="Also the energy after one Lanczos step; L * L times as long as an energy."),
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     restart: Annotated[bool, typer.Option("--restart", help="Discard an evaluation that is there.")] = False,
     quiet: Quiet = False,
@@ -107,6 +111,8 @@ def evaluate(
     if exact:
         from qmcbench.cli.exact import print_exact
 
+        if lanczos:
+            raise typer.BadParameter("--exact has the energy after one Lanczos step by itself: leave --lanczos out")
         if launch.launched() > 1:
             raise UserError("A full sum is for one process; leave mpiexec out, or --exact.")
         if len(j2 or ()) > 1:
@@ -138,6 +144,7 @@ def evaluate(
         sampling=Sampling(chains=chains, gap=gap, warm_up=warm_up, alpha=alpha),
         seed=seed,
         observables=observables,
+        lanczos=lanczos,
         device=device,
         restart=restart,
         quiet=quiet,

@@ -83,6 +83,8 @@ def claims(energies: Sequence[Energy]) -> list[Check]:
     for energy in energies:
         if energy.exact is not None:
             found.append(variational(energy, energy.exact.value))
+            if energy.stepped is not None:
+                found.append(variational(energy.stepped, energy.exact.value))
             if energy.tolerance is not None:
                 found.append(convergence(energy, energy.exact.value, energy.tolerance))
         if energy.full_sum is not None:

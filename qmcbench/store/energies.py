@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from qmcbench import reference
@@ -61,6 +61,27 @@ class Windowed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OneStep:
+    """After one Lanczos step: the lowest ``(1 + a H)|psi>`` by sampling, per site.
+
+    ``a`` comes from one half of the chains and the energy from the other, and the other way about: the energy of the
+    best ``a`` of the same samples would be biased low.
+    """
+
+    energy: float | None
+    sigma: float | None
+    variance: float | None
+    v_score: float | None
+    tau: float
+    r_hat: float | None
+    effective_samples: float
+    plateau: bool
+    extrapolated_energy: float | None
+    """To variance 0 through the energies before and after the step, no bound; None if the variance does not fall."""
+    extrapolated_sigma: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Energy(Record, kind="energy"):
     """Energy per site of a wave function at fixed parameters, from Markov chains.
 
@@ -97,12 +118,35 @@ class Energy(Record, kind="energy"):
     abnormal: int
     """Samples left out as not finite or beyond ``bound``; their chains were restarted."""
     window: Windowed
+    one_step: OneStep | None = None
+    """After one Lanczos step, if that was asked for."""
     full_sum: float | None = None
     """The exact expectation of the same wave function."""
     tolerance: float | None = None
     """Relative error that its training was to reach."""
     paper: Reference | None = None
     """The seed paper's energy, retrained at this lattice and coupling."""
+
+    @property
+    def stepped(self) -> Energy | None:
+        """The energy after one Lanczos step as one of its own, from the same samples; None if there is none."""
+        step = self.one_step
+        if step is None:
+            return None
+        return replace(
+            self,
+            value=step.energy,
+            sigma=step.sigma,
+            variance=step.variance,
+            v_score=step.v_score,
+            tau=step.tau,
+            r_hat=step.r_hat,
+            effective_samples=step.effective_samples,
+            plateau=step.plateau,
+            name=f"{self.name}, one Lanczos step",
+            one_step=None,
+            full_sum=None,
+        )
 
     @property
     def exact(self) -> Reference | None:

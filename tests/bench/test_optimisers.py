@@ -1,5 +1,6 @@
 """Ways of optimising in equal seconds: stages go on from each other, what cannot be trained says so."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,19 @@ def test_every_way_is_a_configuration(name: str) -> None:
     for share, value in knots:
         assert config.optimizer.learning_rate(round(share * 200)) == pytest.approx(value)
     assert config.optimizer.steps == 200
+
+
+def test_ways_differ_in_one_thing() -> None:
+    """The paper's method with and without symmetries, and a schedule against a constant rate."""
+    made = {name: optimisers._configuration(way, way.stages[-1], 1, 200) for name, way in WAYS.items()}
+    paper, full = made["paper"], made["paper, full"]
+    assert (paper.wavefunction.symmetry, full.wavefunction.symmetry) == ("none", "full")
+    assert replace(full, wavefunction=paper.wavefunction) == paper
+    assert (paper.optimizer.momentum, paper.sampling.alpha, paper.sampling.effective_fraction) == (0, 2, None)
+    # In sample space: the dense solver's step, which tests/sr compares, in less time.
+    assert (paper.run.preset, paper.optimizer.solver) == ("paper", "sample_space")
+    constant, spring = made["constant rate"].optimizer, made["spring"].optimizer
+    assert replace(constant, learning_rate=spring.learning_rate) == spring != constant
 
 
 def test_what_breaks_down_says_so(small: None, monkeypatch: pytest.MonkeyPatch) -> None:

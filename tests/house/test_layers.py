@@ -20,7 +20,7 @@ LAYERS = (
     ("group", "lattice", "hamiltonian"),
     ("recipe", "config", "ranks"),
     ("ansatz", "kernels"),
-    ("sampler", "local_energy", "observables", "sr"),
+    ("sampler", "local_energy", "local_powers", "observables", "sr"),
     ("store.records", "gates.check", "store"),
     (
         "memory",
@@ -37,7 +37,8 @@ LAYERS = (
         "snapshots",
         "starts",
     ),
-    ("training", "weights", "estimates", "evaluation_state", "evaluation", "sector", "exact", "infidelity"),
+    ("training", "weights", "lanczos"),
+    ("estimates", "evaluation_state", "evaluation", "sector", "exact", "infidelity"),
     ("gates",),
     ("bench", "scaling"),
     ("paper", "export"),

@@ -67,7 +67,7 @@ def sections(run: Run) -> list[Section]:
     if not run.of(Energy):
         return [Section("Full sum", [full_sums(run)]), *_last(run, network)]
     return [
-        Section("Energies", [table for table in (grid(run), _native(run)) if table.rows]),
+        Section("Energies", [table for table in (grid(run), _native(run), one_steps(run)) if table.rows]),
         Section("Figures", plots=figures(run), empty="No data to plot."),
         Section("Against exact and published energies", [comparison(run)]),
         Section("Sampling", [_sampling(run)]),
@@ -146,6 +146,30 @@ def _native(run: Run) -> Table:
         "errors."
     )
     return Table("Unbiased and windowed energies", columns, rows, caption)
+
+
+def one_steps(run: Run) -> Table:
+    """Energies after one Lanczos step, where it was taken."""
+    columns = [
+        ">L", ">J2", ">E/N", ">after one step", ">variance before", ">variance after", ">V-score after",
+        ">extrapolated",
+    ]  # fmt: skip
+    rows: list[Row] = []
+    for before in run.of(Energy):
+        after, step = before.stepped, before.one_step
+        if after is None or step is None:
+            continue
+        rows.append([
+            str(before.L), number(before.J2), _shown(before), _shown(after), number(before.variance),
+            number(after.variance), number(after.v_score),
+            format_value_error(step.extrapolated_energy, step.extrapolated_sigma),
+        ])  # fmt: skip
+    caption = (
+        "The best (1 + a H)|psi>, by the same samples: a from one half of the chains and the energy from the other, "
+        "and the other way about, since the energy of the best a of the same samples is biased low. Extrapolated: to "
+        "variance 0 on the line through both, no bound."
+    )
+    return Table("One Lanczos step", columns, rows, caption)
 
 
 def comparison(run: Run) -> Table:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from qmcbench.gates.energies import label
-from qmcbench.store.energies import Correlations, Energy
+from qmcbench.gates.energies import doubts, label
+from qmcbench.store.energies import Correlations, Energy, OneStep
 from qmcbench.store.jsonl import FOLDER
 from qmcbench.store.records import Run
 
@@ -57,6 +57,20 @@ def _energy(energy: Energy) -> list[str]:
             f"  {'exact' if best.kind == 'exact' else 'published':<15} {best.value:.6f}  ({best.source}), relative "
             f"error {_shown(energy.above(best), '.1e')}"
         )
+    return lines + _stepped(energy.stepped, energy.one_step)
+
+
+def _stepped(after: Energy | None, step: OneStep | None) -> list[str]:
+    if after is None or step is None:
+        return []
+    said = label(after) if doubts(after) else "a from the other half of the chains"
+    lines = [
+        f"  1 Lanczos step  {_shown(after.value, '.6f')} +- {_shown(after.sigma, '.1e')}  ({said})",
+        f"  variance of it  {_shown(after.variance, '.3e')}   V-score {_shown(after.v_score, '.2e')}",
+    ]
+    if step.extrapolated_energy is not None:
+        error = _shown(step.extrapolated_sigma, ".1e")
+        lines.append(f"  extrapolated    {step.extrapolated_energy:.6f} +- {error}  (to variance 0; no bound)")
     return lines
 
 
