@@ -24,9 +24,9 @@ def reproduce(
     profile: Annotated[
         str,
         typer.Option(
-            help="quick (4 minutes on 2 cores), cpu (9 minutes), paper-cpu (3 hours: what two cores alone measure for "
-            "the book), leaderboard (6 hours: the protocol of the Quantum Many-Body Leaderboard), or a TOML file as they "
-            "are."
+            help="quick (4 minutes on 2 cores), cpu (9 minutes), paper-cpu (3 hours: what two cores measure for the "
+            "book), leaderboard (6 hours: the protocol of the Quantum Many-Body Leaderboard), or a TOML file like "
+            "theirs."
         ),
     ] = "quick",
     seed: Annotated[int | None, typer.Option(help="Replaces the seed of every run.")] = None,
