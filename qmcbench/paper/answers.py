@@ -169,8 +169,10 @@ def _forwards(claim: Claim, among: Records) -> Answer | None:
     name = claim.of["name"]
     if name == "sampling gap":
         gaps = Counter(each.gap / each.L**2 for _, each in among.of(Energy))
-        # Our usual one: an evaluation may be asked for another.
-        return next((Answer(MEASURED, gap, 0.0, f"{n} evaluations") for gap, n in gaps.most_common(1)), None)
+        # Our usual one: an evaluation may be asked for another. A setting is nothing that was measured.
+        return next(
+            (Answer(COUNTED, gap, 0.0, f"setting of {n} evaluations") for gap, n in gaps.most_common(1)), None
+        )
     bonds = antiparallel(among)
     return replace(bonds, value=bonds.value + 1.0) if bonds and name == "all" else bonds
 
