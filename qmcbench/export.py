@@ -122,7 +122,7 @@ def row(run: Run, energy: Energy) -> Row:
         "provenance": "primary",
         "verified": {
             "checked_on": day,
-            "method": f"qmcbench {made.versions.get('qmcbench')}, `{made.command}`",
+            "method": f"{program(run)}, `{made.command}`",
             "reported_as": said,
             "note": _sampled(energy),
             "secondary_of": None,
@@ -131,10 +131,15 @@ def row(run: Run, energy: Energy) -> Row:
     }
 
 
+def program(run: Run) -> str:
+    """This package with its version, where a record has it: from a checkout that is not installed there is none."""
+    return f"qmcbench {run.provenance.versions.get('qmcbench') or '(unversioned)'}"
+
+
 def _reference(run: Run, energy: Energy) -> str:
     origin = energy.network.origin
     of = f"network of {origin.citation}" if origin and origin.citation else f"network of {ARCHITECTURE}"
-    return f"qmcbench {run.provenance.versions.get('qmcbench')}, evaluated {run.provenance.date[:10]}; {of}"
+    return f"{program(run)}, evaluated {run.provenance.date[:10]}; {of}"
 
 
 def _sampled(energy: Energy) -> str:

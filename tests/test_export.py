@@ -13,6 +13,7 @@ from helpers.energies import ENERGY, MADE, NETWORK, reproduction
 from qmcbench.errors import UserError
 from qmcbench.export import Export, Instance, export, problems
 from qmcbench.reference import known_energy
+from qmcbench.report.leaderboard import pages
 from qmcbench.store import jsonl
 from qmcbench.store.energies import Energy, Origin, Training
 from qmcbench.store.records import Record, Run
@@ -154,3 +155,14 @@ def test_the_command_writes_both_forms(tmp_path: Path) -> None:
     wrong = called("export", book, "--format", "csv", "--out", tmp_path / "no.csv")
     one_sentence(wrong, "'csv' is not one of varbench, leaderboard")
     assert not (tmp_path / "no.csv").exists()
+
+
+def test_a_run_without_a_version_says_so() -> None:
+    """A checkout that was not installed has none: no row is of the version None, and the chapter says it too."""
+    made = replace(MADE, versions=dict(MADE.versions) | {"qmcbench": None})
+    run = Run(job="evaluate", provenance=made, records=(SIX,))
+    (row,) = export([run]).instances[0].rows
+    assert row["reference"].startswith("qmcbench (unversioned), evaluated 2000-01-01")
+    assert row["verified"]["method"].startswith("qmcbench (unversioned), `")
+    assert pages.chapters([run])[0].sections[0].tables[1].rows[0][1] == "qmcbench (unversioned)"
+    assert exported(SIX).instances[0].rows[0]["reference"].startswith("qmcbench 0.1.0, evaluated")

@@ -78,11 +78,12 @@ def test_everything_is_in_the_records(finished: Path) -> None:
 
 
 def test_the_report_names_what_is_not_in_order(finished: Path) -> None:
-    """A check that fails, and what the profile leaves out, stand in both formats."""
+    """A check that fails, and what the profile leaves out, stand in both formats; it is the book, with the paper."""
     for name in ("index.html", "report.md"):
         text = (finished / name).read_text()
         assert "relative error, 6x6 J2=0.5" in text
         assert "Left out: " in text
+        assert "Does the paper hold?" in text
         assert "Table 2" in text
 
 

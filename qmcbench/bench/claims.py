@@ -59,9 +59,13 @@ def _peers(parts: Parts) -> list[Check]:
     names = [name for name in compared if name != OURS]
     found = []
     for name in dict.fromkeys([*PEERS, *names]):
-        value = compared[name].over(compared[OURS])[ITERATION].median if name in compared else None
+        value: float | None = None
+        of = "iteration"
+        if name in compared:
+            value, step = compared[name].over(compared[OURS])[ITERATION].median, compared[name].times[ITERATION]
+            of += f" of {step.network}, {step.L}x{step.L}"
         claim = _claim(
-            run if name in compared else None, value, name=f"iteration, times as fast as {name}",
+            run if name in compared else None, value, name=f"{of}, times as fast as {name}",
             relation="at least", bound=PEER_BOUND, aim=PEER_AIM,
             statement="The peer's fastest configuration over ours, repeat by repeat of one run; the median.",
         )  # fmt: skip
@@ -83,9 +87,11 @@ def _hotpath(parts: Parts) -> list[Check]:
     ]
     return [
         _claim(
-            run, min(fractions, default=None), name="forward of large, 12x12: fraction of sgemm",
+            run, min(fractions, default=None),
+            name="forward of large, 12x12: times as fast as its multiply-adds by sgemm",
             relation="at least", bound=FORWARD_OF_SGEMM,
-            statement=f"The fastest form on all cores, the lowest of {batches}; fused multiply-adds over sgemm's.",
+            statement=f"The fastest form on all cores, the least of {batches}: the time of the fused form's "
+            "multiply-adds at sgemm's rate over its own; Fourier space does without most of them.",
         ),
         _claim(
             run, min(gains, default=None), name="forward of large, 12x12: times as fast as the plain module",

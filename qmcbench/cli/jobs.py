@@ -24,9 +24,9 @@ def reproduce(
     profile: Annotated[
         str,
         typer.Option(
-            help="quick (3 minutes on 2 cores), cpu (9 minutes), paper-cpu (3 hours: everything the book of this "
-            "machine needs), leaderboard (6 hours: the protocol of the Quantum Many-Body Leaderboard), or a TOML "
-            "file like theirs."
+            help="quick (4 minutes on 2 cores), cpu (9 minutes), paper-cpu (3 hours: what two cores measure for the "
+            "book), leaderboard (6 hours: the protocol of the Quantum Many-Body Leaderboard), or a TOML file like "
+            "theirs."
         ),
     ] = "quick",
     seed: Annotated[int | None, typer.Option(help="Replaces the seed of every run.")] = None,
@@ -70,7 +70,13 @@ TRANSFER_EPILOG = (
 
 
 def transfer(
-    plan: Annotated[str, typer.Argument(help="quick (minutes), cpu (hours), paper (a cluster), or a TOML file.")],
+    plan: Annotated[
+        str,
+        typer.Argument(
+            help="quick (minutes), 6x6 (12 minutes to its first result), cpu or leaderboard (hours), paper (a "
+            "cluster), or a TOML file."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report, its records and its runs.")],
     hours: Annotated[
         float | None, typer.Option(help="That training may take in all, shared out among the stages.")

@@ -77,7 +77,7 @@ def carry_out(request: Request, job: str, parts: Sequence[Part], records: Sequen
         run = replace(run, seconds=time.perf_counter() - began)
         if comm.rank == 0:
             jsonl.save(out, job, run)
-            book.report([jsonl.path_of(out, job)], out)
+            (book.book if job == "reproduce" else book.report)([jsonl.path_of(out, job)], out)
     return run
 
 

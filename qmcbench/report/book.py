@@ -38,7 +38,7 @@ PARTS = {
     "zero_shot": "Transfer",
     "history": "History",
 }
-"""The parts of the book between the paper and the provenance, in their order, by chapter."""
+"""The parts of the book between the paper and the provenance, in their order, by chapter unless that says another."""
 
 
 def book(folders: Sequence[Path], out: Path) -> list[Chapter]:
@@ -59,7 +59,9 @@ def book(folders: Sequence[Path], out: Path) -> list[Chapter]:
 def bound(runs: Sequence[Run]) -> list[Chapter]:
     """All chapters of the book; raises as :func:`chapters`."""
     made = [
-        replace(each, part=PARTS[package]) for package, those in _sorted(runs).items() for each in _of(package, those)
+        replace(each, part=each.part or PARTS[package])
+        for package, those in _sorted(runs).items()
+        for each in _of(package, those)
     ]
     order = list(dict.fromkeys(PARTS.values()))
     made.sort(key=lambda each: order.index(each.part))

@@ -74,7 +74,10 @@ def origin(run: Run) -> str:
 
 
 def render(name: str, size: tuple[float, float], draw: Draw) -> str:
-    """SVG of ``draw``, the same bytes for the same data and ``name``."""
+    """SVG of ``draw``, the same bytes for the same data and ``name``.
+
+    A comment names the version of matplotlib, which decides on the bytes too.
+    """
     text = io.StringIO()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -82,7 +85,12 @@ def render(name: str, size: tuple[float, float], draw: Draw) -> str:
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         figure.savefig(text, format="svg", metadata=METADATA)
-    return compact(text.getvalue())
+    return compact(text.getvalue()).replace("<svg", f"{stamp()}\n<svg", 1)
+
+
+def stamp() -> str:
+    """The comment in an SVG file of this version of matplotlib."""
+    return f"<!-- matplotlib {matplotlib.__version__} -->"
 
 
 def compact(svg: str) -> str:

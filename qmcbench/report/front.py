@@ -1,11 +1,12 @@
-"""The front page of the book: is it right, how fast, does the paper hold, what was not run."""
+"""The front page of the book: is it right, how fast, does the paper hold, what was not run, how old is it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from qmcbench.bench.claims import checks as claims_of_speed
 from qmcbench.bench.names import COMMANDS
+from qmcbench.export import program
 from qmcbench.gates.check import Check, Verdict
 from qmcbench.paper.join import Joined, Outcome, counts
 from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Table, grouped
@@ -15,6 +16,8 @@ from qmcbench.store.records import Run
 
 SHOWN = 4
 """Numbers of speed on the front page."""
+OF_SPEED = ("bench peers", "bench hotpath", "bench growth")
+"""Those that the claims of speed are about."""
 
 
 def front(runs: Sequence[Run], joined: Sequence[Joined], chapters: Sequence[Chapter]) -> Chapter:
@@ -27,6 +30,7 @@ def front(runs: Sequence[Run], joined: Sequence[Joined], chapters: Sequence[Chap
         f"How fast? {_fast(runs)}",
         f"Does the paper hold? {headline(counts(joined))}.",
         f"What was not run? {_not_run(runs, joined)}",
+        f"How old is it? {_age(runs)}",
     ]
     return Chapter(
         "front",
@@ -66,7 +70,8 @@ def _fast(runs: Sequence[Run]) -> str:
     found = speed(runs)[:SHOWN]
     if not found:
         return "Not measured."
-    return f"{'; '.join(f'{each.name}: {number(each.value)}' for each in found)}."
+    said = "; ".join(f"{each.name}: {number(each.value)}" for each in found)
+    return f"{said}. Measured {_days(run for run in runs if run.job in OF_SPEED)}."
 
 
 def _not_run(runs: Sequence[Run], joined: Sequence[Joined]) -> str:
@@ -75,10 +80,23 @@ def _not_run(runs: Sequence[Run], joined: Sequence[Joined]) -> str:
     said = [f"{sum(map(len, left.values()))} claims of the paper" + (f" ({places})" if left else "")]
     there = {run.job for run in runs}
     missing = [f"bench {name}" for name in COMMANDS if f"bench {name}" not in there]
-    missing += [job for job in ("gate", "reproduce", "zero-shot", "scale strong", "scale weak", "scale project",
-                            "bench history") if job not in there]  # fmt: skip
+    missing += [job for job in ("gate", "reproduce", "transfer", "zero-shot", "scale strong", "scale weak",
+                            "scale project", "bench history") if job not in there]  # fmt: skip
     said += [f"no record of: {', '.join(missing)}"] if missing else []
     return f"{'; '.join(said)}."
+
+
+def _age(runs: Sequence[Run]) -> str:
+    """By which versions, and when, the numbers were measured: the code of the report may be newer."""
+    made = sorted(grouped(runs, program).items())
+    said = "; ".join(f"{name}, {len(own)} run{'s' * (len(own) != 1)}, {_days(own)}" for name, own in made)
+    return f"Measured with {said}; what has changed in the code since is not in it."
+
+
+def _days(runs: Iterable[Run]) -> str:
+    """The first and the last day of these runs."""
+    days = sorted({run.provenance.date[:10] for run in runs})
+    return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
 
 
 def _chapters(chapters: Sequence[Chapter]) -> Table:

@@ -35,8 +35,8 @@ def test_everything_measured_and_met() -> None:
     assert verdict.passed
     assert verdict.headline == "7 of 7 checks passed"
     assert verdict.remarks == [
-        "iteration, times as fast as netket: 6.25; the aim of 10 is not reached.",
-        "iteration, times as fast as quantax: 12.5; the aim of 10 is reached.",
+        "iteration of medium, 10x10, times as fast as netket: 6.25; the aim of 10 is not reached.",
+        "iteration of medium, 10x10, times as fast as quantax: 12.5; the aim of 10 is reached.",
         "samples a second, 12x12 with C4: 8; the aim of 16 is not reached.",
     ]
 
@@ -44,9 +44,9 @@ def test_everything_measured_and_met() -> None:
 def test_bounds() -> None:
     """The bounds are what they always were."""
     assert {name: (check.relation, check.bound, check.aim) for name, check in by_name(full()).items()} == {
-        "iteration, times as fast as netket": ("at least", 3, 10),
-        "iteration, times as fast as quantax": ("at least", 3, 10),
-        "forward of large, 12x12: fraction of sgemm": ("at least", 0.6, None),
+        "iteration of medium, 10x10, times as fast as netket": ("at least", 3, 10),
+        "iteration of medium, 10x10, times as fast as quantax": ("at least", 3, 10),
+        "forward of large, 12x12: times as fast as its multiply-adds by sgemm": ("at least", 0.6, None),
         "forward of large, 12x12: times as fast as the plain module": ("at least", 1.7, None),
         "samples a second, 12x12 with C4": ("at least", 5, 16),
         "peak memory of derivatives and step, GiB": ("below", 4, None),
@@ -67,7 +67,7 @@ def _is(kind: type) -> Callable[[object], bool]:
     [
         pytest.param(
             "hotpath", _forward("fourier", 512), {"operations": 0.59 * 200e9},
-            "forward of large, 12x12: fraction of sgemm", 0.59, id="slow forward",
+            "forward of large, 12x12: times as fast as its multiply-adds by sgemm", 0.59, id="slow forward",
         ),
         pytest.param(
             "hotpath", _forward("plain", 512), times(1.69),
@@ -112,7 +112,8 @@ def test_a_peer_that_is_nearly_as_fast_fails() -> None:
     """The bound holds for each peer by itself, and for one that was not planned too."""
     found = by_name({"peers": peers(netket=2.75, quantax=30.0, other=2.0)})
     assert {name: check.passed for name, check in found.items() if "as fast as" in name and check.value} == {
-        f"iteration, times as fast as {name}": name == "quantax" for name in ("netket", "quantax", "other")
+        f"iteration of medium, 10x10, times as fast as {name}": name == "quantax"
+        for name in ("netket", "quantax", "other")
     }
 
 
@@ -134,7 +135,8 @@ def test_records_that_decide_nothing_leave_a_check_open() -> None:
 def test_a_peer_that_a_quick_comparison_left_out() -> None:
     """Only what was there is quick; the other peer was not measured at all."""
     found = by_name({"peers": replace(peers(netket=6.25), quick=True)})
-    quick = [found[f"iteration, times as fast as {name}"].quick for name in ("netket", "quantax")]
+    names = ("iteration of medium, 10x10, times as fast as netket", "iteration, times as fast as quantax")
+    quick = [found[name].quick for name in names]
     assert quick == [True, False]
 
 

@@ -1,7 +1,7 @@
 """From a number on the page back to the record that it is of."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from html.parser import HTMLParser
@@ -10,8 +10,9 @@ from typing import Any
 
 from qmcbench.report import numbers
 from qmcbench.store import jsonl
+from qmcbench.store.energies import Training
 from qmcbench.store.records import Record
-from qmcbench.store.scaling import SolveTimes, StrongRun
+from qmcbench.store.scaling import SolveTimes, StrongRun, WeakRun
 
 MARKS = "●◇Σ "
 MEASURED = re.compile(r"-?(?=0*\.?0*[1-9](\.?\d){2})\d+\.\d{2,}(\(\d+(\.\d+)?\))?(e-?\d+)?( (s|ms|µs|%|GiB))?")
@@ -27,6 +28,7 @@ class Line:
     """A record, and where it stands."""
 
     file: str
+    job: str
     number: int
     record: Record
 
@@ -39,9 +41,10 @@ class Line:
 def lines(folder: Path) -> list[Line]:
     """Every record of a folder."""
     return [
-        Line(path.name, number, record)
+        Line(path.name, run.job, number, record)
         for path in sorted(folder.joinpath("records").glob("*.jsonl"))
-        for number, record in enumerate(jsonl.read(path).records, start=2)
+        for run in [jsonl.read(path)]
+        for number, record in enumerate(run.records, start=2)
     ]
 
 
@@ -57,6 +60,10 @@ def _values(value: Any) -> Iterator[tuple[Any, float | None]]:
             yield from _values(inside)
         if isinstance(value, StrongRun) and value.times:
             yield from ((value.median(each.name), None) for each in fields(SolveTimes))
+        if isinstance(value, WeakRun) and value.times:
+            yield value.median("solve"), None
+        if isinstance(value, Training) and value.curve.energy:
+            yield value.curve.energy[0], value.curve.error[0] if value.curve.error else None
         if hasattr(value, "L"):
             yield f"{value.L}x{value.L}", None
     elif isinstance(value, dict):
@@ -96,12 +103,33 @@ class Number:
     """The words of its row, and of its column's name."""
 
 
+@dataclass(frozen=True)
+class Row:
+    """A row of a table on the page."""
+
+    chapter: str
+    table: str
+    columns: tuple[str, ...]
+    cells: tuple[str, ...]
+
+    def __getitem__(self, column: str) -> str:
+        return self.cells[self.columns.index(column)]
+
+    def marked(self) -> Iterator[tuple[str, Number]]:
+        """Its cells that say where they are from (● or ◇), each with its number."""
+        for position, (column, cell) in enumerate(zip(self.columns, self.cells, strict=True)):
+            if cell[:1] in ("●", "◇"):
+                words = beside(self.columns, self.cells, position)
+                yield cell, Number(self.chapter, self.table, column, cell.strip(MARKS), words)
+
+
 class Tables(HTMLParser):
     """Every row of every table of a page."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.numbers: list[Number] = []
+        self.rows: list[Row] = []
         self.inside = self.text = self.chapter = self.table = ""
         self.headers: list[str] = []
         self.cells: list[str] = []
@@ -132,11 +160,18 @@ class Tables(HTMLParser):
             self._row()
 
     def _row(self) -> None:
+        if self.cells:
+            self.rows.append(Row(self.chapter, self.table, tuple(self.headers), tuple(self.cells)))
         for position, (column, cell) in enumerate(zip(self.headers, self.cells, strict=False)):
             if MEASURED.fullmatch(text := cell.strip(MARKS)):
-                others = [column, *self.cells[:position], *self.cells[position + 1 :]]
-                words = frozenset(word.strip(MARKS + ",;:") for each in others for word in (each, *each.split()))
+                words = beside(self.headers, self.cells, position)
                 self.numbers.append(Number(self.chapter, self.table, column, text, words))
+
+
+def beside(columns: Sequence[str], cells: Sequence[str], position: int) -> frozenset[str]:
+    """The words of a row and of the name of its column, but for those of the cell itself."""
+    others = [columns[position], *cells[:position], *cells[position + 1 :]]
+    return frozenset(word.strip(MARKS + ",;:") for each in others for word in (each, *each.split()))
 
 
 def trace(number: Number, among: list[Line]) -> list[Line]:

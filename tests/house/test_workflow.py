@@ -1,4 +1,4 @@
-"""Continuous integration compares benchmarks with the last release, if there is one, by commands that exist."""
+"""Continuous integration compares benchmarks with the last release or the commit before, by commands that exist."""
 
 import os
 import re
@@ -31,10 +31,10 @@ def checkout(tmp_path: Path) -> Path:
     return root
 
 
-def git(folder: Path, *arguments: str) -> None:
-    """Run git there, as somebody."""
+def git(folder: Path, *arguments: str) -> str:
+    """What git says there, as somebody."""
     who = ["-c", "user.name=Somebody", "-c", "user.email=some@body"]
-    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+    return subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
 def compare(checkout: Path) -> tuple[subprocess.CompletedProcess[str], list[str]]:
@@ -50,27 +50,41 @@ def compare(checkout: Path) -> tuple[subprocess.CompletedProcess[str], list[str]
     return done, calls.read_text().splitlines() if calls.exists() else []
 
 
-def test_without_a_release_nothing_is_compared(checkout: Path) -> None:
-    """The first tag is yet to come; a tag of this very commit is not the last release either."""
-    git(checkout, "tag", "v0")
-    done, calls = compare(checkout)
-    assert (done.returncode, done.stdout, calls) == (0, "There is no release to compare with yet.\n", [])
-
-
-def test_the_last_release_is_compared_with(checkout: Path) -> None:
-    """Both are installed and measured, every command parses, and a regression is the script's exit status."""
-    git(checkout, "tag", "v0")
-    git(checkout, "commit", "-q", "--allow-empty", "-m", "Second")
-    done, calls = compare(checkout)
-    assert done.returncode == 1, done.stderr
+def measured(calls: list[str]) -> tuple[list[str], list[str]]:
+    """What qmcbench is asked for, every command of which parses, and which checkouts are installed."""
     commands = [line.removeprefix("qmcbench ") for line in calls if line.startswith("qmcbench ")]
-    assert [line.split()[0] for line in commands] == ["bench", "bench", "report"]
     for line in commands:
         parses(line)
+    installed = [re.search(r"(before|after)\[mpi,bench\]$", line)[1] for line in calls if line.startswith("pip ")]
+    return commands, installed
+
+
+def test_the_first_commit_is_measured(checkout: Path) -> None:
+    """The suite runs where there is nothing to compare with, and says so: a tag of this very commit is nothing."""
+    git(checkout, "tag", "v0")
+    done, calls = compare(checkout)
+    assert (done.returncode, done.stdout) == (0, "There is no earlier commit to compare with.\n"), done.stderr
+    commands, installed = measured(calls)
+    assert [line.split()[0] for line in commands] == ["bench"]
+    assert installed == ["after"]
+
+
+@pytest.mark.parametrize("release", [True, False], ids=["a release", "no release"])
+def test_an_earlier_commit_is_compared_with(checkout: Path, release: bool) -> None:
+    """The last release, else the commit before: both are measured, and a regression is the script's exit status."""
+    if release:
+        git(checkout, "tag", "v0")
+    for name in ("Second", "Third"):
+        git(checkout, "commit", "-q", "--allow-empty", "-m", name)
+    done, calls = compare(checkout)
+    assert done.returncode == 1, done.stderr
+    commands, installed = measured(calls)
+    assert [line.split()[0] for line in commands] == ["bench", "bench", "report"]
+    assert installed == ["before", "after"]
     before, after = (re.search(r"--out (\S+)", line)[1] for line in commands[:2])
     assert f"--compare {before} {after} --fail-on-regression" in commands[2]
-    installed = [line for line in calls if line.startswith("pip ")]
-    assert [re.search(r"(before|after)\[mpi,bench\]$", line)[1] for line in installed] == ["before", "after"]
+    earlier = "v0" if release else git(checkout, "rev-parse", "HEAD^").strip()
+    assert done.stdout == f"Compared with {earlier}:\n"
 
 
 def test_the_workflow_runs_it() -> None:

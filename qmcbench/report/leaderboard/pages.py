@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qmcbench.export import lineage, seconds
+from qmcbench.export import lineage, program, seconds
 from qmcbench.gates.energies import doubts
 from qmcbench.reference import leaderboard
 from qmcbench.reference.leaderboard import LeaderboardRun
@@ -54,8 +54,9 @@ def _protocol(lattices: Sequence[tuple[int, float]], theirs: Sequence[Leaderboar
     caption = (
         "J2 = 0.5 unless said. Energies per site in units of J1 = 1, one standard error in parentheses; seconds: of "
         f"training and evaluation. Theirs are of {common.repository}, {common.protocol}. Ours: the paper's network "
-        "by the same numbers of steps and samples, with the same learning rate in the same units and the same "
-        "relative shift. The best known energy is exact on 6x6 and variational on 10x10."
+        "by the same numbers of steps and samples (4,096 chains of one sample, theirs 1,024 of four), with the "
+        "same learning rate in the same units and the same relative shift. The best known energy is exact on 6x6 and "
+        "variational on 10x10."
     )
     return Table("Under one protocol", COLUMNS, rows, caption)
 
@@ -101,7 +102,7 @@ def _ours(run: Run, energy: Energy) -> Row:
     samples = sum(each.samples or 0 for each in stages)
     machine = run.provenance.machine
     return [
-        _place(energy.L, energy.J2), f"qmcbench {run.provenance.versions.get('qmcbench')}",
+        _place(energy.L, energy.J2), program(run),
         f"the paper's network, {network.name}, {network.symmetry}", count(network.parameters),
         count(steps) if stages else DASH, count(round(samples / steps)) if steps else DASH, count(energy.samples),
         format_value_error(energy.value, energy.sigma),

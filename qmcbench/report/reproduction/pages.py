@@ -21,13 +21,15 @@ PARTS: dict[str, dict[str, type[Record]]] = {
     "transfer": {"training runs": Training},
 }
 """What a complete job holds: an interrupted one lacks the last of them."""
+PART = {"transfer": "Transfer"}
+"""The part of the book, where it is not that of the chapter."""
 PLATEAU = "the error is a lower bound"
 
 
 def chapters(runs: Sequence[Run]) -> list[Chapter]:
-    """One chapter for each job."""
+    """One chapter for each job: of the part on correctness, or on transfer."""
     return [
-        Chapter(numbered("reproduction", n), title(run), judgement(run), sections(run))
+        Chapter(numbered("reproduction", n), title(run), judgement(run), sections(run), PART.get(run.job, ""))
         for n, run in enumerate(runs, start=1)
     ]
 

@@ -32,12 +32,15 @@ def chapters(runs: Sequence[Run]) -> list[Chapter]:
 
 
 def title(run: Run) -> str:
-    """What was evaluated."""
+    """What was evaluated: on which lattices, by which sum over symmetries."""
     what = "Zero-shot transfer" if run.job == "zero-shot" else "Evaluation"
     network = _network(run)
     if network is None:
         return f"{what} of a network"
-    return f"{what} of a network trained for {network.L}x{network.L}, J2 = {network.J2:g}"
+    sizes = sorted({each.L for each in run.records if isinstance(each, Energy | FullSum)})
+    where = _size(sizes[0]) if len(sizes) == 1 else f"{_size(sizes[0])} to {_size(sizes[-1])}"
+    trained = f"trained for {_size(network.L)}, J2 = {network.J2:g}"
+    return f"{what} on {where}, symmetry {network.symmetry}, of a network {trained}"
 
 
 def _network(run: Run) -> Network | None:
