@@ -176,6 +176,7 @@ def test_a_full_sum_where_the_plan_asks_for_it(tmp_path: Path, monkeypatch: pyte
     run = transfer(request)
     (total,) = run.of(FullSum)
     assert total.configurations == 107
+    assert "## Full sums" in (tmp_path / "report.md").read_text()
     assert run.of(Energy)[0].full_sum == total.value
     psi, _ = stages.load_ansatz(tmp_path / "runs" / "4x4" / CHECKPOINT)
     assert total.value == pytest.approx(stages.checks.full_sum_energy(psi, 0.5), abs=1e-6)

@@ -12,8 +12,9 @@ from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Tab
 from qmcbench.report.figure import origin
 from qmcbench.report.numbers import DASH, count, duration, fixed, format_value_error, number, percent
 from qmcbench.report.reproduction.figures import COUNTED, figures
+from qmcbench.report.zero_shot.pages import full_sums
 from qmcbench.store.bench import WorkTime
-from qmcbench.store.energies import Energy, Exact, LeftOut, Training
+from qmcbench.store.energies import Energy, Exact, FullSum, LeftOut, Training
 from qmcbench.store.records import Record, Run
 
 PARTS: dict[str, dict[str, type[Record]]] = {
@@ -67,6 +68,8 @@ def sections(run: Run) -> list[Section]:
         ("Left out", [_left_out(run)], "The profile itself leaves nothing out."),
         ("Provenance", [_provenance(run)], ""),
     ]
+    if run.of(FullSum):
+        parts.insert(1, ("Full sums", [full_sums(run)], ""))
     if run.job == "transfer":  # which measures nothing else
         parts = [part for part in parts if part[0] not in ("Exact diagonalization", "Timings")]
     made = [Section(title, [t for t in tables if t.rows], empty=empty) for title, tables, empty in parts]
