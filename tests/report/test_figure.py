@@ -29,7 +29,7 @@ def test_compact_figures_are_the_same_picture(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(figure, "compact", lambda svg: svg)
     large = figure.render("a", (3, 2), draw)
     assert len(small) < 0.85 * len(large)
-    for name in ("d", "x", "y", "points", "transform", "style", "viewBox", "clip-path"):
+    for name in ("d", "x", "y", "points", "transform", "style", "viewBox"):
         one, other = attributes(small, name), attributes(large, name)
         numbers = [[float(each) for text in texts for each in NUMBER.findall(text)] for texts in (one, other)]
         assert numbers[0] == pytest.approx(numbers[1], abs=0.00501), name
