@@ -123,7 +123,9 @@ def unpack(checkout: Path, commit: str, folder: Path) -> Path:
         partial = folder.with_name(f"{folder.name}.partial")
         make_folder(partial)
         with tarfile.open(fileobj=BytesIO(asv_run.git(checkout, "archive", commit, "--", *PACKAGE))) as archive:
-            archive.extractall(partial, filter="data")
+            # Python before 3.11.4 knows no filters.
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(partial)
         reference = partial / "qmcbench" / "reference"
         if not reference.exists():  # which the installed package has there
             reference.symlink_to(Path("..", "reference"), target_is_directory=True)

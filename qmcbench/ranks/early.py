@@ -27,8 +27,10 @@ FOR_A_NODE, FOR_A_RANK = 16 * 2**20, 5.5 * 2**20
 LOCAL_RANKS = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
 LOCAL_SIZES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE")
 RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
-# What a rank says that need not be watched any longer.
-DISMISSED = b"dismissed"
+# What a rank says that need not be watched any longer, and what one hears that is watched from now on.
+DISMISSED, SEEN = b"dismissed", b"seen"
+SEEN_WITHIN = 10.0
+"""Seconds that a rank waits for it."""
 
 _children: list[int] = []
 _lines: list[socket.socket] = []
@@ -87,6 +89,9 @@ def watch() -> None:
         try:
             own.connect(address)
             own.send(str(rank).encode())
+            # Nothing that may kill this process comes before it is watched.
+            own.settimeout(SEEN_WITHIN)
+            own.recv(16)
             return
         except ConnectionRefusedError:  # bound, but it does not listen yet
             time.sleep(0.01)
@@ -131,6 +136,8 @@ def _wait(listener: socket.socket) -> None:
                 return
             if word.isdigit():
                 names[line] = f"rank {int(word)}"
+                with suppress(OSError):
+                    ranks[line].send(SEEN)
 
 
 @atexit.register

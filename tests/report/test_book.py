@@ -38,7 +38,7 @@ DERIVED = re.compile(
 )
 """Columns whose numbers are the paper's, or made of several records, or of one and a number that is none of it."""
 LIST = "Every quantitative claim of the paper"
-RATIOS = ("Times", "Ratios", "Under one protocol")
+RATIOS = ("Times", "Ratios", "Under one protocol", "Errors after equal seconds")
 """Tables of such numbers."""
 
 
