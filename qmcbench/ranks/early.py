@@ -124,20 +124,34 @@ def _wait(listener: socket.socket) -> None:
         for line, _ in poll.poll():
             if line == listener.fileno():
                 new = listener.accept()[0]
-                poll.register(new, select.EPOLLIN)
+                # At an edge alone: a line that has been read is at once out of the queue that tells the order.
+                poll.register(new, select.EPOLLIN | select.EPOLLET)
                 ranks[new.fileno()] = new
                 continue
-            word = ranks[line].recv(16)
-            if word == DISMISSED:
-                return
-            if not word:
-                name = names.get(line, "a rank")
-                os.write(2, f"error: {name} died without a word while it was starting, so the job ends.\n".encode())
-                return
-            if word.isdigit():
-                names[line] = f"rank {int(word)}"
-                with suppress(OSError):
-                    ranks[line].send(SEEN)
+            while (word := _heard(ranks[line])) is not None:
+                if word == DISMISSED:
+                    return
+                if not word:
+                    name = names.get(line, "a rank")
+                    os.write(
+                        2, f"error: {name} died without a word while it was starting, so the job ends.\n".encode()
+                    )
+                    return
+                if word.isdigit():
+                    names[line] = f"rank {int(word)}"
+            # After the last look at it: the next word of this line comes in its turn.
+            with suppress(OSError):
+                ranks[line].send(SEEN)
+
+
+def _heard(line: socket.socket) -> bytes | None:
+    """What a rank says; nothing (b"") if it is dead, None if it is silent."""
+    try:
+        return line.recv(16, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
 
 
 @atexit.register
