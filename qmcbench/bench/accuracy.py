@@ -125,10 +125,15 @@ def smooth(learning: Learning) -> list[tuple[float, float]]:
     exact, curve = exact_energy(learning), learning.curve
     if exact is None:
         return []
-    points = []
-    for end in range(1, len(curve.seconds) + 1):
-        last = curve.energy[max(0, end - SMOOTH) : end]
+    return [(curve.seconds[step - 1], (mean - exact) / abs(exact)) for step, mean in means(curve.energy)]
+
+
+def means(energies: Sequence[float | None]) -> list[tuple[int, float]]:
+    """The number of each step and the mean energy of the last SMOOTH up to it, where all of these are known."""
+    found = []
+    for end in range(1, len(energies) + 1):
+        last = energies[max(0, end - SMOOTH) : end]
         known = [each for each in last if each is not None]
         if len(known) == len(last):
-            points.append((curve.seconds[end - 1], (sum(known) / len(known) - exact) / abs(exact)))
-    return points
+            found.append((end, sum(known) / len(known)))
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qmcbench.bench.accuracy import SMOOTH
+from qmcbench.bench.accuracy import means
 from qmcbench.store.energies import Training
 from qmcbench.store.records import Run
 
@@ -52,14 +52,8 @@ class Trained:
 
     @property
     def points(self) -> list[tuple[int, float]]:
-        """Samples of this training alone, and the mean energy of the last SMOOTH steps, after each step."""
-        energies, found = self.training.curve.energy, []
-        for end in range(1, len(energies) + 1):
-            last = energies[max(0, end - SMOOTH) : end]
-            known = [each for each in last if each is not None]
-            if len(known) == len(last):
-                found.append((end * self.training.chains, sum(known) / len(known)))
-        return found
+        """Samples of this training alone, and that mean energy (:func:`~qmcbench.bench.accuracy.means`), after each step."""
+        return [(step * self.training.chains, mean) for step, mean in means(self.training.curve.energy)]
 
     def reached(self, target: float = TARGET) -> int | None:
         """Samples of this training after which that mean is first at ``target`` or below; None if it never is."""
