@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
+import hashlib
 import json
 import math
 import os
@@ -46,6 +47,11 @@ def dumps(value: Any, *, indent: int | None = None, sort_keys: bool = False) -> 
     text = json.dumps(_finite(value), allow_nan=False, ensure_ascii=False, indent=indent, sort_keys=sort_keys)
     # Bytes of a file name that are not UTF-8 are lone surrogates in Python, and an escape in JSON.
     return text.encode(errors="backslashreplace").decode()
+
+
+def name_of(value: Any) -> str:
+    """A short file name for what plain data describe, the same for the same data."""
+    return hashlib.sha256(dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _finite(value: Any) -> Any:

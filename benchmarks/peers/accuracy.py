@@ -1,7 +1,6 @@
 """qmcbench, NetKet, quantax and tachys against the clock: see ``--help``."""
 
 import argparse
-import hashlib
 import json
 import os
 import re
@@ -25,7 +24,7 @@ from qmcbench import provenance, reference
 from qmcbench.bench.accuracy import JOB, PROGRAMS, TARGETS
 from qmcbench.bench.names import OURS
 from qmcbench.errors import UserError
-from qmcbench.files import dumps
+from qmcbench.files import name_of
 from qmcbench.progress import Bar
 from qmcbench.ranks.launch import THREADS
 from qmcbench.store import jsonl
@@ -106,8 +105,7 @@ def _one(plan: Plan, program: str, practice: str, configuration: Configuration, 
         exact=reference.exact(plan.L, plan.J2).energy, targets=TARGETS, fresh_samples=plan.fresh_samples,
         data=str(data), configuration=configuration,
     )  # fmt: skip
-    described = dumps({"program": program, "job": asdict(replace(job, data=""))}, sort_keys=True)
-    name = hashlib.sha256(described.encode()).hexdigest()[:12]
+    name = name_of({"program": program, "job": asdict(replace(job, data=""))})
     kept = jsonl.load(plan.out / "accuracy", name)
     if kept is not None and kept.of(Learning):
         return kept.of(Learning)[0]

@@ -6,7 +6,6 @@ there will be. Loading and the pilot are not counted; every way gets the same se
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ from qmcbench.checkpoint import copy_network
 from qmcbench.config import Config, Sampling, parse
 from qmcbench.errors import UserError
 from qmcbench.evaluator import sample_energies
-from qmcbench.files import dumps
+from qmcbench.files import name_of
 from qmcbench.hamiltonian import J1J2
 from qmcbench.store import jsonl
 from qmcbench.store.bench import Optimised
@@ -99,8 +98,7 @@ def measure(quick: bool, folder: Path, only: str | None = None) -> Iterator[list
     seconds = QUICK_SECONDS if quick else SECONDS
     for seed in QUICK_SEEDS if quick else SEEDS:
         for name, way in WAYS.items():
-            described = dumps([name, asdict(way), seed, seconds], sort_keys=True)
-            digest = hashlib.sha256(described.encode()).hexdigest()[:12]
+            digest = name_of([name, asdict(way), seed, seconds])
             kept = jsonl.load(folder, digest)
             if kept is not None and kept.of(Optimised):
                 yield kept.of(Optimised)

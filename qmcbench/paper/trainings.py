@@ -52,11 +52,11 @@ class Trained:
 
     @property
     def points(self) -> list[tuple[int, float]]:
-        """Samples of this training alone, and that mean energy (:func:`~qmcbench.bench.accuracy.means`), after each step."""
+        """Samples of this training alone and the running mean of its energy, after each step."""
         return [(step * self.training.chains, mean) for step, mean in means(self.training.curve.energy)]
 
     def reached(self, target: float = TARGET) -> int | None:
-        """Samples of this training after which that mean is first at ``target`` or below; None if it never is."""
+        """Samples of this training after which the running mean is first at ``target`` or below; None if it never is."""
         return next((samples for samples, energy in self.points if energy <= target), None)
 
 
