@@ -56,7 +56,7 @@ class Trained:
         return [(step * self.training.chains, mean) for step, mean in means(self.training.curve.energy)]
 
     def reached(self, target: float = TARGET) -> int | None:
-        """Samples of this training after which the running mean is first at ``target`` or below; None if it never is."""
+        """Samples of this training until the running mean is at ``target`` or below; None if it never is."""
         return next((samples for samples, energy in self.points if energy <= target), None)
 
 
