@@ -16,7 +16,7 @@ from markupsafe import Markup
 from tabulate import tabulate
 
 from qmcbench.files import write_atomically
-from qmcbench.report.figure import Plot
+from qmcbench.report.figure import Plot, glyphs
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -183,7 +183,8 @@ def _html(chapters: Sequence[Chapter]) -> str:
     environment.tests["cell"] = lambda value: isinstance(value, Cell)
     template = files("qmcbench.report").joinpath("report.html.j2").read_text(encoding="utf-8")
     parts = grouped(chapters, lambda chapter: chapter.part or chapter.title)
-    return environment.from_string(template).render(chapters=chapters, parts=parts) + "\n"
+    letters = glyphs(plot for chapter in chapters for section in chapter.sections for plot in section.plots)
+    return environment.from_string(template).render(chapters=chapters, parts=parts, glyphs=Markup(letters)) + "\n"
 
 
 def _markdown(chapters: Sequence[Chapter]) -> str:

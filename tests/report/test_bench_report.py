@@ -222,7 +222,7 @@ def test_figures(whole: Path) -> None:
         caption = text.split(f"(figures/{name}.svg)")[1].strip().splitlines()[0]
         assert caption.endswith("00:00.")
         assert "edian" in caption or "without error bars" in caption
-    assert (whole / "index.html").read_text().count("<svg") == len(names)
+    assert (whole / "index.html").read_text().count("<svg role=") == len(names)
     others = {path.name for path in whole.rglob("*") if path.suffix not in (".svg", ".csv") and path.is_file()}
     assert others == {"index.html", "report.md", *(f"{name}.jsonl" for name in full())}
 

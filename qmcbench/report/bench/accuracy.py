@@ -40,6 +40,8 @@ from qmcbench.store.bench import Learning
 from qmcbench.store.records import Run
 
 NOT_RUN = "not run"
+APART = 1.005
+"""Least ratio of the seconds of two points of a curve."""
 Style = str | tuple[float, tuple[float, ...]]
 LINES: dict[str, tuple[Style, ...]] = {
     OWN: ("-", "-.", (0.0, (7.0, 1.5, 1.0, 1.5, 1.0, 1.5))),
@@ -232,10 +234,19 @@ def _draw(figure: Figure, shown: Sequence[Learning]) -> None:
     figure.legend(loc="outside upper center", ncols=2 if len(shown) > 3 else 1)
 
 
+def _thinned(curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those of its points that a logarithmic axis of seconds tells apart, the last one included."""
+    kept: list[tuple[float, float]] = []
+    for point in curve:
+        if not kept or point[0] >= APART * kept[-1][0]:
+            kept.append(point)
+    return [*kept, *(curve[-1:] if kept and kept[-1] != curve[-1] else ())]
+
+
 def _line(axes: Axes, learning: Learning, style: Style) -> None:
     """The curve of one run, and its fresh energies."""
     colour = COLOURS[PROGRAMS.index(learning.program)]
-    curve = [(seconds, error) for seconds, error in smooth(learning) if error > 0]
+    curve = _thinned([(seconds, error) for seconds, error in smooth(learning) if error > 0])
     axes.plot(
         [seconds for seconds, _ in curve], [error for _, error in curve], linestyle=style, color=colour,
         linewidth=1.2, label=printable(f"{learning.program}: {learning.practice}"),
