@@ -134,7 +134,7 @@ def test_steps_are_found_and_noise_is_none() -> None:
 
 
 def test_what_the_detection_leaves_is_said() -> None:
-    """Beside a step of 6.6, one of 1.7 stays within a level (times of this package's own); the headline takes levels."""
+    """Beside a step of 6.6, one of 1.7 stays within a level (real times); the headline takes levels."""
     times = [0.5069, 0.3681, 0.2924, 0.3331, 0.0532, 0.0525, 0.0494, 0.0531, 0.034, 0.0322, 0.0342, 0.035]
     run = Run(job="bench history", provenance=origin("bench history"), records=history.levelled(commits(times)))
     levels = [each.level for each in run.of(CommitTime)]

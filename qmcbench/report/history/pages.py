@@ -49,10 +49,10 @@ def judgement(run: Run) -> Judgement:
     if not whole:
         return Judgement("Nothing was measured", False, [], [])
     first, last = whole[0], whole[-1]
-    ratio = (first.level or 0.0) / (last.level or 1.0)
+    before, after = first.level or 0.0, last.level or 1.0
     headline = (
-        f"A step of {duration(first.level)} at {first.commit} takes {duration(last.level)} at {last.commit} (levels): "
-        f"{fixed(ratio, 1)} times as fast; asv detects {count(len(steps))} changes of all phases"
+        f"A step of {duration(before)} at {first.commit} takes {duration(after)} at {last.commit} (levels): "
+        f"{fixed(before / after, 1)} times as fast; asv detects {count(len(steps))} changes of all phases"
     )
     return Judgement(headline, not slower, [], [*slower, *([QUICK] if run.quick else [])])
 
@@ -100,8 +100,8 @@ def _missed(run: Run) -> str:
     (largest, phase), gain = max(spreads), longest ** (4 / longest)
     return (
         f"Of {count(longest)} commits a step is taken only if it brings the logarithms of a phase's times "
-        f"{fixed(gain, 1)} times nearer to their levels in all, so that a change of a few commits beside a larger one "
-        f"stays unseen: within one level times differ by up to {fixed(largest, 2)} ({_words(phase)})."
+        f"{fixed(gain, 1)} times nearer to their levels in all, so that a change of a few commits beside a larger "
+        f"one stays unseen: within one level times differ by up to {fixed(largest, 2)} ({_words(phase)})."
     )
 
 
