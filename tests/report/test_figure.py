@@ -57,7 +57,7 @@ def test_a_page_has_each_letter_once() -> None:
     page = ET.fromstring(f"<p>{html}</p>")
     names = [each.attrib["id"] for each in page.iter() if "id" in each.attrib]
     assert len(names) == len(set(names))
-    assert len(html) < 0.75 * sum(len(each.svg) for each in plots)
+    assert len(html) < 0.9 * sum(len(each.svg) for each in plots)
     assert "xlink" not in html
     shapes = outlines(page)
     for made, element in zip(plots, elements, strict=True):
