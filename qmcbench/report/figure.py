@@ -41,7 +41,7 @@ METADATA: dict[str, Any] = {"Date": None, "Creator": None, "Format": None, "Type
 
 SHARED = "_"
 """What the name of a glyph begins with: it is the same shape in all figures, and stands once in a page of many."""
-GLYPH = re.compile(rf'<path id="({SHARED}[^"]*)" d="[^"]*" transform="scale\([^)]*\)"/>\n')
+GLYPH = re.compile(rf'<path id="({SHARED}[^"]*)"(?: d="[^"]*")? transform="scale\([^)]*\)"/>\n')
 XLINK = ' xmlns:xlink="http://www.w3.org/1999/xlink"'
 
 
@@ -113,7 +113,7 @@ def stamp() -> str:
 def compact(svg: str) -> str:
     """The same picture in fewer bytes: hundredths of a point, short names, none that nothing uses, no indentation."""
     svg = re.sub(r' (?:d|x|y)="[^"]*"|translate\([^)]*\)', lambda found: _round(found[0]), svg)
-    letters = re.findall(r'id="([^"]*)" d="[^"]*" transform="scale\(', svg)
+    letters = re.findall(r'<path id="([^"]*)"(?: d="[^"]*")? transform="scale\(', svg)  # a space has no shape
     used = dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]*)', svg))
     short = {name: f"i{number:x}" for number, name in enumerate(used)}
     short |= {name: SHARED + name.removeprefix("DejaVuSans-") for name in letters}
