@@ -54,14 +54,14 @@ class Plot:
         if not re.fullmatch(r"[a-z0-9-]{1,60}", self.name):
             raise ValueError(f"A figure's name is a file's name, so {self.name!r} will not do.")
 
-    def inline(self, prefix: str) -> str:
-        """The ``<svg>`` element alone, named for screen readers, to stand inside HTML.
+    def inline(self, prefix: str, chapter: str) -> str:
+        """The ``<svg>`` element alone, named for screen readers after its chapter and itself, to stand inside HTML.
 
         Its identifiers get ``prefix`` and the figure's name, so that many figures can share one page.
         """
         element = self.svg[self.svg.index("<svg") :].strip()
         element = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-{self.name}-", element)
-        return element.replace("<svg", f'<svg role="img" aria-label={quoteattr(self.title)}', 1)
+        return element.replace("<svg", f'<svg role="img" aria-label={quoteattr(f"{chapter}: {self.title}")}', 1)
 
 
 def origin(run: Run) -> str:
