@@ -72,7 +72,7 @@ def _channels(of: Of) -> float:
 def _samples(of: Of) -> float:
     """Of all processes, with as many each as the table or figure has."""
     tables = {"Table 3": paper.table3, "Fig. 10": paper.figure10}
-    return tables[str(of["source"])]["samples_per_process"] * float(of["processes"])
+    return float(tables[str(of["source"])]["samples_per_process"] * of["processes"])
 
 
 def _overhead(of: Of) -> float:

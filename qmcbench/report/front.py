@@ -143,7 +143,7 @@ def _not_run(runs: Sequence[Run], joined: Sequence[Joined]) -> str:
 
 def _plans(job: str) -> list[str]:
     """Names of the shipped plans of a command."""
-    names = (each.name for each in files("qmcbench").joinpath("profiles", job).iterdir())
+    names = (each.name for each in (files("qmcbench") / "profiles" / job).iterdir())
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
