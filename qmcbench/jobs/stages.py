@@ -149,6 +149,7 @@ def training(run: PlannedRun, folder: Path, parameters: int) -> Training:
         J2=config.model.J2,
         start=run.start,
         start_sha256=None if start is None else start.sha256,
+        start_L=None if start is None else start.L,
         steps=len(log),
         chains=config.sampling.chains,
         curve=curve(log),

@@ -60,8 +60,8 @@ class Plot:
         if not re.fullmatch(r"[a-z0-9-]{1,60}", self.name):
             raise ValueError(f"A figure's name is a file's name, so {self.name!r} will not do.")
 
-    def inline(self, prefix: str) -> str:
-        """The ``<svg>`` element alone, named for screen readers, to stand inside HTML.
+    def inline(self, prefix: str, chapter: str) -> str:
+        """The ``<svg>`` element alone, named for screen readers after its chapter and itself, to stand inside HTML.
 
         Its identifiers get ``prefix`` and the figure's name, so that many figures can share one page, which has its
         glyphs from :func:`glyphs`.
@@ -69,7 +69,7 @@ class Plot:
         element = GLYPH.sub("", self.svg[self.svg.index("<svg") :].strip()).replace("<defs>\n</defs>\n", "")
         element = element.replace("xlink:href", "href").replace(XLINK, "")
         element = re.sub(rf'(\bid="|href="#|url\(#)(?!{SHARED})', rf"\g<1>{prefix}-{self.name}-", element)
-        return element.replace("<svg", f'<svg role="img" aria-label={quoteattr(self.title)}', 1)
+        return element.replace("<svg", f'<svg role="img" aria-label={quoteattr(f"{chapter}: {self.title}")}', 1)
 
 
 def glyphs(plots: Iterable[Plot]) -> str:
