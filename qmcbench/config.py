@@ -22,20 +22,25 @@ METRICS = ("identity", "spectrum", "diagonal", "march")
 # As in exact diagonalization (J1 = 1 is lost beside a larger J2); squares of energies at the bound are still numbers.
 LARGEST_J2, LARGEST_BOUND = 1e3, 1e100
 
-Knots = tuple[tuple[int, float], ...]
+Knots = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A positive number that may change with the step: geometric interpolation between knots, constant outside."""
+    """A positive number that may change in a run: geometric interpolation between knots, constant outside."""
 
     knots: Knots
+    percent: bool = False
+    """Whether the knots stand at percents of the run (of its steps or of its time, whichever is further), and not at
+    steps."""
 
-    def __call__(self, step: int) -> float:
-        """Value at ``step``."""
+    def __call__(self, step: int, done: float | None = None) -> float:
+        """Value at ``step``, before which the share ``done`` of the run was made; percents need it."""
+        assert done is not None or not self.percent
+        now = 100 * done if self.percent and done is not None else step
         before, after = None, None
         for at, value in self.knots:
-            if at <= step:
+            if at <= now:
                 before = (at, value)
             elif after is None:
                 after = (at, value)
@@ -43,7 +48,7 @@ class Schedule:
             present = before or after
             assert present is not None
             return present[1]
-        part = (step - before[0]) / (after[0] - before[0])
+        part = (now - before[0]) / (after[0] - before[0])
         return math.exp((1 - part) * math.log(before[1]) + part * math.log(after[1]))
 
 
@@ -92,6 +97,7 @@ class Optimizer:
     """Stochastic reconfiguration."""
 
     steps: int = 200
+    """At most so many: ``run.hours`` may end the run before."""
     solver: str = "sample_space"
     learning_rate: Schedule = Schedule(((0, 0.15),))
     shift: Schedule = Schedule(((0, 1e-3),))
@@ -142,7 +148,8 @@ class Run:
     """Whether there may be more threads than this process has cores."""
     checkpoint_every: int = 20
     hours: float | None = None
-    """End, with a checkpoint, after the step at which all steps together have taken so long; no limit if absent."""
+    """End, with a checkpoint, after the step at which the run has taken so long in all, with trials and warm-up; one
+    step is always made. No limit if absent."""
     kernels: str = "compiled"
     """compiled (for this processor, once a run) or torch (PyTorch's operations alone, several times slower)."""
     preset: str = "own"
@@ -270,16 +277,32 @@ def _check(config: Config, source: str) -> None:
 
 
 def _schedule(value: Any, _: type) -> Schedule:
-    """A number, or a list of [step, value] knots with rising steps."""
-    if isinstance(value, list):
-        if not value or not all(isinstance(knot, list | tuple) and len(knot) == 2 for knot in value):
-            raise ValueError(f"{value!r} is neither a number nor a list of [step, value] pairs")
-        knots = tuple((number(step, int), number(v, float)) for step, v in value)
-        if any(a[0] >= b[0] for a, b in itertools.pairwise(knots)):
-            raise ValueError(f"the steps of {value!r} do not rise")
-        return Schedule(knots)
-    return Schedule(((0, number(value, float)),))
+    """A number, or a list of [step, value] or ["percent%", value] knots that rise."""
+    if not isinstance(value, list):
+        return Schedule(((0, number(value, float)),))
+    if not value or not all(isinstance(knot, list | tuple) and len(knot) == 2 for knot in value):
+        raise ValueError(f"{value!r} is neither a number nor a list of [step, value] pairs")
+    percent = any(isinstance(at, str) for at, _ in value)
+    knots = tuple((_percent(at) if percent else number(at, int), number(v, float)) for at, v in value)
+    if any(a[0] >= b[0] for a, b in itertools.pairwise(knots)):
+        raise ValueError(f"the steps of {value!r} do not rise")
+    return Schedule(knots, percent)
+
+
+def _percent(text: Any) -> float:
+    """The number in a text like "50%"."""
+    try:
+        share = float(text.removesuffix("%")) if isinstance(text, str) and text.endswith("%") else math.nan
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 100:
+        raise ValueError(f'{text!r} is not "0%" to "100%": all knots stand at such percents, or all at steps')
+    return share
+
+
+def _plain(schedule: Schedule) -> list[list[Any]]:
+    return [[f"{at}%" if schedule.percent else at, value] for at, value in schedule.knots]
 
 
 CONVERTER.register_structure_hook(Schedule, _schedule)
-CONVERTER.register_unstructure_hook(Schedule, lambda schedule: [list(knot) for knot in schedule.knots])
+CONVERTER.register_unstructure_hook(Schedule, _plain)

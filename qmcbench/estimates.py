@@ -31,12 +31,14 @@ class Request:
     out: Path
     """Folder to write to; made if missing."""
     samples: int
-    """Of all chains together, rounded up to a multiple of their number."""
+    """Of all chains together, rounded up to a multiple of their number; with ``sigma`` at most so many."""
     sampling: Sampling
     """Chains, warm-up, gap, alpha and bound."""
     L: int | None = None
     J2: tuple[float, ...] = ()
     """Lattice (any even size) and couplings; absent, those of the checkpoint."""
+    sigma: float | None = None
+    """Standard error of the energy per site (units of J1), at every J2, that is enough (:mod:`qmcbench.stopping`)."""
     symmetry: str | None = None
     """What psi is summed over (:class:`qmcbench.config.Wavefunction`), if not what it was trained with."""
     seed: int = 0
@@ -102,6 +104,7 @@ def energy(samples: Samples, request: Request, J2: float, network: Network, seco
         alpha=request.sampling.alpha,
         bound=request.sampling.bound,
         asked=request.samples,
+        asked_sigma=request.sigma,
         variance=finite(estimate.variance),
         v_score=finite(samples.v_score()),
         r_hat=finite(estimate.r_hat),

@@ -10,6 +10,7 @@ random numbers, so that nothing depends on how many ranks there are.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, replace
 
@@ -28,6 +29,7 @@ from qmcbench.lanczos import POWERS, one_step, powers_of
 from qmcbench.observables import LocalObservables, Observables, local_estimators, random_origins, summarise
 from qmcbench.progress import Bar
 from qmcbench.ranks.comm import Communicator, Serial, on_root, share
+from qmcbench.stopping import enough, looks, rounds_of
 from qmcbench.store import jsonl
 from qmcbench.store.energies import Energy, Network
 from qmcbench.store.records import Record, Run
@@ -62,8 +64,8 @@ def evaluate(request: Request, comm: Communicator | None = None) -> Run:
     The folder gets ``evaluation.safetensors`` (the state, replaced atomically every half minute) and
     ``records/evaluate.jsonl`` (the result). An evaluation that was stopped at any point, even by SIGKILL, continues
     from the last save and ends with the same numbers, bit for bit, as one that was not (same machine, threads and
-    versions), whatever the number of ranks. More samples extend it; fewer use the first of those that are there;
-    another J2 costs nothing.
+    versions), whatever the number of ranks. More samples, or a smaller ``sigma``, extend it; fewer use the first of
+    those that are there; another J2 costs nothing.
 
     Parameters
     ----------
@@ -98,14 +100,13 @@ def evaluate(request: Request, comm: Communicator | None = None) -> Run:
     on_root(comm, lambda: make_folder(request.out))
     digest = on_root(comm, lambda: checkpoint.digest(request.checkpoint))
     evaluator = evaluator_of(request, psi, comm)
-    seconds = draw(evaluator, request, identity_of(request, digest))
+    rounds, seconds = draw(evaluator, request, identity_of(request, digest))
     network = network_of(stored, config, digest)
-    return on_root(comm, lambda: _result(evaluator, request, network, seconds))
+    return on_root(comm, lambda: _result(evaluator, request, network, rounds, seconds))
 
 
-def _result(evaluator: Evaluator, request: Request, network: Network, seconds: float) -> Run:
-    """The records of what was sampled in ``seconds``, and in the folder."""
-    rounds = rounds_of(request)
+def _result(evaluator: Evaluator, request: Request, network: Network, rounds: int, seconds: float) -> Run:
+    """The records of the first ``rounds`` samples of each chain, of all that were taken in ``seconds``."""
     # A shorter evaluation than the one that is there has its share of the time.
     seconds *= rounds / evaluator.taken
     energies = [energy(evaluator.samples(J2, rounds), request, J2, network, seconds) for J2 in request.J2]
@@ -133,11 +134,6 @@ def warm_up_of(L: int) -> int:
     return max(20, 2 * L)
 
 
-def rounds_of(request: Request) -> int:
-    """Samples of each chain that are asked for."""
-    return -(-request.samples // request.sampling.chains)
-
-
 def _check_counts(request: Request) -> None:
     if request.observables not in OBSERVABLES:
         raise UserError(f"observables = {request.observables!r} is not one of {', '.join(OBSERVABLES)}.")
@@ -145,6 +141,8 @@ def _check_counts(request: Request) -> None:
         raise UserError(
             f"samples = {str(request.samples)[:30]} is outside [1, 2^63); ask for a few thousand, of all chains."
         )
+    if request.sigma is not None and not 0 < request.sigma < math.inf:
+        raise UserError(f"sigma = {request.sigma:g} is no standard error above 0; ask for 1e-4, say.")
 
 
 def settled(request: Request, trained: Model) -> Request:
@@ -240,35 +238,41 @@ def identity_of(request: Request, digest: str) -> Identity:
     }
 
 
-def draw(evaluator: Evaluator, request: Request, identity: Identity) -> float:
-    """Continue from the folder's state and sample until there are enough rounds; the seconds spent in all."""
+def draw(evaluator: Evaluator, request: Request, identity: Identity) -> tuple[int, float]:
+    """Continue from the folder's state and sample until it is enough; of each chain, and the seconds spent in all."""
     comm, state, seconds = evaluator.comm, request.out / STATE, 0.0
     if on_root(comm, lambda: _is_there(request)):
         seconds = resume(evaluator, identity, state)
-    chains, rounds = request.sampling.chains, rounds_of(request)
+    chains, most = request.sampling.chains, rounds_of(request)
     began = time.monotonic() - seconds
     label = f"{request.L}x{request.L} evaluation" + (f" ({comm.size} ranks)" if comm.size > 1 else "")
     quiet = request.quiet or comm.rank != 0
-    with Bar(label, rounds * chains, quiet=quiet) as bar, catch_signals() as signals:
+    with Bar(label, most * chains, quiet=quiet) as bar, catch_signals() as signals:
         saved, shown = time.monotonic(), 0.0
-        while evaluator.taken < rounds:
-            evaluator.advance()
-            now, finished = time.monotonic(), evaluator.taken >= rounds
-            # Signals and clocks differ from rank to rank, but all must save, and stop, after the same round.
-            stop = comm.any(bool(signals))
-            if comm.any(finished or stop or now - saved > SAVE_EVERY):
-                seconds = now - began
-                write_state(evaluator, identity, seconds, state)
-                saved = now
-            if not quiet and (finished or now - shown > SHOW_EVERY):
-                bar.update(evaluator.taken * chains, status(evaluator, request.J2[0]))
-                shown = now
-            if stop and not finished:
-                raise Interrupted(
-                    f"Stopped after {evaluator.taken} of {rounds} samples a chain; "
-                    "run the same command, without --restart, to continue."
-                )
-    return seconds
+        for rounds in looks(request):
+            finished = evaluator.taken >= rounds and enough(evaluator, request, rounds)
+            while evaluator.taken < rounds:
+                evaluator.advance()
+                finished = evaluator.taken >= rounds and enough(evaluator, request, rounds)
+                now = time.monotonic()
+                # Signals and clocks differ from rank to rank, but all must save, and stop, after the same round.
+                stop = comm.any(bool(signals))
+                if comm.any(finished or stop or now - saved > SAVE_EVERY):
+                    seconds = now - began
+                    write_state(evaluator, identity, seconds, state)
+                    saved = now
+                if not quiet and (finished or now - shown > SHOW_EVERY):
+                    bar.update(evaluator.taken * chains, status(evaluator, request.J2[0]))
+                    shown = now
+                if stop and not finished:
+                    at_most = "" if request.sigma is None else "at most "
+                    raise Interrupted(
+                        f"Stopped after {evaluator.taken} of {at_most}{most} samples a chain; "
+                        "run the same command, without --restart, to continue."
+                    )
+            if finished:
+                break
+    return rounds, seconds
 
 
 def _is_there(request: Request) -> bool:

@@ -16,6 +16,8 @@ from qmcbench.structure import parse_json, read_text, structure
 from qmcbench.vmc import Step
 
 LOG = "log.jsonl"
+OTHER = "other"
+"""The seconds between two steps: start, trials and warm-up, saving, what was made again."""
 # Numbers that may be unknown (nan), for which a log has null.
 _NUMBERS = tuple(field.name for field in fields(Step) if field.type == "float")
 _LATER = {field.name: field.default for field in fields(Step) if field.default is not MISSING}
@@ -76,6 +78,11 @@ def digest(steps: Iterable[Step], before: str = "") -> str:
         numbers = {k: v for k, v in asdict(step).items() if k != "seconds" and (k not in _LATER or v != _LATER[k])}
         before = hashlib.sha256((before + dumps(numbers)).encode()).hexdigest()
     return before
+
+
+def wall(steps: Iterable[Step]) -> float:
+    """Seconds that a run has taken in all up to the last of its ``steps``."""
+    return sum(step.seconds.get(name, 0.0) for step in steps for name in ("step", OTHER))
 
 
 def read_log(path: Path, count: int | None = None) -> list[Step]:

@@ -19,6 +19,7 @@ from qmcbench.config import SCALAPACK, Config, Run, parse
 from qmcbench.cores import default_threads, threads
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted, catch_signals, writing
+from qmcbench.hours import Foresight, Hours
 from qmcbench.log import LOG, Log, digest, read_log, summary
 from qmcbench.progress import Bar
 from qmcbench.provenance import Provenance
@@ -26,12 +27,36 @@ from qmcbench.ranks.comm import Communicator, Serial, on_root, share
 from qmcbench.snapshots import check_same_run, restore, snapshot
 from qmcbench.vmc import Trainer, build_ansatz
 
-__all__ = ["CHECKPOINT", "LOG", "ansatz_of", "load_ansatz", "read_log", "starting_ansatz", "train"]
+__all__ = [
+    "CHECKPOINT",
+    "LOG",
+    "Request",
+    "ansatz_of",
+    "carry_on",
+    "load_ansatz",
+    "read_log",
+    "starting_ansatz",
+    "train",
+]
 
 CHECKPOINT = "checkpoint.safetensors"
 # Spins of all chains for each thread, at least: on 4x4 a second one gains nothing on a free machine, and beside busy
 # processes the two wait for each other.
 SPINS = 8192
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to train, and where to, as :func:`train` takes it."""
+
+    config: Config
+    out: Path
+    restart: bool = False
+    quiet: bool = False
+    command: str = "qmcbench.training.carry_on"
+    comm: Communicator | None = None
+    ahead: Foresight | None = None
+    """What of ``run.hours`` is to be left for what comes after, such as an evaluation."""
 
 
 def train(
@@ -80,13 +105,19 @@ def train(
     Interrupted
         After SIGINT, SIGTERM or SIGHUP, with the last completed step saved.
     """
-    comm = comm or Serial()
+    return carry_on(Request(config=config, out=out, restart=restart, quiet=quiet, command=command, comm=comm))
+
+
+def carry_on(request: Request) -> Trainer:
+    """Train, or continue, a run; :func:`train` says how."""
+    config, out, quiet, comm = request.config, request.out, request.quiet, request.comm or Serial()
+    hours = Hours(config.run.hours, comm, request.ahead)
     with torch_threads(config.run, comm, config.sampling.chains * config.model.L**2), ExitStack() as files:
         on_root(comm, lambda: _open(files, out))
-        stored = on_root(comm, lambda: None if restart else read_run(out))
+        stored = on_root(comm, lambda: None if request.restart else read_run(out))
         trainer = begin(config, comm) if stored is None else resume(stored, config, out / CHECKPOINT, comm)
         start = on_root(comm, lambda: _start(config, stored, out, quiet=quiet))
-        run = _Run(trainer, out / CHECKPOINT, provenance.collect(command), start)
+        run = _Run(trainer, out / CHECKPOINT, provenance.collect(request.command), start, hours)
         if comm.rank == 0:
             if stored is None:
                 (out / CHECKPOINT).unlink(missing_ok=True)
@@ -101,9 +132,9 @@ def train(
             trainer.warm_up()
             if config.optimizer.steps == 0:
                 run.save()
-        elif config.run.hours is not None and comm.rank == 0:
-            run.spent = sum(step.seconds["step"] for step in read_log(out / LOG, trainer.step))
-        while trainer.step < config.optimizer.steps and not run.late():
+        else:
+            hours.go_on(lambda: read_log(out / LOG, trainer.step) if trainer.step else [])
+        while trainer.step < config.optimizer.steps and not hours.over:
             run.advance(bar, signals)
     return trainer
 
@@ -116,31 +147,25 @@ class _Run:
     path: Path
     made_by: Provenance
     start: Start | None
+    hours: Hours
     log: Log | None = None
-    spent: float = 0.0
-    """Seconds of all its steps, on rank 0."""
 
     def advance(self, bar: Bar, signals: list[int]) -> None:
         """One step, logged, and saved when it is due."""
         trainer, steps = self.trainer, self.trainer.config.optimizer.steps
-        step = trainer.advance()
+        trainer.elapsed = self.hours.share
+        step = self.hours.count(trainer.advance())
         if self.log is not None:
             self.log.append(step)
-        self.spent += step.seconds["step"] if self.trainer.comm.rank == 0 else 0.0
         bar.update(step.step, summary(step))
         # A signal reaches the ranks at different moments, but they must stop after the same step.
         stop = trainer.comm.any(bool(signals))
-        if stop or self.late() or step.step == steps or step.step % trainer.config.run.checkpoint_every == 0:
+        if stop or self.hours.over or step.step == steps or step.step % trainer.config.run.checkpoint_every == 0:
             self.save()
         if stop and step.step < steps:
             raise Interrupted(
                 f"Stopped after step {step.step} of {steps}; run the same command, without --restart, to continue."
             )
-
-    def late(self) -> bool:
-        """Whether the time is over, the same on every rank."""
-        hours = self.trainer.config.run.hours
-        return hours is not None and self.trainer.comm.any(self.spent >= 3600 * hours)
 
     def save(self) -> None:
         """Write the checkpoint; every rank must call it."""

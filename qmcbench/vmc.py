@@ -113,6 +113,8 @@ class Trainer:
         self.history = np.empty((config.sampling.chains, 0))
         self.pairs = np.empty((config.sampling.chains, 0), dtype=np.int16)
         self.step = 0
+        self.elapsed = 0.0
+        """Share of the run's time that is used, where that is limited; the same on every rank."""
         self.solver = make_solver(config.optimizer.solver, config.scalapack, self.comm)
         some = random_configurations(model.L, 8).to(device)
         check_trainable(self.psi, some)
@@ -129,6 +131,11 @@ class Trainer:
         self.good: list[Good] = []
         self.cautious = 0
         self.starts: tuple[float | None, ...] = ()
+
+    @property
+    def done(self) -> float:
+        """Share of the run that is made, by its steps or by its time, whichever is more."""
+        return max(self.step / max(1, self.config.optimizer.steps), self.elapsed)
 
     def warm_up(self) -> None:
         """Take the chains from the Neel state to the sampled distribution."""
@@ -161,7 +168,8 @@ class Trainer:
         effective = statistics.effective_sample_size(batch.weights.numpy(force=True)) / len(batch.weights)
         if optimizer.leap is not None and self.step % GOOD == 0 and not (left.halvings or self.cautious):
             self.good = [*self.good, Good(self.step, self._parameters(), self.chains.spins)][-KEPT:]
-        used_alpha, learning_rate = self.alpha, optimizer.learning_rate(self.step) * (0.5 if self.cautious else 1.0)
+        used_alpha, rate = self.alpha, optimizer.learning_rate(self.step, self.done)
+        learning_rate = 0.5 * rate if self.cautious else rate
         self.cautious = max(0, self.cautious - 1)
         own = batch.derivatives, batch.energies[mine], batch.weights[mine]
         samples = centre(*own, self.comm, keep_norm=optimizer.keep_norm)
@@ -280,7 +288,7 @@ class Trainer:
     def _update(self, samples: Centred, learning_rate: float) -> _Update:
         """Solve for the step and apply it, unless it is not finite."""
         optimizer = self.config.optimizer
-        shift = optimizer.shift(self.step)
+        shift = optimizer.shift(self.step, self.done)
         self.past = None
         # SPRING (Goldshlager et al., J. Comput. Phys. 516, 113351 (2024)): what these few samples do not determine is
         # kept from the solution before; (M + shift D) Delta = G + shift D carried, written as a correction to it.
@@ -297,7 +305,7 @@ class Trainer:
         correction = self.comm.broadcast(solution.step)
         direction = carried + (correction if scales is None else scales * correction)
         step = learning_rate * direction
-        norm, longest = step.norm().item(), optimizer.max_step_norm(self.step)
+        norm, longest = step.norm().item(), optimizer.max_step_norm(self.step, self.done)
         if not torch.isfinite(step).all():
             return _Update(solution.shift, solution.retries, norm, refused="the step is not finite")
         part = min(1.0, longest / norm) if norm else 1.0

@@ -178,6 +178,13 @@ def test_wrong_types(key: str, value: object) -> None:
         ("optimizer.learning_rate", -0.1),
         ("optimizer.shift", [[0, 0.1], [9, 0.0]]),
         ("optimizer.max_step_norm", math.inf),
+        ("optimizer.shift", [["0%", 0.1], [9, 0.01]]),
+        ("optimizer.shift", [[0, 0.1], ["9%", 0.01]]),
+        ("optimizer.shift", [["0%", 0.1], ["101%", 0.01]]),
+        ("optimizer.shift", [["-1%", 0.1], ["nan%", 0.01]]),
+        ("optimizer.shift", [["0", 0.1]]),
+        ("optimizer.shift", [["half%", 0.1]]),
+        ("optimizer.shift", [["9%", 0.1], ["9.0%", 0.01]]),
         ("optimizer.starts", 0),
         ("optimizer.trial", 0),
         ("run.seed", -1),
@@ -276,6 +283,17 @@ def test_schedule_between_knots_and_outside() -> None:
     assert shift(35) == pytest.approx(math.sqrt(0.01 * 0.02), rel=1e-12)
     values = [shift(step) for step in range(10, 31)]
     assert all(later < earlier for earlier, later in itertools.pairwise(values))
+
+
+def test_schedule_by_percents() -> None:
+    """Knots at percents follow the share of the run that is made, whatever the step; stored, they are the same."""
+    config = parse(with_key("optimizer.learning_rate", [["0%", 1.0], ["50%", 1], ["100%", 0.01]]))
+    rate = config.optimizer.learning_rate
+    found = [rate(step, done) for step, done in ((0, 0.0), (999, 0.3), (1, 0.5), (2, 0.75), (3, 1.0), (4, 1.7))]
+    assert found == pytest.approx([1, 1, 1, 0.1, 0.01, 0.01], rel=1e-12)
+    assert parse(json.loads(json.dumps(config.to_dict()))) == config
+    with pytest.raises(AssertionError):
+        rate(50)
 
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)

@@ -22,8 +22,10 @@ from qmcbench.store.energies import Energy
 from qmcbench.store.records import Run
 
 STATE = "evaluation.safetensors"
-# Each evaluation is a checkpoint, folder, samples, observables, and whether chain 9 has an infinite local energy in
-# every round ("poison"). A mistake is said by every rank.
+SIGMA = 0.012
+"""A target error that takes some 30 samples of each chain."""
+# Each evaluation is a checkpoint, folder, samples, observables, whether chain 9 has an infinite local energy in every
+# round ("poison"), and a target error or none. A mistake is said by every rank.
 SEVERAL = """
 import json, sys
 from pathlib import Path
@@ -42,11 +44,11 @@ for group, evaluations in groups(job.comm, json.loads(sys.argv[1])):
         if 0 <= 9 - first < len(parts):
             parts[9 - first] = torch.inf
         return parts
-    for network, out, samples, observables, poison in evaluations:
+    for network, out, samples, observables, poison, sigma in evaluations:
         evaluator.local_energy_parts = poisoned if poison == "poison" else clean
         sampling = Sampling(chains=23, warm_up=2, gap=7, alpha=1.5)
         wanted = Request(checkpoint=Path(network), out=Path(out), samples=samples, sampling=sampling,
-                         J2=(0.5, 0.0), observables=observables, quiet=True)
+                         J2=(0.5, 0.0), observables=observables, sigma=sigma, quiet=True)
         try:
             evaluate(wanted, group)
         except UserError as error:
@@ -61,7 +63,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return energies.network(tmp_path_factory.mktemp("network") / "network.safetensors")
 
 
-Evaluation = tuple[str, str, int, str, str]
+Evaluation = tuple[str, str, int, str, str, float | None]
 
 
 def evaluated(count: int, turns: list[list[tuple[int, list[Evaluation]]]]) -> str:
@@ -102,9 +104,10 @@ def evaluations(network: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     def each(count: int, relay: int) -> tuple[int, list[Evaluation]]:
         own = folder / str(count)
         return count, [
-            (str(network), str(own / "dimers"), 115, "dimers", "clean"),
-            (str(network), str(own / "poisoned"), 69, "none", "poison"),
-            (str(network), str(folder / "relay"), relay, "dimers", "clean"),
+            (str(network), str(own / "dimers"), 115, "dimers", "clean", None),
+            (str(network), str(own / "poisoned"), 69, "none", "poison", None),
+            (str(network), str(own / "until"), 23 * 100, "none", "clean", SIGMA),
+            (str(network), str(folder / "relay"), relay, "dimers", "clean", None),
         ]
 
     # 23, 46 and 115 samples: 1, 2 and 5 of each chain, the first on one rank, the next on three, the rest on two.
@@ -113,16 +116,20 @@ def evaluations(network: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.mark.parametrize("count", [2, 3])
-@pytest.mark.parametrize("name", ["dimers", "poisoned"])
+@pytest.mark.parametrize("name", ["dimers", "poisoned", "until"])
 def test_nothing_depends_on_the_number_of_ranks(evaluations: Path, count: int, name: str) -> None:
     """23 chains do not spread evenly; energies, errors, correlations and every sample are the same bits.
 
     ``poisoned``: a chain of the last but one rank is restarted from its neighbour each time, which may be another's.
+    ``until``: all ranks stop at the same target error, before the samples that it may take are over.
     """
     assert_same(evaluations / "1" / name, evaluations / str(count) / name)
     found = jsonl.load(evaluations / str(count) / name, RECORDS)
     assert {each.ranks for each in found.records} == {count}
     assert {each.abnormal for each in found.of(Energy)} == {3 if name == "poisoned" else 0}
+    if name == "until":
+        assert {each.short for each in found.of(Energy)} == {False}
+        assert 23 * 16 < found.of(Energy)[0].samples < 23 * 100
 
 
 def test_another_number_of_ranks_goes_on(evaluations: Path) -> None:
@@ -202,7 +209,7 @@ def test_interruption_stops_all_ranks_after_the_same_round(
 def test_mistakes_are_said_alike(network: Path, tmp_path: Path) -> None:
     """A damaged state, which rank 0 alone reads, is known to all; a full sum on ranks is refused."""
     (tmp_path / STATE).write_bytes(b"nonsense")
-    said = evaluated(2, [[(2, [(str(network), str(tmp_path), 46, "none", "clean")])]])
+    said = evaluated(2, [[(2, [(str(network), str(tmp_path), 46, "none", "clean", None)])]])
     assert said.count(f"The evaluation {tmp_path / STATE} is damaged") == said.count(HINT) == 2
     done = ranks.run(2, "-m", "qmcbench", "evaluate", network, "--exact")
     assert done.returncode == 2

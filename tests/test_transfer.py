@@ -1,5 +1,6 @@
 """`qmcbench transfer`: stages from each other's parameters, hours shared among them, resuming, ranks, the report."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,11 +12,13 @@ from helpers import ranks
 from qmcbench import checkpoint, evaluation, reference
 from qmcbench.cores import threads
 from qmcbench.errors import UserError
+from qmcbench.hours import FEW
 from qmcbench.jobs import stages
 from qmcbench.jobs import transfer as job
 from qmcbench.jobs.plan import Profile, load_profile, plan, profile_names
 from qmcbench.jobs.stages import Request
 from qmcbench.jobs.transfer import RECORDS, transfer
+from qmcbench.log import LOG, OTHER, read_log
 from qmcbench.report.book import report
 from qmcbench.sector import NoSector
 from qmcbench.store import jsonl
@@ -120,19 +123,72 @@ def test_time_that_a_stage_does_not_use_passes_on(tmp_path: Path, monkeypatch: p
     third = '[[runs]]\nname = "8x8"\nstart = "6x6"\nmodel = { L = 8, J2 = 0.5 }\n'
     request = Request(profile=planned(tmp_path, PLAN + third), out=tmp_path, quiet=True)
     took = {"4x4": 1.0, "6x6": 3.0}
-
-    def spent(path: Path) -> list[SimpleNamespace]:
-        half = took[path.parent.name] * 1800
-        return [SimpleNamespace(seconds={"step": half, "sampling": 1e6})] * 2
-
     given: list[float | None] = []
-    monkeypatch.setattr(job, "read_log", spent)
+    monkeypatch.setattr(job, "taken", lambda folder: 3600 * took[folder.name])
     monkeypatch.setattr(job, "finish", lambda stage, _: [given.append(stage.config.run.hours)][:0])
     transfer(request, hours=5.0)
     assert given == pytest.approx([3.0, 2.0, 1.0])
     took["6x6"] = 9.0
     transfer(request, hours=5.0)
     assert given[-1] == job.LEAST
+
+
+def test_all_that_a_stage_takes_is_counted(finished: tuple[Path, Run], tmp_path: Path) -> None:
+    """Its steps and what was between them (the warm-up comes first), its evaluation and its full sum."""
+    folder = tmp_path / "4x4"
+    shutil.copytree(finished[0] / "runs" / "4x4", folder)
+    log = read_log(folder / LOG)
+    assert all(step.seconds[OTHER] > 0 for step in log)
+    evaluated = finished[1].of(Energy)[0].seconds
+    steps = sum(step.seconds["step"] + step.seconds[OTHER] for step in log)
+    assert stages.taken(folder) == pytest.approx(steps + evaluated, rel=1e-12)
+    jsonl.save(folder, stages.SUMMED, replace(finished[1], records=(), seconds=1000.0))
+    assert stages.taken(folder) == pytest.approx(steps + evaluated + 1000, rel=1e-12)
+    assert stages.taken(tmp_path / "none") == 0
+
+
+def test_time_is_left_for_the_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An evaluation that is foreseen to take all hours ends the training as soon as it can be foreseen."""
+    text = PLAN.replace("steps = 2", f"steps = {FEW + 2}")
+    request = Request(profile=planned(tmp_path, text), out=tmp_path, quiet=True)
+    monkeypatch.setattr(stages, "foreseen", lambda run, steps: 3600.0 if run.name == "4x4" else 0.0)
+    assert [training.steps for training in transfer(request, hours=1.0).of(Training)] == [FEW, 0]
+    monkeypatch.setattr(stages, "foreseen", lambda run, steps: 0.0)
+    assert [training.steps for training in transfer(request, hours=1.0).of(Training)] == [FEW + 2, 0]
+
+
+def test_what_an_evaluation_will_take(tmp_path: Path) -> None:
+    """Its sweeps and local energies as long as those of the steps, by chains and proposals; no more than needed."""
+    text = PLAN.replace("chains = 8\nwarm_up", "chains = 32\ngap = 8\nwarm_up")
+    steps = [SimpleNamespace(variance=0.16, seconds={"sampling": s, "local_energy": 12.0}) for s in (3.0, 4.0, 900.0)]
+    run = planned(tmp_path, text).runs[0]
+    # 20 sweeps of warm-up and 4 samples, of a fourth of the chains; a sweep is 16 proposals instead of 8.
+    assert stages.foreseen(run, steps) == pytest.approx((24 * 8 + 4 * 12) / 4)
+
+    def with_sigma(sigma: float) -> float:
+        return stages.foreseen(replace(run, evaluation=replace(run.evaluation, samples=100, sigma=sigma)), steps)
+
+    # The variance per site is 0.01: 0.02 takes 25 samples, twice that 50, of 8 chains 7; the least are 16.
+    assert with_sigma(0.02) == pytest.approx((36 * 8 + 16 * 12) / 4)
+    assert with_sigma(0.007) == pytest.approx((72 * 8 + 52 * 12) / 4)
+    assert with_sigma(1e-4) == pytest.approx((120 * 8 + 100 * 12) / 4)
+
+
+def test_a_target_error_that_is_not_reached_is_said(tmp_path: Path) -> None:
+    """Sampling ends at the plan's cap, and the report says so in a sentence; the record has what was asked for."""
+    text = PLAN.replace("samples = 4", "samples = 4\nsigma = 1e-9")
+    run = transfer(Request(profile=planned(tmp_path, text), out=tmp_path, quiet=True))
+    assert [(energy.samples, energy.asked_sigma, energy.short) for energy in run.of(Energy)] == [(32, 1e-9, True)] * 2
+    assert "6x6: Sampling stopped at 32 samples, the most that it was to take" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["10x10", "cpu", "quick"])
+def test_rates_come_down_in_whatever_time(name: str) -> None:
+    """Where the hours end a stage, its rate is the lower the more of them is used, and lowest at the end."""
+    for stage in load_profile(name, kind="transfer").runs:
+        rate = stage.config.optimizer.learning_rate
+        assert rate.percent or (name == "quick" and len(rate.knots) == 1), stage.name
+        assert not rate.percent or rate(5, 0.0) >= rate(5, 0.5) > rate(5, 0.99) >= rate(5, 1.0)
 
 
 def test_a_stage_is_evaluated_where_it_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +199,7 @@ def test_a_stage_is_evaluated_where_it_is_trained(tmp_path: Path, monkeypatch: p
         asked.append((request.device, torch.get_num_threads()))
         raise UserError("seen")
 
-    monkeypatch.setattr(stages, "train", lambda *_, **__: None)
+    monkeypatch.setattr(stages, "carry_on", lambda _: None)
     monkeypatch.setattr(stages.evaluation, "evaluate", evaluate)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     profile = planned(tmp_path, PLAN.replace("threads = 1", 'threads = 1\ndevice = "cuda:0"'))
@@ -288,6 +344,7 @@ def test_direct_training_has_the_samples_of_both_stages() -> None:
         ("share = 3.0", "share = 0.0", "share = 0.0 is not above 0"),
         ('start = "4x4"', 'start = "5x5"', "start = '5x5' is no earlier run, nor a file"),
         ("share = 3.0", "tolerance = -1.0", "tolerance = -1.0 is not above 0"),
+        ("samples = 4", "samples = 4\nsigma = 0.0", "evaluation.sigma = 0.0 is not a standard error above 0"),
         ("[base.sampling]", "timings = []\n[base.sampling]", "`qmcbench transfer` does not use the key 'timings'"),
         (
             "L = 6, J2 = 0.5 }",
@@ -295,7 +352,7 @@ def test_direct_training_has_the_samples_of_both_stages() -> None:
             "exact is for 4x4 and 6x6, not .* 8",
         ),
     ],
-    ids=["share", "start", "tolerance", "unused", "exact"],
+    ids=["share", "start", "tolerance", "sigma", "unused", "exact"],
 )
 def test_mistakes_in_a_plan(old: str, new: str, message: str, tmp_path: Path) -> None:
     """One sentence that names the stage, the value and the bound."""

@@ -79,7 +79,7 @@ def transfer(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report, its records and its runs.")],
     hours: Annotated[
-        float | None, typer.Option(help="That training may take in all, shared out among the stages.")
+        float | None, typer.Option(help="That it may take in all, evaluations included, shared out among the stages.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Replaces the seed of every stage.")] = None,
     threads: Annotated[int | None, typer.Option(help="Of torch; all cores if absent.")] = None,

@@ -57,7 +57,8 @@ def _print_trained(path: Path, asked: int) -> None:
 
 EVALUATE_EPILOG = (
     "Example: `qmcbench evaluate a/checkpoint.safetensors --samples 4096 --j2 0.5 --j2 0.6 --out a-eval`; "
-    "the same command again continues a stopped evaluation, more samples extend it. "
+    "the same command again continues a stopped evaluation, more samples extend it; with `--sigma 5e-5` it ends "
+    "before them, once the error is that small. "
     "`mpiexec -n 4 qmcbench evaluate ...` shares its chains among 4 ranks. "
     "`qmcbench evaluate a/checkpoint.safetensors --exact` sums over all configurations of 4x4 or 6x6, and leaves a "
     "record with --out."
@@ -70,7 +71,14 @@ def evaluate(
         Path | None, typer.Option("--out", "-o", help="Folder for the state, the records and plots.")
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(help="Of all chains together; rounded up to a multiple of --chains.")
+        int | None,
+        typer.Option(
+            help="Of all chains together, rounded up to a multiple of --chains; with --sigma at most so many."
+        ),
+    ] = None,
+    sigma: Annotated[
+        float | None,
+        typer.Option(help="Standard error of each E/N at which sampling ends.", parser=number, metavar="FLOAT"),
     ] = None,
     exact: Annotated[
         bool,
@@ -115,6 +123,8 @@ def evaluate(
             raise typer.BadParameter("--exact has the energy after one Lanczos step by itself: leave --lanczos out")
         if launch.launched() > 1:
             raise UserError("A full sum is for one process; leave mpiexec out, or --exact.")
+        if sigma is not None:
+            raise typer.BadParameter("--exact has no error: leave --sigma out")
         if len(j2 or ()) > 1:
             raise typer.BadParameter("--exact takes one --j2 at a time")
         print_exact(checkpoint, L, j2[0] if j2 else None, symmetry, out=out, quiet=quiet, as_json=as_json)
@@ -141,6 +151,7 @@ def evaluate(
         J2=tuple(j2 or ()),
         symmetry=symmetry,
         samples=samples,
+        sigma=sigma,
         sampling=Sampling(chains=chains, gap=gap, warm_up=warm_up, alpha=alpha),
         seed=seed,
         observables=observables,

@@ -77,6 +77,17 @@ def label(energy: Energy) -> str:
     return f"NOT TO BE TRUSTED: {'; '.join(reasons)}" if reasons else "unbiased"
 
 
+def shortfall(energy: Energy) -> str:
+    """That sampling ended before the standard error was what was asked for, in a sentence; empty if it did not."""
+    if not energy.short or energy.asked_sigma is None:
+        return ""
+    error = "unknown" if energy.sigma is None else f"{energy.sigma:.2g}"
+    return (
+        f"Sampling stopped at {energy.samples} samples, the most that it was to take: the error is {error}, and not "
+        f"the {energy.asked_sigma:g} that was asked for, with a plateau; allow more."
+    )
+
+
 def claims(energies: Sequence[Energy]) -> list[Check]:
     """Every check that applies to these energies: which ones depends on what is known of each."""
     found = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -31,6 +32,9 @@ class Evaluation:
 
     chains: int
     samples: int
+    """With ``sigma`` at most so many."""
+    sigma: float | None = None
+    """Standard error of the energy per site at which sampling ends (:mod:`qmcbench.stopping`)."""
     alpha: float = 1.0
     warm_up: int = 20
     exact: bool = False
@@ -54,7 +58,8 @@ class PlannedRun:
     start: str | None = None
     """The earlier run whose parameters it starts from, or the path of a checkpoint."""
     share: float = 1.0
-    """Of the time that the runs before have left, where that is limited, in proportion to those that are to come."""
+    """Of the time that the runs before have left, where that is limited, in proportion to those that are to come; its
+    evaluation is in it."""
 
     @property
     def folder(self) -> str:
@@ -90,7 +95,7 @@ class Profile:
     checks_J2: tuple[float, ...] = ()
     timings: tuple[Forward, ...] = ()
     hours: float | None = None
-    """That training may take in all, unless told otherwise (of ``qmcbench transfer``)."""
+    """That it may take in all, evaluations included, unless told otherwise (of ``qmcbench transfer``)."""
     left_out: tuple[NotCovered, ...] = ()
 
 
@@ -207,6 +212,8 @@ def _check(profile: Profile, source: str) -> None:
             raise UserError(f"{where}: tolerance = {run.tolerance} is not above 0.")
         if run.evaluation.samples < 1:
             raise UserError(f"{where}: evaluation.samples = {run.evaluation.samples} is less than 1.")
+        if run.evaluation.sigma is not None and not 0 < run.evaluation.sigma < math.inf:
+            raise UserError(f"{where}: evaluation.sigma = {run.evaluation.sigma} is not a standard error above 0.")
         if run.evaluation.exact and model.L > LARGEST_SUM:
             raise UserError(f"{where}: evaluation.exact is for 4x4 and 6x6, not for L = {model.L}; leave it out.")
         parse({"model": vars(model), "sampling": vars(run.evaluation.sampling)}, source=f"{where}, evaluation")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qmcbench import checkpoint, estimates, evaluation, provenance, reference
+from qmcbench import checkpoint, estimates, evaluation, provenance, reference, stopping, training
 from qmcbench.config import Config
 from qmcbench.exact import exact_energy_of
 from qmcbench.files import make_folder
 from qmcbench.gates import checks
 from qmcbench.jobs.plan import PlannedRun, Profile
+from qmcbench.log import wall
 from qmcbench.progress import Whole
 from qmcbench.ranks.comm import Communicator, Serial, on_root
 from qmcbench.reference.errors import ReferenceLayerError
@@ -22,7 +26,7 @@ from qmcbench.sector import NoSector
 from qmcbench.store import jsonl
 from qmcbench.store.energies import Curve, Energy, FullSum, LeftOut, Network, Stage, Training, best_known, finite
 from qmcbench.store.records import Record, Run
-from qmcbench.training import CHECKPOINT, LOG, load_ansatz, read_log, torch_threads, train
+from qmcbench.training import CHECKPOINT, LOG, carry_on, load_ansatz, read_log, torch_threads
 from qmcbench.vmc import Step
 
 PHASES = ("sampling", "local_energy", "derivatives", "solve")
@@ -96,8 +100,17 @@ def finish(run: PlannedRun, request: Request) -> list[Record]:
         earlier = [each.folder for each in request.profile.runs if each.name == run.start]
         path = request.out / "runs" / earlier[0] / CHECKPOINT if earlier else Path(run.start)
         config = replace(config, wavefunction=replace(config.wavefunction, start=str(path)))
-    options = {"restart": request.restart, "quiet": request.quiet}
-    train(config, folder, **options, command=request.command, comm=request.comm)
+    carry_on(
+        training.Request(
+            config=config,
+            out=folder,
+            restart=request.restart,
+            quiet=request.quiet,
+            command=request.command,
+            comm=request.comm,
+            ahead=partial(foreseen, run),
+        )
+    )
     with torch_threads(config.run, comm):
         evaluated = evaluate(run, folder, request)
         sums = on_root(comm, lambda: full_sums(run, folder, evaluated.network, request))
@@ -106,7 +119,30 @@ def finish(run: PlannedRun, request: Request) -> list[Record]:
             psi, _ = load_ansatz(folder / CHECKPOINT)
             full_sum = checks.full_sum_energy(psi, config.model.J2)
     judged = replace(evaluated, full_sum=full_sum, tolerance=run.tolerance)
-    return [training(run, folder, evaluated.network.parameters), judged, *sums]
+    return [trained(run, folder, evaluated.network.parameters), judged, *sums]
+
+
+def foreseen(run: PlannedRun, steps: Sequence[Step]) -> float:
+    """Seconds that the evaluation of a run will take if a sweep and a local energy take as long as in these steps.
+
+    With a target error, twice as many samples are foreseen as their local energies would need if these were
+    independent. A full sum is not foreseen.
+    """
+    asked, sampling, sites = run.evaluation, run.config.sampling, run.config.model.L**2
+    samples, variance = asked.samples, statistics.median(step.variance for step in steps) / sites
+    if asked.sigma is not None and math.isfinite(variance):
+        needed = 2 * variance / (asked.sigma**2 * asked.chains)
+        samples = min(samples, max(stopping.LEAST, math.ceil(needed)))
+    sweep, local_energy = (statistics.median(step.seconds[name] for step in steps) for name in PHASES[:2])
+    sweep *= sites / (sampling.gap or sites)
+    return asked.chains / sampling.chains * ((asked.warm_up + samples) * sweep + samples * local_energy)
+
+
+def taken(folder: Path) -> float:
+    """Seconds that the run in a folder has taken so far, with its evaluation and its full sum; 0 if there is none."""
+    steps = wall(read_log(folder / LOG)) if (folder / LOG).exists() else 0.0
+    stored = [jsonl.load(folder, name) for name in (evaluation.RECORDS, SUMMED)]
+    return steps + sum(each.seconds or 0.0 for each in stored if each is not None)
 
 
 def full_sums(run: PlannedRun, folder: Path, network: Network, request: Request) -> Sequence[Record]:
@@ -126,7 +162,7 @@ def full_sums(run: PlannedRun, folder: Path, network: Network, request: Request)
     return (record,)
 
 
-def training(run: PlannedRun, folder: Path, parameters: int) -> Training:
+def trained(run: PlannedRun, folder: Path, parameters: int) -> Training:
     """What the log of a run says."""
     log, config = read_log(folder / LOG), run.config
     state = checkpoint.read(folder / CHECKPOINT).state
@@ -187,6 +223,7 @@ def evaluate(run: PlannedRun, folder: Path, request: Request) -> Energy:
         checkpoint=folder / CHECKPOINT,
         out=folder,
         samples=run.evaluation.chains * run.evaluation.samples,
+        sigma=run.evaluation.sigma,
         sampling=run.evaluation.sampling,
         seed=run.config.run.seed,
         device=run.config.run.device,

@@ -6,8 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from qmcbench.errors import UserError
-from qmcbench.jobs.stages import Request, carry_out, finish, omitted
-from qmcbench.log import LOG, read_log
+from qmcbench.jobs.stages import Request, carry_out, finish, omitted, taken
 from qmcbench.ranks.comm import Serial, on_root
 from qmcbench.store.records import Record, Run
 
@@ -24,10 +23,10 @@ def transfer(request: Request, hours: float | None = None) -> Run:
     request
         The plan and where to; all ranks make the call, rank 0 writes.
     hours
-        That training may take in all, shared out among the stages as the plan says; the plan's own if absent. A
-        stage whose time is over keeps the parameters it has reached, is evaluated, and the next one starts from them;
-        what a stage does not use is shared out among those after it. Warm-up, trials of fresh networks and
-        evaluations are not counted.
+        That it may take in all, shared out among the stages as the plan says; the plan's own if absent. A stage
+        trains until what is left of its share is what its evaluation is foreseen to take, but makes one step at
+        least; it is evaluated, and the next one starts from its parameters. What a stage does not use, or uses too
+        much, is shared among those after it. Full sums count but are not foreseen, and nor is the report.
 
     Returns
     -------
@@ -58,9 +57,8 @@ def _finish(number: int, request: Request, limit: float | None) -> list[Record]:
 
 
 def _hours(number: int, request: Request, limit: float) -> float:
-    """What a stage may take of the hours that the logs of those before it leave."""
+    """What a stage may take of the hours that those before it leave."""
     stages = request.profile.runs
-    logs = [request.out / "runs" / stage.folder / LOG for stage in stages[:number]]
-    spent = sum(step.seconds["step"] for log in logs for step in read_log(log)) / 3600
+    spent = sum(taken(request.out / "runs" / stage.folder) for stage in stages[:number]) / 3600
     part = stages[number].share / sum(stage.share for stage in stages[number:])
     return max(LEAST, (limit - spent) * part)

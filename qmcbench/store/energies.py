@@ -106,7 +106,9 @@ class Energy(Record, kind="energy"):
     bound: float
     """Local energies per site beyond it are abnormal."""
     asked: int
-    """Samples that were asked for."""
+    """Samples that were asked for: with ``asked_sigma`` at most so many."""
+    asked_sigma: float | None = None
+    """Standard error that was asked for."""
     variance: float | None
     """Of the energy per site."""
     v_score: float | None
@@ -158,6 +160,12 @@ class Energy(Record, kind="energy"):
         """The windowed mean that the network's authors published for this very lattice and coupling."""
         origin = self.network.origin
         return origin.published_energy if origin is not None and (origin.L, origin.J2) == (self.L, self.J2) else None
+
+    @property
+    def short(self) -> bool:
+        """Whether sampling ended before the standard error was what was asked for."""
+        asked = self.asked_sigma
+        return asked is not None and not (self.plateau and self.sigma is not None and self.sigma <= asked)
 
     def above(self, reference: Reference | None) -> float | None:
         """``(E - E_ref) / |E_ref|``; None where one is missing or the reference is 0."""

@@ -187,7 +187,7 @@ OPTIMISER = {
     ),
     "learning rate of the step after": caught_by(
         "optimiser/update",
-        edited(Trainer.advance, ("optimizer.learning_rate(self.step)", "optimizer.learning_rate(self.step + 1)")),
+        edited(Trainer.advance, ("learning_rate(self.step,", "learning_rate(self.step + 1,")),
     ),
     "momentum's sign": caught_by(
         "optimiser/update",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from qmcbench.bench.roofline import of_sgemm, rates
 from qmcbench.gates.check import Check
-from qmcbench.gates.energies import claims, deviation, doubts, label
+from qmcbench.gates.energies import claims, deviation, doubts, label, shortfall
 from qmcbench.report.claims import check_tables, judge, numbered, provenance_table
 from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Table
 from qmcbench.report.figure import origin
@@ -48,6 +48,7 @@ def checks(run: Run) -> list[Check]:
 def judgement(run: Run) -> Judgement:
     """The headline: the checks, what is missing, which energy is not to be trusted, what the profile leaves out."""
     remarks = [f"{energy.name}: {label(energy)}." for energy in run.of(Energy) if doubts(energy)]
+    remarks += [f"{energy.name}: {said}" for energy in run.of(Energy) if (said := shortfall(energy))]
     skipped = run.of(LeftOut)
     if skipped:
         remarks.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qmcbench.gates.energies import doubts, label
+from qmcbench.gates.energies import doubts, label, shortfall
 from qmcbench.store.energies import Correlations, Energy, OneStep
 from qmcbench.store.jsonl import FOLDER
 from qmcbench.store.records import Run
@@ -34,7 +34,9 @@ def _sampled(first: Energy) -> list[str]:
         f"{samples} samples: {first.chains} chains x {samples // first.chains}, |psi|^{first.alpha:g}, "
         f"{first.gap} proposals apart; acceptance {first.acceptance:.3f}; {first.seconds or 0.0:.0f} s",
     ]
-    if samples != first.asked:
+    if first.asked_sigma is not None:
+        lines.append(f"(until each error was at most {first.asked_sigma:g}, or {first.asked} samples were taken)")
+    elif samples != first.asked:
         lines.append(f"({first.asked} were asked for, rounded up to a multiple of the chains)")
     return lines
 
@@ -49,6 +51,8 @@ def _energy(energy: Energy) -> list[str]:
         f"{energy.effective_samples:.0f}   abnormal {energy.abnormal}",
         f"  outside {window.low} < E_loc/N < {window.high}: {100 * window.outside:.2f}% of |psi|^2",
     ]
+    if said := shortfall(energy):
+        lines.insert(2, f"  {said}")
     if window.mean is not None:
         error = _shown(window.sigma, ".1e")
         lines.append(f"  windowed E/N    {window.mean:.6f} +- {error}  (BIASED, to compare)")
