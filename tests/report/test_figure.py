@@ -52,7 +52,7 @@ def test_compact_figures_are_the_same_picture(monkeypatch: pytest.MonkeyPatch) -
 def test_a_page_has_each_letter_once() -> None:
     """Two figures of a page, with the letters of both, are all that their files are; nothing is named twice."""
     plots = [plot("one"), plot("two")]
-    elements = [each.inline("chapter") for each in plots]
+    elements = [each.inline("chapter", "A chapter") for each in plots]
     html = "".join([*elements, figure.glyphs(plots)])
     page = ET.fromstring(f"<p>{html}</p>")
     names = [each.attrib["id"] for each in page.iter() if "id" in each.attrib]
