@@ -43,6 +43,8 @@ class Start:
     """Of its own run; None of an imported or shipped network."""
     log: str | None = None
     """As in its :class:`State`."""
+    L: int | None = None
+    """The lattice that it was trained for; None in those of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,9 @@ def digest(path: Path) -> str:
 
 def start_of(path: Path) -> Start:
     """What a run keeps of the checkpoint that it starts from; raises as :func:`read`."""
-    state = read(path).state
-    return Start(digest(path)) if state is None else Start(digest(path), state.step, state.log)
+    there = read(path)
+    state, L = there.state, there.config.model.L
+    return Start(digest(path), L=L) if state is None else Start(digest(path), state.step, state.log, L)
 
 
 def is_other(path: Path, start: Start) -> bool:

@@ -164,7 +164,7 @@ def lineage(run: Run, name: str) -> list[Training]:
 
 
 def seconds(energy: Energy, stages: Sequence[Training]) -> float | None:
-    """What training in these stages and the evaluation took; None where that is not known of all of them."""
+    """What the steps of these stages and the evaluation took; None where that is not known of all of them."""
     times = [*(each.seconds for each in stages), energy.seconds]
     return sum(time for time in times if time is not None) if stages and None not in times else None
 
@@ -189,7 +189,8 @@ def _compute(run: Run, energy: Energy, said: str) -> Row:
         "source": f"records of `{run.provenance.command}`, {run.provenance.date}",
         "scope": "row",
         "confidence": "high",
-        "note": "Wall-clock of all stages of training and of the evaluation; core-hours are that times the cores."
+        "note": "Wall-clock: the steps of all stages of training and the evaluation, added up, without program "
+        "starts, warm-up before training and trial networks; core-hours are that times the cores."
         if stages
         else "The network was trained by others: only its evaluation is known, which is no cost of the row.",
     }

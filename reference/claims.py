@@ -74,10 +74,10 @@ def claims() -> tuple[Claim, ...]:
     for group in document("claims")["group"]:
         settings = {key: value for key, value in group.items() if key not in ("name", "but")}
         for each in GROUPS[group["name"]](paper):
-            # Some of a group may be answered by something else than the rest.
-            fitting = [but["answer"] for but in group.get("but", []) if but["of"].items() <= each.of.items()]
-            settings["answer"] = (*fitting, group["answer"])[0]
-            found.append(Claim(**settings, what=each.what, value=each.value, of=each.of, path=each.path))
+            fitting = (but for but in group.get("but", []) if but["of"].items() <= each.of.items())
+            # What is so of this one alone stands in place of what is so of the group.
+            own = settings | next(fitting, {}) | {"of": each.of}
+            found.append(Claim(**own, what=each.what, value=each.value, path=each.path))
     return (*found, *(Claim(**each) for each in document("claims")["claim"]))
 
 
@@ -277,7 +277,8 @@ SETTINGS = (
     "table2.parameters.", "table2.lattices.", "table2.max_processes", "table3.samples_per_process",
     "table3.rows.*.parameters", "table3.rows.*.processes", "table4.J2.", "table4.rows.*.L", "figure8.batch_sizes.",
     "figure9.medium.parameters", "figure9.medium.processes.", "figure9.large.parameters", "figure9.large.processes.",
-    "figure10.processes.", "figure11.stages.*.L", "figure11.stages.*.steps", "figure12.rows.*.L",
-    "figure12.rows.*.parameters", "figure12.rows.*.steps", "figure13.rows.*.L", "figure13.rows.*.steps",
+    "figure10.processes.", "figure10.samples_per_process", "figure11.stages.*.L", "figure11.stages.*.steps",
+    "figure12.rows.*.L", "figure12.rows.*.parameters", "figure12.rows.*.steps", "figure13.rows.*.L",
+    "figure13.rows.*.steps",
 )  # fmt: skip
 """Numbers of paper.toml that say what a claim is about and are none."""

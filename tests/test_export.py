@@ -118,6 +118,7 @@ def test_the_cost_is_that_of_all_stages() -> None:
     compute = row["compute"]
     assert compute["cpu_core_hours"] == pytest.approx(2 * seconds / 3600, rel=1e-3)
     assert compute["wall_clock"] == f"{seconds:.1f} s"
+    assert "without program starts, warm-up" in compute["note"]
     assert compute["iterations"] == sum(each.steps for each in trainings.values())
     assert (compute["samples"], compute["gpu_hours"], compute["scope"]) == (512, None, "row")
     assert all(name in compute["reported_as"] for name in trainings)

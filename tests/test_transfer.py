@@ -99,6 +99,7 @@ def test_a_stage_may_start_from_a_file(finished: tuple[Path, Run], tmp_path: Pat
     run = transfer(Request(profile=planned(tmp_path, text), out=tmp_path, quiet=True))
     assert torch.equal(parameters(tmp_path, "8x8"), parameters(finished[0], "6x6"))
     assert run.of(Energy)[0].exact is None
+    assert run.of(Training)[0].start_L == 6
     absent = planned(tmp_path, text.replace(str(source), "absent.safetensors"))
     with pytest.raises(UserError, match=r"absent\.safetensors"):
         transfer(Request(profile=absent, out=tmp_path / "absent", quiet=True))
@@ -261,8 +262,8 @@ def test_ranks_do_as_one(finished: tuple[Path, Run], tmp_path: Path) -> None:
 def test_shipped_plans(name: str) -> None:
     """Each names only stages and keys that there are, and its stages hang together from the first to the last.
 
-    Those of the leaderboard do not: its protocol has no transfer. On 6x6 two ways go on from J2 = 0.5. Stages 2 and 3
-    of the paper go on from other plans.
+    Those of the leaderboard and of stage 1 do not: they have no transfer. On 6x6 two ways go on from J2 = 0.5. Stages
+    2 and 3 of the paper go on from other plans.
     """
     profile = load_profile(name, kind="transfer")
     before: list[str | None] = [None, *(stage.name for stage in profile.runs[:-1])]
@@ -272,6 +273,8 @@ def test_shipped_plans(name: str) -> None:
         before[before.index("6x6, J2 = 0")] = "6x6, cooler"
     if name == "direct":
         before[1] = None
+    if name == "stage1":
+        before = [None] * len(before)
     if name == "stage2":
         before = ["runs/paper/runs/stage_5__24x24_with_C4/checkpoint.safetensors"] * 5
         assert load_profile("paper", kind="transfer").runs[-1].folder in str(before[0])
@@ -280,7 +283,7 @@ def test_shipped_plans(name: str) -> None:
             if stage.config.model.J2 in (0.48, 0.55):
                 before[at] = f"runs/stage2/runs/{stage.name.split(',')[0]}/checkpoint.safetensors"
     assert [stage.start for stage in profile.runs] == before
-    unlimited = ("6x6", "direct", "leaderboard", "paper", "stage2", "stage3")
+    unlimited = ("6x6", "direct", "leaderboard", "paper", "stage1", "stage2", "stage3")
     assert (profile.hours is None) == (name in unlimited)
 
 
@@ -305,7 +308,7 @@ def test_the_papers_stages() -> None:
     assert found == [(6, "none", 420), (10, "none", 2000), (16, "none", 400), (24, "none", 200), (24, "C4", 200)]
 
 
-@pytest.mark.parametrize("name", ["paper", "stage2", "stage3"])
+@pytest.mark.parametrize("name", ["paper", "stage1", "stage2", "stage3"])
 def test_the_papers_method(name: str) -> None:
     """No momentum, no steering, nothing taken back, samples of |psi|^2 and its way through ScaLAPACK."""
     for stage in load_profile(name, kind="transfer").runs:
@@ -359,7 +362,7 @@ def test_mistakes_in_a_plan(old: str, new: str, message: str, tmp_path: Path) ->
 
 def test_no_plan() -> None:
     """A name that is not shipped is refused with those that are."""
-    names = "10x10, 6x6, cpu, direct, leaderboard, paper, quick, stage2, stage3"
+    names = "10x10, 6x6, cpu, direct, leaderboard, paper, quick, stage1, stage2, stage3"
     with pytest.raises(UserError, match=f"'nothing' is not one of {names}"):
         load_profile("nothing", kind="transfer")
     with pytest.raises(UserError, match="at least one"):

@@ -107,10 +107,12 @@ def _one(plan: Plan, program: str, practice: str, configuration: Configuration, 
     )  # fmt: skip
     name = name_of({"program": program, "job": asdict(replace(job, data=""))})
     kept = jsonl.load(plan.out / "accuracy", name)
-    if kept is not None and kept.of(Learning):
-        return kept.of(Learning)[0]
-    python = plan.python(program)
     nothing = blank(plan, program, practice, configuration)
+    if kept is not None and kept.of(Learning):
+        # What is no part of the name may have been called otherwise then.
+        now = {"practice": practice, "network": nothing.network}
+        return replace(kept.of(Learning)[0], **now, provenance=kept.provenance)
+    python = plan.python(program)
     if not re.search(plan.only, f"{program}: {practice}"):
         return replace(nothing, not_run=f"not among those asked for, --only {plan.only}")
     if python is None:
@@ -120,18 +122,20 @@ def _one(plan: Plan, program: str, practice: str, configuration: Configuration, 
     if found.curve.seconds:
         made = provenance.collect(command)
         jsonl.save(plan.out / "accuracy", name, Run(job=JOB, provenance=made, records=(found,), quick=quick(plan)))
+        return replace(found, provenance=made)
     return found
 
 
 def blank(plan: Plan, program: str, practice: str, configuration: Configuration) -> Learning:
     """The record of a program that has not run."""
     exact = reference.exact(plan.L, plan.J2)
+    network = "twin" if configuration.get("twin") else "ViT" if program == "tachys" else "small"
     return Learning(
         value=None,
         program=program,
         practice=practice,
         configuration=configuration,
-        network=str(configuration.get("network", "twin" if configuration.get("twin") else "small")),
+        network=str(configuration.get("network", network)),
         L=plan.L,
         J2=plan.J2,
         seed=plan.seed,
@@ -239,7 +243,7 @@ def plan() -> Plan:
         description="Train qmcbench, NetKet, quantax and tachys on one lattice, each with practices that it "
         "documents and (but for tachys) with one twin network, for as long on the same cores, one after the other. "
         "Fresh energies say which relative error was reached when. Writes records/accuracy.jsonl, of which `qmcbench "
-        "report` makes a section; each program that has run is kept in the folder, and not run again.",
+        "report` makes a section; what has run is kept in the folder with its own provenance, and not run again.",
         epilog="The peers need environments of their own: `python3.11 -m venv peers; peers/bin/pip install "
         '"netket==3.23.*" "quantax==0.4.*" "jax==0.10.2"`; `python3.11 -m venv tachys; '
         "tachys/bin/pip install tachys==0.1.4`.",
@@ -260,7 +264,7 @@ def plan() -> Plan:
 
 def main() -> None:
     """Run them all and keep the records."""
-    asked, began = plan(), time.monotonic()
+    asked = plan()
     take_cores(asked.threads)
     asked.out.mkdir(parents=True, exist_ok=True)
     words = [] if not asked.only else ["--only", asked.only]
@@ -278,7 +282,7 @@ def main() -> None:
         records=records,
         seed=asked.seed,
         quick=quick(asked),
-        seconds=time.monotonic() - began,
+        seconds=sum(each.seconds or 0.0 for each in records),  # of those kept from earlier calls too
     )
     print(f"records: {jsonl.save(asked.out, 'accuracy', run)}", file=learning.ANSWERS)
 

@@ -22,6 +22,8 @@ WINDOW = 20
 """Most steps whose mean tells that a target may be reached."""
 AGAIN = 1.1
 """How many times the clock must show before a target that was not reached is looked at again."""
+SIGMAS = 2.0
+"""Standard errors by which a fresh energy must be within a target: of several looks, one is low by chance."""
 SETTLE = 5
 """Sweeps before fresh samples: the chains were those of other parameters."""
 
@@ -102,7 +104,7 @@ def learn(job: Job, program: Learner) -> None:
             mean, sigma, samples = program.fresh(job.fresh_samples)
             paused += time.perf_counter() - before
             say("fresh", seconds=seconds, energy=_finite(mean), error=_finite(sigma), samples=samples)
-            while waiting and mean - job.exact <= waiting[0] * abs(job.exact):
+            while waiting and mean + SIGMAS * sigma - job.exact <= waiting[0] * abs(job.exact):
                 del waiting[0]
             again = AGAIN * seconds
         if over:

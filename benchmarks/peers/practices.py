@@ -1,4 +1,9 @@
-"""What each program trains with against the clock: practices that it documents, and the twin network."""
+"""What each program trains with against the clock: practices that it documents, another's, and the twin network.
+
+Every one is run on the lattice asked for, until the time is over; the lattice in brackets is the one that its source
+takes, with the steps where they are few. A name that begins with ``tachys'`` is tachys' network with tachys' numbers,
+whatever program runs it; one that begins with ``twin`` is the network that programs share.
+"""
 
 from qmcbench.bench.names import OURS
 from qmcbench.structure import Scalar
@@ -14,20 +19,24 @@ CONFIGURATIONS: dict[str, list[tuple[str, Configuration]]] = {
     OURS: [
         ("its recipe", {"stretch": 1}),
         ("its recipe, three times as long", {"stretch": 3}),
+        ("its plan for 6x6", {"plan": "6x6"}),
         ("twin", {"twin": True, "samples": 1024, "rate": 0.04, "shift": 0.01}),
     ],
     "netket": [
-        ("tutorial on the ViT", {**VIT, "samples": 4096, "rate": 0.0075, "shift": 1e-4, **CHUNKS, "packed": False}),
         (
-            "small ViT, as tachys begins",
+            "tutorial on the ViT (10x10)",
+            {**VIT, "samples": 4096, "rate": 0.0075, "shift": 1e-4, **CHUNKS, "packed": False},
+        ),
+        (
+            "tachys' quick start (4x4, 30 steps)",
             {**SMALL_VIT, "samples": 1024, "rate": 0.0125, "shift": 1e-3, **CHUNKS, "packed": False},
         ),
         (
-            "small ViT, as tachys begins, packed kernel",
+            "tachys' quick start (4x4, 30 steps), packed kernel",
             {**SMALL_VIT, "samples": 1024, "rate": 0.0125, "shift": 1e-3, **CHUNKS, "packed": True},
         ),
         (
-            "tutorial on G-CNNs",
+            "tutorial on G-CNNs (honeycomb), complex",
             {
                 "network": "GCNN",
                 "layers": 4,
@@ -45,7 +54,7 @@ CONFIGURATIONS: dict[str, list[tuple[str, Configuration]]] = {
     ],
     "quantax": [
         (
-            "tutorial on J1-J2",
+            "tutorial on J1-J2 (4x4)",
             {
                 "network": "ResConv",
                 "blocks": 2,
@@ -59,7 +68,7 @@ CONFIGURATIONS: dict[str, list[tuple[str, Configuration]]] = {
             },
         ),
         (
-            "example on MinSR",
+            "example on MinSR (10x10)",
             {
                 "network": "ResConv",
                 "blocks": 8,
@@ -76,7 +85,7 @@ CONFIGURATIONS: dict[str, list[tuple[str, Configuration]]] = {
     ],
     "tachys": [
         (
-            "quick start",
+            "quick start (4x4, 30 steps)",
             {
                 "layers": 1,
                 "width": 16,
@@ -89,7 +98,7 @@ CONFIGURATIONS: dict[str, list[tuple[str, Configuration]]] = {
             },
         ),
         (
-            "page on the ViT",
+            "page on the ViT (10x10), its SpinViT for its ViT",
             {
                 "layers": 4,
                 "width": 60,
@@ -103,4 +112,4 @@ CONFIGURATIONS: dict[str, list[tuple[str, Configuration]]] = {
         ),
     ],
 }
-"""What each program is run with, by the name of the practice; those that begin with ``twin`` share one network."""
+"""What each program is run with, by the name of the practice; a run is kept by what it was run with, not by name."""

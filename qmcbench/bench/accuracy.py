@@ -21,8 +21,15 @@ TARGETS = (1e-2, 5e-3, 3e-3, 1e-3)
 LIMIT = 600.0
 """Seconds of each program."""
 QUICK = ("--L", "4", "--limit", "20", "--fresh-samples", "2048")
+SIGMAS = 2.0
+"""Standard errors by which a fresh energy must be within a target: of several looks, one is low by chance."""
 SMOOTH = 10
 """Steps whose mean a curve shows."""
+NEAR, LOST = 0.05, 0.1
+"""Relative errors: once the mean of the last steps was within the first, a step beyond the second has collapsed."""
+OWN, ANOTHERS, TWIN = "its own practices", "another program's", "the twin network"
+KINDS = (OWN, ANOTHERS, TWIN)
+"""Whose network and settings a program trained with."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ def exact_energy(learning: Learning) -> float | None:
 
 
 def reached(learning: Learning, target: float) -> float | None:
-    """Seconds on the clock at the first fresh energy within ``target`` of the exact one; None if there is none."""
+    """Seconds at the first fresh energy within ``target`` of the exact one, by SIGMAS errors; None without one."""
     exact = exact_energy(learning)
     if exact is None:
         return None
@@ -99,23 +106,46 @@ def reached(learning: Learning, target: float) -> float | None:
         (
             each.seconds
             for each in learning.fresh
-            if each.energy is not None and each.energy - exact <= target * abs(exact)
+            if each.energy is not None
+            and each.error is not None
+            and each.energy + SIGMAS * each.error - exact <= target * abs(exact)
         ),
         None,
     )
 
 
-def is_twin(learning: Learning) -> bool:
-    """Whether it trained the network that all programs share."""
-    return learning.practice.startswith("twin")
+def kind(learning: Learning) -> str:
+    """Whose network and settings it trained with: one of KINDS."""
+    if learning.practice.startswith("twin"):
+        return TWIN
+    others = [name for name in PROGRAMS if name != learning.program]
+    return ANOTHERS if any(learning.practice.startswith(f"{name}'") for name in others) else OWN
 
 
-def best(learnings: Sequence[Learning], program: str, target: float, *, twin: bool) -> Learning | None:
-    """The run of a program that reached ``target`` first; None if none did."""
+def broke_down(learning: Learning) -> bool:
+    """Whether it trained and ended with an energy that is not finite, or not even negative."""
+    if not learning.curve.seconds or not learning.fresh:
+        return False
+    energy = learning.fresh[-1].energy
+    return energy is None or energy >= 0
+
+
+def collapsed(learning: Learning) -> list[float] | None:
+    """Seconds of the steps that were beyond LOST after the energy had been within NEAR; None if it never was."""
+    exact = exact_energy(learning)
+    near = next((seconds for seconds, error in smooth(learning) if abs(error) <= NEAR), None)
+    if exact is None or near is None:
+        return None
+    steps = zip(learning.curve.seconds, learning.curve.energy, strict=True)
+    return [at for at, energy in steps if at > near and (energy is None or abs(energy / exact - 1) > LOST)]
+
+
+def best(learnings: Sequence[Learning], program: str, target: float, of: str) -> Learning | None:
+    """The run of a program, of one kind, that reached ``target`` first; None if none did."""
     found = [
         (seconds, number)
         for number, each in enumerate(learnings)
-        if each.program == program and is_twin(each) == twin and (seconds := reached(each, target)) is not None
+        if each.program == program and kind(each) == of and (seconds := reached(each, target)) is not None
     ]
     return learnings[min(found)[1]] if found else None
 

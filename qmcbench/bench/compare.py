@@ -26,13 +26,13 @@ FLOOR, FEW_FLOOR, FEW = 0.06, 0.1, 8
 """Least scatter of ln(ratio) between sessions; more of it where fewer than FEW timings tell. On the machine of this
 repository's book two sessions of the same code differed by 1.33 in one timing of four (reproduce-quick, -cpu)."""
 UNKNOWN = 0.1
-"""Standard error of ln(time) of a timing without repeats."""
+"""Standard error of ln(time) of a timing without repeats, which asv gives equal quartiles."""
 MEDIAN = 1.2533
 """Standard error of a median over that of a mean."""
 QUARTILES = 1.349
 """Distance of the quartiles of normal numbers, in standard deviations."""
 ASV_REPEATS = 4
-"""That a median of asv stands for at least; it makes up to ten, and does not say how many."""
+"""That a median of asv stands for at least, unless it was quick; it makes up to ten, and does not say how many."""
 RANGES = (1.128, 1.693, 2.059, 2.326, 2.534, 2.704, 2.847, 2.970, 3.078)
 """Expected range of 2 to 10 normal numbers, in standard deviations."""
 Key = tuple[object, ...]
@@ -177,16 +177,21 @@ def _sample(record: Record) -> Sample | None:
 
 
 def _error(record: Record) -> float:
-    """Standard error of the logarithm of a median of repeats."""
+    """Standard error of the logarithm of a median of repeats; equal ones, as of a single one, say nothing of it."""
+    return _spread(record) or UNKNOWN
+
+
+def _spread(record: Record) -> float:
+    """That error, 0 where nothing tells."""
     if isinstance(record, Timing) and len(record.each) >= 3:
         return MEDIAN * stdev(math.log(each) for each in record.each) / math.sqrt(len(record.each))
     low, high = getattr(record, "low", None), getattr(record, "high", None)
     if not low or not high:
-        return UNKNOWN
+        return 0.0
     if isinstance(record, AsvBenchmark):
         return MEDIAN * math.log(high / low) / QUARTILES / math.sqrt(ASV_REPEATS)
     repeats = getattr(record, "repeats", None) or 1
     if repeats < 2:
-        return UNKNOWN
+        return 0.0
     deviation = math.log(high / low) / RANGES[min(repeats, len(RANGES) + 1) - 2]
     return MEDIAN * deviation / math.sqrt(repeats)

@@ -27,6 +27,14 @@ class Speedup:
         """Of all cores over the baseline: what the paper's Fig. 8 plots."""
         return self.scalar.value / self.every.value
 
+    @property
+    def range_of_all(self) -> tuple[float | None, float | None]:
+        """The same by the least and the greatest repeats, where they are kept."""
+        scalar, every = self.scalar, self.every
+        low = scalar.low / every.high if scalar.low and every.high else None
+        high = scalar.high / every.low if scalar.high and every.low else None
+        return low, high
+
 
 def speedups(run: Run) -> list[Speedup]:
     """Those whose three times are there, in their order."""

@@ -74,7 +74,7 @@ def transfer(
         str,
         typer.Argument(
             help="quick (minutes), 6x6 (12 minutes to its first result), direct, 10x10, cpu or leaderboard (hours), "
-            "paper, stage2 or stage3 (a cluster), or a TOML file."
+            "paper, stage1, stage2 or stage3 (a cluster), or a TOML file."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report, its records and its runs.")],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -30,6 +31,14 @@ IMAGES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "spin flip": lambda spins: -spins,
 }
 """What each symmetry of :data:`qmcbench.group.GENERATORS` makes of configurations (batch, L, L)."""
+
+
+SYMMETRIES: Mapping[str, tuple[str, ...]] = {
+    "none": (),
+    "C4": ("rotation",),
+    "full": ("rotation", "reflection", "row shift", "column shift", "spin flip"),
+}
+"""Generators of what a wave function is summed over, by its name in a configuration."""
 
 
 def orbits(spins: Tensor, names: tuple[str, ...]) -> Tensor:
@@ -135,6 +144,33 @@ def outputs(spec: ModelSpec, parameters: Mapping[str, Tensor], spins: Tensor) ->
         pooled = F.max_pool1d(rows, kernel_size=2, stride=2)
         x = F.conv_transpose1d(pooled, deconv_weight, deconv_bias, stride=2).view(batch, -1, L, L)
     return x.flatten(1)
+
+
+@dataclass(frozen=True)
+class PaperNetwork:
+    """The paper's network by its numbers, with Marshall's sign, summed over images: a wave function in float64."""
+
+    spec: ModelSpec
+    parameters: Mapping[str, Tensor]
+    """By names such as ``block1.conv.weight``."""
+    symmetry: str
+    """A key of :data:`SYMMETRIES`."""
+
+    def __call__(self, spins: Tensor) -> tuple[Tensor, Tensor]:
+        """(log|psi|, sign) of configurations (batch, L, L)."""
+        psi, _ = self.values(spins)
+        return psi.abs().log(), torch.sgn(psi)
+
+    def values(self, spins: Tensor) -> tuple[Tensor, Tensor]:
+        """psi (batch,), and the sum of its terms' own errors for one rounding of each factor, in units of that."""
+        L = spins.shape[-1]
+        images = orbits(spins, SYMMETRIES[self.symmetry])
+        v = outputs(self.spec, self.parameters, images.flatten(0, 1).contiguous())
+        # The engine takes one of each L^2 / 2 images that its network does not tell apart.
+        repeated = L * L / 2 if self.symmetry == "full" else 1
+        product = v.prod(1).view(len(spins), -1)
+        doubts = product.abs() * (v.square().mean().sqrt() / v.abs()).sum(1).view(product.shape)
+        return marshall_sign(spins) * product.sum(1) / repeated, doubts.sum(1) / repeated
 
 
 @torch.no_grad()

@@ -185,6 +185,7 @@ def trained(run: PlannedRun, folder: Path, parameters: int) -> Training:
         J2=config.model.J2,
         start=run.start,
         start_sha256=None if start is None else start.sha256,
+        start_L=None if start is None else start.L,
         steps=len(log),
         chains=config.sampling.chains,
         curve=curve(log),

@@ -11,7 +11,7 @@ from qmcbench.bench.names import OPERATIONS, PLAIN
 from qmcbench.bench.speedups import speedups
 from qmcbench.gates.energies import doubts
 from qmcbench.group import evaluations
-from qmcbench.paper.counted import count
+from qmcbench.paper.counted import count, name_of
 from qmcbench.paper.models import Modelled
 from qmcbench.paper.trainings import FRESH, Trained, of_run, trained
 from qmcbench.reference.claims import Claim
@@ -38,6 +38,9 @@ class Answer:
     """The record: of which run, and which one."""
     alike: bool = True
     """Whether it is of what the claim is of; otherwise it is only the nearest that there is."""
+    low: float | None = None
+    high: float | None = None
+    """By the least and the greatest repeats, where those are kept and there is no standard error."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,11 @@ def answer(claim: Claim, among: Records) -> Answer | None:
     return ANSWERS[claim.answer](claim, among)
 
 
+def projection(claim: Claim, among: Records) -> Answer | None:
+    """What the cost model says of a claim that other numbers of the paper answer; None of all others."""
+    return _modelled(claim, among) if claim.answer == "printed" else None
+
+
 def _parameters(claim: Claim, among: Records) -> Answer | None:
     name = claim.of["network"]
     for run, energy in among.of(Energy):
@@ -74,7 +82,7 @@ def _parameters(claim: Claim, among: Records) -> Answer | None:
 
 
 def _counted(claim: Claim, among: Records) -> Answer:
-    return Answer(COUNTED, count(claim.of), 0.0, f"counted: {claim.of['name']}")
+    return Answer(COUNTED, count(claim.of), 0.0, f"counted: {name_of(claim.of)}")
 
 
 def _modelled(claim: Claim, among: Records) -> Answer | None:
@@ -111,7 +119,8 @@ def _speedup(claim: Claim, among: Records) -> Answer | None:
     if not found:
         return None
     run, best = max(found, key=lambda pair: pair[1].every.batch)
-    return Answer(MEASURED, best.of_all, None, f"{run.job}: {work}, large, {L}x{L}, batch {best.every.batch}")
+    (low, high), of = best.range_of_all, f"{run.job}: {work}, large, {L}x{L}, batch {best.every.batch}"
+    return Answer(MEASURED, best.of_all, None, of, low=low, high=high)
 
 
 def alike(claim: Claim, run: Run, energy: Energy) -> bool:
@@ -225,28 +234,28 @@ def _forwards(claim: Claim, among: Records) -> Answer | None:
 def _rotations(claim: Claim, among: Records) -> Answer | None:
     steps = [(run, each) for run, each in among.of(WeakRun) if each.times and each.ranks == 1]
     pairs = [
-        (each.L, each.monte_carlo_median / plain.monte_carlo_median, f"{run.job}: {each.network}, {each.L}x{each.L}")
-        for run, each in steps
-        for _, plain in steps
-        if each.symmetry == "C4" and replace(each, symmetry="none").alone == plain.alone
+        (four.L, four.monte_carlo_median / one.monte_carlo_median, run.job, four, one)
+        for run, four in steps
+        for _, one in steps
+        if four.symmetry == "C4" and replace(four, symmetry="none").alone == one.alone
     ]
     if not pairs:
         return None
-    L, value, words = max(pairs)
-    return Answer(MEASURED, value, None, f"{words}, {evaluations('C4', L)} rotations")
+    L, value, job, four, one = max(pairs, key=lambda pair: pair[:2])
+    words = f"{job}: {four.network}, {L}x{L}, {evaluations('C4', L)} rotations"
+    low, high = min(four.monte_carlo) / max(one.monte_carlo), max(four.monte_carlo) / min(one.monte_carlo)
+    return Answer(MEASURED, value, None, words, low=low, high=high)
 
 
 ANSWERS: dict[str, Callable[[Claim, Records], Answer | None]] = {
     "parameters": _parameters,
     "counted": _counted,
+    "printed": _counted,
     "modelled": _modelled,
     "share": _share,
     "speedup": _speedup,
-    "energy": _energy,
-    "stage": _energy,
-    "authors": _energy,
-    "start": _start,
-    "stage start": _start,
+    **dict.fromkeys(("longer", "direct", "transferred", "retrained", "stage", "authors"), _energy),
+    **dict.fromkeys(("stage start", "transferred start"), _start),
     "forwards": _forwards,
     "rotations": _rotations,
 }

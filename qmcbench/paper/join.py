@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from qmcbench.paper.answers import COUNTED, MEASURED, PROJECTED, Answer, answer, records
+from qmcbench.paper.answers import COUNTED, MEASURED, PROJECTED, Answer, answer, projection, records
 from qmcbench.reference.claims import Claim, answers, claims
 from qmcbench.store.records import Run
 
@@ -33,6 +33,8 @@ class Joined:
     claim: Claim
     answer: Answer | None
     """The nearest there is, if its ``alike`` is False."""
+    beside: Answer | None = None
+    """What the cost model says too, where the paper's own numbers answer."""
 
     @property
     def ours(self) -> Answer | None:
@@ -42,23 +44,21 @@ class Joined:
     @property
     def projection(self) -> Answer | None:
         """What the cost model says."""
-        return self.answer if self.answer and self.answer.how == PROJECTED else None
+        return self.answer if self.answer and self.answer.how == PROJECTED else self.beside
 
     @property
     def difference(self) -> float | None:
-        """Ours (or the projection) minus the paper's value, in our standard errors; None without an error."""
-        found = self.ours or self.projection
-        if found is None or not found.sigma:
-            return None
-        return (found.value - self.claim.value) / found.sigma
+        """Ours minus the paper's value in our standard errors, or the projection; None where neither has an error."""
+        for each in (self.ours, self.projection):
+            if each is not None and each.sigma:
+                return (each.value - self.claim.value) / each.sigma
+        return None
 
     @property
     def outcome(self) -> Outcome:
         """What is known."""
-        if self.projection:
-            return Outcome.PROJECTED
         if self.ours is None:
-            return Outcome.NOT_RUN
+            return Outcome.PROJECTED if self.projection else Outcome.NOT_RUN
         return Outcome.AGREES if agrees(self.claim, self.ours) else Outcome.DISAGREES
 
     @property
@@ -111,7 +111,7 @@ def rounding(value: float) -> float:
 def join(runs: Sequence[Run]) -> list[Joined]:
     """Every claim with its answer, in the order of the list."""
     among = records(runs)
-    return [Joined(claim, answer(claim, among)) for claim in claims()]
+    return [Joined(claim, answer(claim, among), projection(claim, among)) for claim in claims()]
 
 
 @dataclass(frozen=True)

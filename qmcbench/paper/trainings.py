@@ -31,10 +31,10 @@ class Trained:
 
     @property
     def origin(self) -> int | None:
-        """L of what it started from, FRESH, or None: a file or a shipped network, of which its run says nothing."""
+        """L of what it started from, FRESH, or None: a file or a shipped network of which nothing is known."""
         if self.before:
             return self.before[-1].L
-        return FRESH if self.training.start is None else None
+        return FRESH if self.training.start is None else self.training.start_L
 
     @property
     def transferred(self) -> bool:

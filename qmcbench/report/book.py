@@ -59,7 +59,8 @@ def book(folders: Sequence[Path], out: Path) -> list[Chapter]:
 def bound(runs: Sequence[Run]) -> list[Chapter]:
     """All chapters of the book; raises as :func:`chapters`."""
     made = [
-        replace(each, part=each.part or PARTS[package])
+        # What a section lacks stands on the front page and in its chapter's remarks.
+        replace(each, part=each.part or PARTS[package], sections=[s for s in each.sections if s.tables or s.plots])
         for package, those in _sorted(runs).items()
         for each in _of(package, those)
     ]

@@ -57,9 +57,10 @@ def judge(checks: Sequence[Check], remarks: Sequence[str] = (), missing: Sequenc
         headline += ", incomplete"
         said.insert(0, f"Incomplete: there is no {', no '.join(missing)}.")
     undecided = [f"{each.name} ({each.check})" for each in sorted_out[Verdict.INCONCLUSIVE]]
-    everything = bool(checks) and len(passed) == len(checks) and not missing
+    everything = len(passed) == len(checks) and not missing
     failures = [failure(each) for each in failed]
-    return Judgement(headline, everything, failures, said, undecided, len(passed), len(checks))
+    whole = everything if checks or missing else None
+    return Judgement(headline, whole, failures, said, undecided, len(passed), len(checks))
 
 
 def failure(check: Check) -> str:

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from tabulate import tabulate
 
 from qmcbench.files import write_atomically
-from qmcbench.report.figure import Plot
+from qmcbench.report.figure import Plot, glyphs
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -107,7 +107,8 @@ class Judgement:
     """The headline: how many checks passed, and which did not and why."""
 
     headline: str
-    passed: bool
+    passed: bool | None
+    """None: nothing was checked, which is neither good nor bad."""
     failures: list[str]
     remarks: list[str]
     undecided: list[str] = field(default_factory=list)
@@ -179,11 +180,12 @@ def _html(chapters: Sequence[Chapter]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["inline"] = lambda plot, chapter: Markup(plot.inline(chapter.name))
+    environment.filters["inline"] = lambda plot, chapter: Markup(plot.inline(chapter.name, chapter.title))
     environment.tests["cell"] = lambda value: isinstance(value, Cell)
     template = files("qmcbench.report").joinpath("report.html.j2").read_text(encoding="utf-8")
     parts = grouped(chapters, lambda chapter: chapter.part or chapter.title)
-    return environment.from_string(template).render(chapters=chapters, parts=parts) + "\n"
+    letters = glyphs(plot for chapter in chapters for section in chapter.sections for plot in section.plots)
+    return environment.from_string(template).render(chapters=chapters, parts=parts, glyphs=Markup(letters)) + "\n"
 
 
 def _markdown(chapters: Sequence[Chapter]) -> str:
@@ -192,7 +194,8 @@ def _markdown(chapters: Sequence[Chapter]) -> str:
 
 def _blocks(chapter: Chapter) -> list[str]:
     judgement = chapter.judgement
-    blocks = [f"# {_escaped(chapter.title)}", f"**{_escaped(judgement.headline)}.**"]
+    headline = f"{_escaped(judgement.headline)}."
+    blocks = [f"# {_escaped(chapter.title)}", headline if judgement.passed is None else f"**{headline}**"]
     items = [f"- **FAILED** {_escaped(text)}" for text in judgement.failures]
     items += [f"- {_escaped(text)}" for text in judgement.remarks]
     blocks += ["\n".join(items)]

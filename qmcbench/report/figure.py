@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -39,6 +39,12 @@ STYLE: dict[Any, Any] = {
 METADATA: dict[str, Any] = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
+SHARED = "_"
+"""What the name of a glyph begins with: it is the same shape in all figures, and stands once in a page of many."""
+GLYPH = re.compile(rf'<path id="({SHARED}[^"]*)"(?: d="[^"]*")? transform="scale\([^)]*\)"/>\n')
+XLINK = ' xmlns:xlink="http://www.w3.org/1999/xlink"'
+
+
 @dataclass(frozen=True)
 class Plot:
     """One figure with what a reader must know to trust it."""
@@ -54,14 +60,25 @@ class Plot:
         if not re.fullmatch(r"[a-z0-9-]{1,60}", self.name):
             raise ValueError(f"A figure's name is a file's name, so {self.name!r} will not do.")
 
-    def inline(self, prefix: str) -> str:
-        """The ``<svg>`` element alone, named for screen readers, to stand inside HTML.
+    def inline(self, prefix: str, chapter: str) -> str:
+        """The ``<svg>`` element alone, named for screen readers after its chapter and itself, to stand inside HTML.
 
-        Its identifiers get ``prefix`` and the figure's name, so that many figures can share one page.
+        Its identifiers get ``prefix`` and the figure's name, so that many figures can share one page, which has its
+        glyphs from :func:`glyphs`.
         """
-        element = self.svg[self.svg.index("<svg") :].strip()
-        element = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-{self.name}-", element)
-        return element.replace("<svg", f'<svg role="img" aria-label={quoteattr(self.title)}', 1)
+        element = GLYPH.sub("", self.svg[self.svg.index("<svg") :].strip()).replace("<defs>\n</defs>\n", "")
+        element = element.replace("xlink:href", "href").replace(XLINK, "")
+        element = re.sub(rf'(\bid="|href="#|url\(#)(?!{SHARED})', rf"\g<1>{prefix}-{self.name}-", element)
+        return element.replace("<svg", f'<svg role="img" aria-label={quoteattr(f"{chapter}: {self.title}")}', 1)
+
+
+def glyphs(plots: Iterable[Plot]) -> str:
+    """The shapes of all letters of some figures, each once, as an ``<svg>`` element that shows nothing."""
+    found = {each[1]: each[0] for plot in plots for each in GLYPH.finditer(plot.svg)}
+    if not found:
+        return ""
+    shapes = "".join(found[name] for name in sorted(found))
+    return f'<svg aria-hidden="true" width="0" height="0" style="position: absolute"><defs>\n{shapes}</defs></svg>'
 
 
 def origin(run: Run) -> str:
@@ -96,8 +113,10 @@ def stamp() -> str:
 def compact(svg: str) -> str:
     """The same picture in fewer bytes: hundredths of a point, short names, none that nothing uses, no indentation."""
     svg = re.sub(r' (?:d|x|y)="[^"]*"|translate\([^)]*\)', lambda found: _round(found[0]), svg)
+    letters = re.findall(r'<path id="([^"]*)"(?: d="[^"]*")? transform="scale\(', svg)  # a space has no shape
     used = dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]*)', svg))
     short = {name: f"i{number:x}" for number, name in enumerate(used)}
+    short |= {name: SHARED + name.removeprefix("DejaVuSans-") for name in letters}
     svg = re.sub(r' id="([^"]*)"', lambda found: f' id="{short[found[1]]}"' if found[1] in short else "", svg)
     svg = re.sub(r'(href="#|url\(#)([^")]*)', lambda found: found[1] + short[found[2]], svg)
     return re.sub(r"^ +| +$", "", svg, flags=re.MULTILINE)

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from importlib.resources import files
 
+from qmcbench.bench import accuracy
 from qmcbench.bench.claims import checks as claims_of_speed
-from qmcbench.bench.names import COMMANDS
+from qmcbench.bench.names import COMMANDS, ITERATION, OURS
+from qmcbench.bench.peers import sides
 from qmcbench.export import program
 from qmcbench.gates.check import Check, Verdict
 from qmcbench.paper.join import Joined, Outcome, counts
 from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Table, grouped
-from qmcbench.report.numbers import number
+from qmcbench.report.leaderboard import pages as leaderboard
+from qmcbench.report.numbers import count, duration, number
 from qmcbench.report.paper.pages import headline
+from qmcbench.store.bench import Learning
 from qmcbench.store.records import Run
 
+PEERS = "bench peers"
 SHOWN = 4
 """Numbers of speed on the front page."""
-OF_SPEED = ("bench peers", "bench hotpath", "bench growth")
-"""Those that the claims of speed are about."""
+OF_SPEED = (PEERS, "bench hotpath", "bench growth", accuracy.JOB)
+"""Those that the answer about speed is of."""
+PLANS = ("reproduce", "transfer")
+"""Commands that have shipped plans, whose names their runs keep."""
 
 
 def front(runs: Sequence[Run], joined: Sequence[Joined], chapters: Sequence[Chapter]) -> Chapter:
@@ -35,7 +44,7 @@ def front(runs: Sequence[Run], joined: Sequence[Joined], chapters: Sequence[Chap
     return Chapter(
         "front",
         f"qmcbench: {len(runs)} runs, {sum(len(run.records) for run in runs):,} records",
-        Judgement(words, bool(judged) and not wrong, [], remarks),
+        Judgement(words, not wrong if judged else None, [], remarks),
         [Section("Chapters", [_chapters(chapters)])],
     )
 
@@ -55,7 +64,7 @@ def _right(judged: Sequence[Chapter]) -> str:
         bad = [
             text.split(": ")[0] for each in those for text in (*each.judgement.failures, *each.judgement.undecided)
         ]
-        said.append(f"{part}: {_passed(those)} checks passed" + (f" (not: {', '.join(bad)})" if bad else ""))
+        said.append(f"{part}: {_passed(those)} checks passed" + (f" (not: {'; '.join(bad)})" if bad else ""))
     return f"{'; '.join(said)}."
 
 
@@ -67,11 +76,49 @@ def speed(runs: Sequence[Run]) -> list[Check]:
 
 
 def _fast(runs: Sequence[Run]) -> str:
-    found = speed(runs)[:SHOWN]
-    if not found:
+    said = [f"{each.name}: {number(each.value)}{_took(each, runs)}" for each in speed(runs)[:SHOWN]]
+    said += _learned([each for run in runs if run.job == accuracy.JOB and not run.quick for each in run.of(Learning)])
+    if not said:
         return "Not measured."
-    said = "; ".join(f"{each.name}: {number(each.value)}" for each in found)
-    return f"{said}. Measured {_days(run for run in runs if run.job in OF_SPEED)}."
+    measured = [run for run in runs if run.job in OF_SPEED]
+    machines = dict.fromkeys(
+        f"{run.provenance.machine.cpu}, {run.provenance.machine.cores} cores" for run in measured
+    )
+    return f"{'; '.join(said)}. Measured {_days(measured)} on {' and '.join(machines)}."
+
+
+def _took(check: Check, runs: Sequence[Run]) -> str:
+    """The seconds behind a claim about a peer."""
+    for run in reversed(runs):
+        times = {name: side.times[ITERATION].value for name, side in sides(run).items()} if run.job == PEERS else {}
+        for name in times:
+            if check.name.endswith(f"times as fast as {name}"):
+                return f" ({duration(times[OURS])} against {duration(times[name])}, the same network)"
+    return ""
+
+
+def _learned(found: Sequence[Learning]) -> list[str]:
+    """Seconds of each program to each accuracy, by the quickest of its own practices."""
+    there = [each for each in found if each.curve.seconds and accuracy.kind(each) == accuracy.OWN]
+    said, never = [], []
+    for name in dict.fromkeys(each.program for each in there):
+        quickest = [(target, accuracy.best(there, name, target, accuracy.OWN)) for target in accuracy.TARGETS]
+        times = [
+            f"{number(target)} in {duration(accuracy.reached(each, target))}" for target, each in quickest if each
+        ]
+        if times:
+            said.append(f"{name} within {', '.join(times)}")
+        else:
+            never.append(name)
+    if never:
+        limit = duration(max(each.limit_s for each in there))
+        said.append(f"{', '.join(never)} not within {number(accuracy.TARGETS[0])} in {limit}")
+    if not said:
+        return []
+    of = f"{there[0].L}x{there[0].L}, J2 = {number(there[0].J2)}"
+    return [
+        f"relative error of {of}, from fresh networks by each program's own practices, one seed: {', '.join(said)}"
+    ]
 
 
 def _not_run(runs: Sequence[Run], joined: Sequence[Joined]) -> str:
@@ -83,7 +130,21 @@ def _not_run(runs: Sequence[Run], joined: Sequence[Joined]) -> str:
     missing += [job for job in ("gate", "reproduce", "transfer", "zero-shot", "scale strong", "scale weak",
                             "scale project", "bench history") if job not in there]  # fmt: skip
     said += [f"no record of: {', '.join(missing)}"] if missing else []
+    ran = {(run.job, run.profile) for run in runs}
+    plans = [f"{job} {name}" for job in PLANS for name in _plans(job) if (job, name) not in ran]
+    said += [f"no record of the plans: {', '.join(plans)}"] if plans else []
+    absent = leaderboard.absent(runs)
+    said += [f"the leaderboard's protocol on {', '.join(absent)}"] if absent else []
+    empty = Counter(run.job for run in runs for record in run.records if record.not_run)
+    jobs = ", ".join(f"{job}: {n}" for job, n in sorted(empty.items()))
+    said += [f"records without a value, each with its reason: {count(empty.total())} ({jobs})"] if empty else []
     return f"{'; '.join(said)}."
+
+
+def _plans(job: str) -> list[str]:
+    """Names of the shipped plans of a command."""
+    names = (each.name for each in (files("qmcbench") / "profiles" / job).iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
 def _age(runs: Sequence[Run]) -> str:
@@ -103,7 +164,7 @@ def _chapters(chapters: Sequence[Chapter]) -> Table:
     rows: list[Row] = [
         [
             each.part, Cell(each.title, "link", each.name),
-            each.judgement.headline if each.judgement.passed else Cell(each.judgement.headline, "bad"),
+            Cell(each.judgement.headline, "bad") if each.judgement.passed is False else each.judgement.headline,
         ]
         for each in chapters
     ]  # fmt: skip

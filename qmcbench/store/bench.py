@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from qmcbench.provenance import Provenance
 from qmcbench.store.records import MOST, Measured, Record, Timing
 from qmcbench.structure import Scalar
 
@@ -278,13 +279,16 @@ class Learning(Compared, kind="learning"):
 
     unit: str = ""
     practice: str
-    """Whose settings these are, in words; those that begin with ``twin`` share one network."""
+    """Whose network and settings these are, in words: ``twin`` and what begins so share one network, and what begins
+    with another program's name (``tachys' quick start``) is that program's."""
     limit_s: float
     """Seconds after which no step began."""
     parameters: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     curve: LearningCurve = LearningCurve()
     fresh: tuple[Fresh, ...] = ()
+    provenance: Provenance | None = None
+    """Its own, as the runs of one comparison may be days apart."""
 
     @property
     def first_s(self) -> float | None:

@@ -286,6 +286,8 @@ class Training(Record, kind="training"):
     """The run whose parameters it started from."""
     start_sha256: str | None = None
     """Of the checkpoint that it started from, whose run may have gone on since."""
+    start_L: int | None = None
+    """The lattice that this was trained for."""
     steps: int
     chains: int
     curve: Curve = Curve()

@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,11 +13,28 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from helpers.benches import learning as invented
 
 from qmcbench import reference
-from qmcbench.bench.accuracy import PROGRAMS, TARGETS, Request, best, check, is_twin, reached, smooth
+from qmcbench.bench.accuracy import (
+    ANOTHERS,
+    OWN,
+    PROGRAMS,
+    SIGMAS,
+    TARGETS,
+    TWIN,
+    Request,
+    best,
+    broke_down,
+    check,
+    collapsed,
+    kind,
+    reached,
+    smooth,
+)
 from qmcbench.errors import UserError
+from qmcbench.jobs.plan import load_profile
 from qmcbench.report.bench.accuracy import step_seconds
 from qmcbench.store import jsonl
 from qmcbench.store.bench import Learning
@@ -107,12 +126,56 @@ def test_what_fresh_energies_say() -> None:
     assert [reached(slow, target) for target in TARGETS] == [40.0, 80.0, None, None]
     assert [reached(fast, target) for target in TARGETS] == [10.0, 20.0, 20.0, 160.0]
     found = [slow, fast, twin, failed]
-    assert best(found, "qmcbench", 5e-3, twin=False) is fast
-    assert best(found, "netket", 5e-3, twin=False) is slow
-    assert best(found, "netket", 3e-3, twin=False) is None
-    assert best(found, "quantax", 1e-2, twin=True) is None
-    assert (is_twin(twin), is_twin(fast)) == (True, False)
+    assert best(found, "qmcbench", 5e-3, OWN) is fast
+    assert best(found, "netket", 5e-3, OWN) is slow
+    assert best(found, "netket", 3e-3, OWN) is None
+    assert best(found, "netket", 5e-3, ANOTHERS) is None
+    assert best(found, "quantax", 1e-2, TWIN) is None
     assert reached(replace(fast, reference=None), 1e-2) is None
+
+
+def test_a_target_needs_two_standard_errors(learning: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fresh energy that is within it by less may be low by chance: not for who trains, nor for who reads."""
+    assert learning.SIGMAS == SIGMAS
+    (fast,) = (each for each in invented() if each.program == "qmcbench")
+    at_20 = fast.fresh[2]
+    # It is off by 1e-3, where 1.5e-3 is the target.
+    for error, seconds in ((2.4e-4, 20.0), (2.6e-4, 160.0), (None, 160.0)):
+        changed = replace(fast, fresh=(*fast.fresh[:2], replace(at_20, error=error), fast.fresh[3]))
+        assert reached(changed, 3e-3) == seconds, error
+    monkeypatch.setattr(Program, "fresh", lambda self, samples: (self.fresh_energies.pop(0), 1e-3, samples))
+    said = answers(learning, monkeypatch, Program([-0.995] * 4, fresh=[-0.9919, -0.9921, -0.9921]))
+    # The second look, which is the first by two errors, is at 2 s; then the next target is not asked for.
+    assert [each["fresh"]["seconds"] for each in said if "fresh" in each] == [1.0, 2.0, 4.0]
+
+
+def test_whose_practice_it_is() -> None:
+    """Twins share one network; a name that begins with another program's is that program's practice, not its own."""
+    some = invented()[0]
+    kinds = {"twin, packed kernel": TWIN, "tachys' quick start": ANOTHERS, "tutorial, as tachys' too": OWN}
+    assert {practice: kind(replace(some, practice=practice)) for practice in kinds} == kinds
+    assert kind(replace(some, program="tachys", practice="tachys' quick start")) == OWN
+
+
+def test_a_run_that_ends_above_zero_has_broken_down() -> None:
+    """So has one whose last energy is not finite, whatever it had reached before; one that has not run has not."""
+    some = invented()[0]
+    last = some.fresh[-1]
+    for energy, broken in ((-0.1, False), (0.0, True), (0.75, True), (None, True)):
+        assert broke_down(replace(some, fresh=(*some.fresh[:-1], replace(last, energy=energy)))) == broken
+    assert not broke_down(invented()[3])
+
+
+def test_collapses_are_counted_once_it_had_learnt() -> None:
+    """Steps that are off by a tenth after the mean was within a twentieth, above or below, or not finite."""
+    some = invented()[0]
+    assert some.reference is not None
+    exact = some.reference.value
+    energies = [0.2, *[exact * 0.99] * 20, 0.0, exact * 0.92, exact * 1.5, None]
+    curve = replace(some.curve, seconds=tuple(map(float, range(1, 26))), energy=tuple(energies))
+    assert collapsed(replace(some, curve=curve)) == [22.0, 24.0, 25.0]
+    assert collapsed(replace(some, curve=replace(curve, energy=tuple(energies[:21] + energies[19:20] * 4)))) == []
+    assert collapsed(replace(some, curve=replace(curve, energy=(exact * 0.8,) * 25))) is None
 
 
 def test_a_curve_is_the_mean_of_the_last_steps() -> None:
@@ -189,18 +252,23 @@ def test_whole_comparison(fake: Path, tmp_path: Path) -> None:
     assert own.value is not None
     assert 0 < own.value < 2
     why = {key: each.not_run for key, each in found.items()}
-    assert why["netket", "tutorial on G-CNNs"] == "exit status 1: out of memory"
-    said = why["quantax", "tutorial on J1-J2"]
+    assert why["netket", "tutorial on G-CNNs (honeycomb), complex"] == "exit status 1: out of memory"
+    said = why["quantax", "tutorial on J1-J2 (4x4)"]
     assert said is not None
     assert "seconds: 'soon' is not a number" in said
-    assert why["tachys", "quick start"] == "there was no --tachys-python, an environment that has it"
+    assert why["tachys", "quick start (4x4, 30 steps)"] == "there was no --tachys-python, an environment that has it"
     assert why["quantax", "twin"] == f"not among those asked for, --only {only}"
     assert {each.program for each in kept.of(Learning)} == set(PROGRAMS)
     assert str(fake.parent) not in (tmp_path / "records" / "accuracy.jsonl").read_text()
     # Those that have trained are kept, and not run again.
     before = sorted((tmp_path / "accuracy" / "records").iterdir())
     names = [json.loads(path.read_text().splitlines()[1])["practice"] for path in before]
-    assert "tutorial on G-CNNs" not in names
+    assert "tutorial on G-CNNs (honeycomb), complex" not in names
+    # A run that was kept under an earlier name, from an earlier day.
+    for path in before:
+        path.write_text(path.read_text().replace('"practice": "twin"', '"practice": "its twin"'))
+        assert '"date": "2' in path.read_text()
+        path.write_text(re.sub(r'"date": "[^"]*"', '"date": "2000-01-01T00:00:00+00:00"', path.read_text()))
     times = [path.stat().st_mtime_ns for path in before]
     assert run(fake, tmp_path, "--only", "netket: twin").returncode == 0
     again = jsonl.load(tmp_path, "accuracy")
@@ -209,6 +277,62 @@ def test_whole_comparison(fake: Path, tmp_path: Path) -> None:
         practice: each.value for (program, practice), each in found.items() if program == "netket"
     }
     assert [path.stat().st_mtime_ns for path in before] == times
+    made = {(each.program, each.practice): each.provenance for each in again.of(Learning)}
+    own = made["qmcbench", "twin"]
+    assert own is not None
+    assert own.date == "2000-01-01T00:00:00+00:00" < again.provenance.date
+    assert (shlex.quote(only) in own.command, shlex.quote(only) in again.provenance.command) == (True, False)
+    assert made["quantax", "twin"] is None
+    assert again.seconds == pytest.approx(sum(each.seconds or 0.0 for each in again.of(Learning)))
+
+
+@pytest.fixture
+def ours(learning: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The program of this package."""
+    monkeypatch.setitem(sys.modules, "learning", learning)
+    spec = importlib.util.spec_from_file_location("learn_ours_under_test", PEERS / "learn_ours.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_plan_is_trained_stage_by_stage(
+    learning: ModuleType, ours: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of one J2, each from the parameters of the one before with chains of its own; the last one ends it."""
+    job = learning.Job(
+        L=4, J2=0.5, threads=1, seed=3, limit=1e9, exact=-1.0, targets=(1e-2,), fresh_samples=64, data="",
+        configuration={"plan": "6x6"},
+    )  # fmt: skip
+    planned = [each for each in load_profile("6x6", kind="transfer").runs if each.config.model.J2 == 0.5]
+    stages = ours.stages(job)
+    assert [each.start for each in planned] == [None, planned[0].name]  # a chain, which is what is trained
+    assert [each.optimizer for each in stages] == [each.config.optimizer for each in planned]
+    assert {(each.model.L, each.run.seed, each.run.threads) for each in stages} == {(4, 3, 1)}
+    with pytest.raises(UserError, match=r"6x6 has no stage at J2 = 0\.3"):
+        ours.stages(replace(job, J2=0.3))
+    assert [each.optimizer.steps for each in ours.stages(replace(job, configuration={"stretch": 1}))] == [140]
+    small = []
+    for each, steps in zip(stages, (2, 1), strict=True):
+        sampling, optimizer = replace(each.sampling, chains=16, warm_up=1), replace(each.optimizer, steps=steps)
+        small.append(replace(each, sampling=sampling, optimizer=optimizer))
+    monkeypatch.setattr(ours, "stages", lambda job: small)
+    program = ours.Ours(job)
+    for _ in range(2):
+        energy, _ = program.step()
+        assert energy < 0
+        assert not program.finished()
+    ended, trainer = {name: each.clone() for name, each in program.trainer.psi.state_dict().items()}, program.trainer
+    program._next_stage()
+    begun = program.trainer.psi.state_dict()
+    assert all(torch.equal(begun[name], each) for name, each in ended.items())
+    assert program.trainer is not trainer
+    assert program.trainer.config is small[1]
+    assert not program.finished()
+    program.step()
+    assert program.finished()
 
 
 def test_what_is_checked_first(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from helpers.command import called, one_sentence
 from helpers.energies import MADE
 
-from qmcbench.bench.compare import FEW_FLOOR, FLOOR, Comparison, Verdict, compare
+from qmcbench.bench.compare import FEW_FLOOR, FLOOR, UNKNOWN, Comparison, Verdict, compare
 from qmcbench.errors import UserError
 from qmcbench.report.bench.comparison import chapter
 from qmcbench.store import jsonl
@@ -128,6 +128,34 @@ def test_two_real_runs_of_the_same_code() -> None:
     for found in (compare([quick], [cpu]), compare([cpu], [quick])):
         assert len(found.changes) >= 4
         assert {each.verdict for each in found.changes} <= {Verdict.SAME, Verdict.UNDECIDED}
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.05], ids=["one sample", "repeats"])
+def test_a_timing_without_repeats_is_known_badly(spread: float) -> None:
+    """asv gives a single sample equal quartiles: 1.4 times slower is then no news, and with repeats it is."""
+    one = AsvBenchmark(value=1.0, unit="s", benchmark="b", parameters={}, low=1 - spread, high=1 + spread)
+    names = [f"b{n}" for n in range(10)]
+    before, after = (
+        Run(
+            job="bench suite", provenance=MADE,
+            records=tuple(
+                replace(one, benchmark=name, value=factor, low=factor * one.low, high=factor * one.high)
+                for name in names
+                for factor in [slow if name == "b3" else 1.0]
+            ),
+        )
+        for slow in (1.0, 1.4)
+    )  # fmt: skip
+    (changed,) = (each for each in compare([before], [after]).changes if each.ratio > 1.1)
+    assert changed.verdict is (Verdict.SLOWER if spread else Verdict.UNDECIDED)
+    assert changed.before.error == (pytest.approx(0.0465, rel=0.01) if spread else UNKNOWN)
+
+
+def test_equal_repeats_say_nothing() -> None:
+    """A clock that is too coarse is no certainty."""
+    times = WorkTime.of([1.0] * 5, each=(1.0,) * 5, work="forward", network="small", L=6, batch=1)
+    (change,) = compare(*[[Run(job="bench hotpath", provenance=MADE, records=(times,))]] * 2).changes
+    assert change.before.error == UNKNOWN
 
 
 def test_rates_are_the_other_way_round() -> None:

@@ -11,6 +11,7 @@ from qmcbench.bench import asv_run, history
 from qmcbench.errors import UserError
 from qmcbench.report import book
 from qmcbench.report.history import pages
+from qmcbench.store.bench import CommitTime
 from qmcbench.store.records import Run
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -132,6 +133,20 @@ def test_steps_are_found_and_noise_is_none() -> None:
     assert pages.judgement(quiet).passed
 
 
+def test_what_the_detection_leaves_is_said() -> None:
+    """Beside a step of 6.6, one of 1.7 stays within a level (real times); the headline takes levels."""
+    times = [0.5069, 0.3681, 0.2924, 0.3331, 0.0532, 0.0525, 0.0494, 0.0531, 0.034, 0.0322, 0.0342, 0.035]
+    run = Run(job="bench history", provenance=origin("bench history"), records=history.levelled(commits(times)))
+    levels = [each.level for each in run.of(CommitTime)]
+    assert levels == pytest.approx([0.35] * 4 + [0.0528] * 4 + [0.0341] * 4, rel=0.01)
+    caption = pages.tables(run)[1].caption
+    assert "Of 12 commits a step is taken only if it brings" in caption
+    assert "2.3 times nearer" in caption
+    assert "differ by up to 1.73 (whole step)" in caption
+    # The levels' ratio: 10.3; the medians' would be 14.5.
+    assert ": 10.3 times as fast" in pages.judgement(run).headline
+
+
 def test_the_chapter_is_in_the_book() -> None:
     """A part of its own, with a row for each commit, one figure, and what failed in red."""
     records = history.levelled([*commits([2.0, 2.0, None, 1.0, 1.0]), *commits([0.2, 0.2, 0.2, 0.2, 0.2], "solve")])
@@ -142,4 +157,4 @@ def test_the_chapter_is_in_the_book() -> None:
     table = section.tables[0]
     assert [row[0].text for row in table.rows] == ["c0", "c1", "c2", "c3", "c4"]
     assert table.rows[2][2].text == history.FAILED
-    assert chapter.judgement.headline.startswith("A step of 2 s at c0 takes 1 s at c4: 2.0 times as fast")
+    assert chapter.judgement.headline.startswith("A step of 2 s at c0 takes 1 s at c4 (levels): 2.0 times")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from qmcbench import exact, infidelity, provenance, reference
-from qmcbench.ansatz.base import amplitudes
+from qmcbench.ansatz.base import Ansatz, amplitudes
 from qmcbench.cli.exact import print_exact
 from qmcbench.config import Config, Model
 from qmcbench.errors import UserError
@@ -28,6 +28,7 @@ from qmcbench.gates.registry import Setting
 from qmcbench.gates.run import Plan, outcomes
 from qmcbench.gates.states import marshall, rough
 from qmcbench.gates.targets import eigenstate, foreign
+from qmcbench.gates.targets.builtin import NETWORKS, builtin, evaluate
 from qmcbench.gates.targets.load import load
 from qmcbench.gates.targets.target import Draw, Drawn, Evaluated, Evaluation, Size, Target
 from qmcbench.report.book import chapters
@@ -190,6 +191,20 @@ def test_an_energy_is_held_against_its_own_full_sum(mean: str, verdict: Verdict)
     assert energy == pytest.approx(known.mean, rel=1e-12)
     assert variance == pytest.approx(known.variance, rel=1e-9)
     assert set(verdicts(replace(target, L=6), "full-sum").values()) == {Verdict.NOT_MEASURED}
+
+
+def test_an_energy_of_the_engine_that_is_too_low_is_seen() -> None:
+    """Its psi is trained, so 0.01 too low is below the exact energy; a fresh network's is 0.2 above, and passes."""
+    engine = builtin()
+    assert engine.psi is not None
+    assert summed(engine.psi, 0.5)[0] == pytest.approx(reference.network(NETWORKS[4]).evaluation.energy, abs=1e-6)
+
+    def low(psi: Ansatz, asked: Evaluation) -> Evaluated:
+        found = evaluate(psi, asked)
+        return replace(found, mean=found.mean - 0.01)
+
+    found = verdicts(replace(engine, evaluate=low), "variational", "infidelity")
+    assert list(found.values()) == [Verdict.FAIL] * 2
 
 
 def test_a_small_error_bar_is_no_excuse() -> None:

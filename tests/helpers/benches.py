@@ -278,7 +278,12 @@ def learning() -> tuple[Learning, Learning, Learning, Learning]:
     failed = learned("tachys", "quick start", {5.0: 0.5})
     return (
         learned("netket", "tutorial", {40.0: 9e-3, 80.0: 4e-3, 120.0: 6e-3}),
-        learned("qmcbench", "its recipe", {5.0: 2e-2, 10.0: 6e-3, 20.0: 2e-3, 160.0: 5e-4}),
+        learned(
+            "qmcbench",
+            "its recipe",
+            {5.0: 2e-2, 10.0: 6e-3, 20.0: 2e-3, 160.0: 5e-4},
+            provenance=origin("qmcbench bench accuracy --only recipe", "1999-12-31T00:00:00+00:00"),
+        ),
         learned("quantax", "twin", {150.0: 0.3}),
         replace(failed, value=None, not_run="exit status 137", curve=LearningCurve(), fresh=()),
     )

@@ -50,7 +50,7 @@ function look() {
     content: document.documentElement.scrollWidth,
     figures: all("figure").length,
     hidden: all("figure svg").filter(each => !shown(each.getBoundingClientRect())).length,
-    silent: all("svg").filter(each => !(each.getAttribute("aria-label") || "").trim()).length,
+    silent: all("svg:not([aria-hidden])").filter(each => !(each.getAttribute("aria-label") || "").trim()).length,
     links: targets.length,
     lost: [...targets, ...clips].filter(each => !each.startsWith("#") || !ids.has(each.slice(1))),
     twice: all("[id]").length - ids.size,

@@ -23,37 +23,52 @@ Found = tuple[float, float | None]
 
 def answered(row: Row, text: str, among: Sequence[Line]) -> bool:
     """Whether the records that a row of the list names print ``text`` as an answer to its claim."""
-    job, _, rest = row["record"].partition(": ")
+    # What follows from printed numbers names them first, and then the model.
+    job, _, rest = row["record"].split("; ")[-1].partition(": ")
     words = frozenset(re.split(r"[ ,]+", rest))
     own = [each for each in among if each.job == job]
     records = [each.record for each in own]
     if job == "scale project":
         return text in {printed(*projected(row, records))}
     if job == "bench speedup":
-        return text in {printed(speedup(words, records), None)}
+        return text in {printed(speedup(words, records), None, *speedup_ends(words, records))}
     if job == "bench hotspots":
         return text in {printed(share(row["claim"], words, records), None)}
     if "rotations" in words:
-        return text in {printed(value, None) for value in rotations(words, records)}
+        return text in rotations(words, records)
     if "correlation" in words:
         return text in {printed(*bonds(row["claim"], words, records))}
     return bool(trace(Number(row.chapter, row.table, "ours", text, words), own))
 
 
-def printed(value: float, sigma: float | None) -> str:
-    """With its error, if it has one, as everywhere in the book."""
+def printed(value: float, sigma: float | None, low: float | None = None, high: float | None = None) -> str:
+    """With its error or range, if it has one, as everywhere in the book."""
+    if low and high:
+        return f"{number(value, 4)} ({number(low)}..{number(high)})"
     return number(value, 4) if sigma is None else format_value_error(value, sigma)
 
 
-def speedup(words: frozenset[str], records: Sequence[Record]) -> float:
-    """One scalar core's seconds over those of all cores."""
+def sides(words: frozenset[str], records: Sequence[Record]) -> tuple[WorkTime, WorkTime]:
+    """The times of one scalar core and of all cores."""
     times = [
         each
         for each in records
         if isinstance(each, WorkTime) and {each.work, each.network, f"{each.L}x{each.L}", str(each.batch)} <= words
     ]
     (scalar,) = [each for each in times if each.form == "scalar"]
-    return scalar.value / max((each for each in times if each.form != "scalar"), key=lambda each: each.threads).value
+    return scalar, max((each for each in times if each.form != "scalar"), key=lambda each: each.threads)
+
+
+def speedup(words: frozenset[str], records: Sequence[Record]) -> float:
+    """One scalar core's seconds over those of all cores."""
+    scalar, every = sides(words, records)
+    return scalar.value / every.value
+
+
+def speedup_ends(words: frozenset[str], records: Sequence[Record]) -> tuple[float, ...]:
+    """The same by the least and the greatest repeats; nothing of records that have none."""
+    scalar, every = sides(words, records)
+    return (scalar.low / every.high, scalar.high / every.low) if scalar.low and every.low else ()
 
 
 def share(claim: str, words: frozenset[str], records: Sequence[Record]) -> float:
@@ -64,8 +79,8 @@ def share(claim: str, words: frozenset[str], records: Sequence[Record]) -> float
     return 100 - sum(shares) if "Other" in claim else sum(shares)
 
 
-def rotations(words: frozenset[str], records: Sequence[Record]) -> list[float]:
-    """Monte Carlo seconds of one rank with four rotations over those without."""
+def rotations(words: frozenset[str], records: Sequence[Record]) -> list[str]:
+    """Monte Carlo seconds of one rank with four rotations over those without, with the range of the steps."""
     steps = [
         each
         for each in records
@@ -75,7 +90,12 @@ def rotations(words: frozenset[str], records: Sequence[Record]) -> list[float]:
         and {each.network, f"{each.L}x{each.L}"} <= words
     ]
     return [
-        four.monte_carlo_median / one.monte_carlo_median
+        printed(
+            four.monte_carlo_median / one.monte_carlo_median,
+            None,
+            min(four.monte_carlo) / max(one.monte_carlo),
+            max(four.monte_carlo) / min(one.monte_carlo),
+        )
         for four in steps
         for one in steps
         if four.symmetry == "C4" and replace(four, symmetry="none").alone == one.alone

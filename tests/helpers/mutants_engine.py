@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from helpers.planting import Plant
+from helpers.planting import Plant, changed, edited
 
-from qmcbench import hamiltonian, lattice, training, vmc
-from qmcbench.reference import schemas
+from qmcbench import checkpoint, hamiltonian, lattice, training, vmc
+from qmcbench.reference import networks, schemas
 from qmcbench.sampler import Chains
 
 
@@ -145,6 +146,39 @@ def published_moved(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(schemas, "document", document)
 
 
+def loaded(**other: str) -> Plant:
+    """A checkpoint's wave function is built with these settings instead of its own."""
+    return changed(
+        training,
+        "build_ansatz",
+        lambda right, config, *given, **named: right(replace(config, **other), *given, **named),
+    )
+
+
+def halved(patch: pytest.MonkeyPatch) -> None:
+    """Parameters are kept in bfloat16 on the way from the file."""
+    right = checkpoint.decode
+
+    def decode(content: bytes, source: str) -> checkpoint.Checkpoint:
+        found = right(content, source)
+        return replace(found, parameters={name: value.bfloat16() for name, value in found.parameters.items()})
+
+    patch.setattr(checkpoint, "decode", decode)
+
+
+def card_moved(patch: pytest.MonkeyPatch) -> None:
+    """The energy on the card of every shipped network is 1e-5 off."""
+    right = networks.parse
+
+    def parse(text: str) -> networks.NetworkCard:
+        card = right(text)
+        return replace(card, evaluation=replace(card.evaluation, energy=card.evaluation.energy + 1e-5))
+
+    patch.setattr(networks, "parse", parse)
+
+
+TRAINED = "ground_state/trained-networks"
+
 MUTANTS: dict[str, tuple[Plant, str]] = {
     "a diagonal bond wrapped wrongly for L > 4": (wrapped_wrongly, "hamiltonian/magnons"),
     "a bond missing and another twice": (bond_missing, "hamiltonian/magnons"),
@@ -160,5 +194,13 @@ MUTANTS: dict[str, tuple[Plant, str]] = {
     "parameters from the global generator": (unseeded, "reproducibility/seeds"),
     "the sampler's seed forgotten": (one_seed, "reproducibility/seeds"),
     "a published energy moved by 1e-3": (published_moved, "ground_state/reference-values"),
+    "fresh parameters for a checkpoint's": (
+        edited(training.ansatz_of, ("checkpoint.load_parameters(psi, stored, path)", "pass")),
+        TRAINED,
+    ),
+    "a checkpoint's symmetry taken for C4": (loaded(symmetry="C4"), TRAINED),
+    "a checkpoint's sign rule left out": (loaded(sign="none"), TRAINED),
+    "a checkpoint's parameters in bfloat16": (halved, TRAINED),
+    "the energy on a card moved by 1e-5": (card_moved, TRAINED),
 }
 """How each is planted, and the gate that catches it."""

@@ -163,6 +163,12 @@ DERIVATIVES = {
         "derivatives/finite-differences",
         edited(symmetry.Projected.log_derivatives, ("shares = phase * total_phase.conj()", "shares = phase.abs()")),
     ),
+    "images differentiated before their spins are flipped": caught_by(
+        "derivatives/finite-differences",
+        edited(
+            symmetry.Projected.images, ("turned * table.flips[:, None, None] if table.flipping else turned", "turned")
+        ),
+    ),
     "derivative of one pooled column": caught_by(
         "derivatives/finite-differences",
         together(

@@ -142,6 +142,7 @@ FLIP = "torch.where(accept[:, None], -before, before)"
 LOG_PSI = "log_psi = torch.where(accept, new_log_psi, log_psi)"
 COUNT = "count = torch.where(accept, new_count, count)"
 CHOICE = "choice * count"
+ON_4X4 = "(len(self.pairs) == 32)"
 
 SAMPLER: dict[str, tuple[Plant, str]] = {
     "no Hastings factor": (_moves((HASTINGS, "")), "stationary-law"),
@@ -233,6 +234,13 @@ ESTIMATOR: dict[str, tuple[Plant, str]] = {
 }
 """Bugs of estimates by name, and the gate of the level ``estimator`` that catches each."""
 
+LARGER = {
+    "|psi| left out of the acceptance beyond 4x4": _moves((RATIO, f"{ON_4X4} * {RATIO}")),
+    "alpha halved beyond 4x4": _moves((RATIO, f"(1 + {ON_4X4}) / 2 * {RATIO}")),
+}
+"""Bugs that no lattice of tables shows, all of which the energy of a trained network has to."""
+
 MUTANTS = {name: (plant, f"sampler/{gate}") for name, (plant, gate) in SAMPLER.items()}
 MUTANTS |= {name: (plant, f"estimator/{gate}") for name, (plant, gate) in ESTIMATOR.items()}
+MUTANTS |= {name: (plant, "ground_state/trained-energy") for name, plant in LARGER.items()}
 """All of them with the full names of gates."""

@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from helpers.command import parses
 
+from qmcbench.bench.compare import FEW
+from qmcbench.store import jsonl
+from qmcbench.store.bench import AsvBenchmark
+
 ROOT = Path(__file__).parents[2]
 PYTHON = """#!/bin/sh
 # A virtual environment whose pip and qmcbench write down what they are asked for.
@@ -85,6 +89,23 @@ def test_an_earlier_commit_is_compared_with(checkout: Path, release: bool) -> No
     assert f"--compare {before} {after} --fail-on-regression" in commands[2]
     earlier = "v0" if release else git(checkout, "rev-parse", "HEAD^").strip()
     assert done.stdout == f"Compared with {earlier}:\n"
+
+
+def test_what_is_measured_is_enough_to_decide() -> None:
+    """Benchmarks of the suite that asv repeats, in minutes, and so many that their scatter is known."""
+    (chosen,) = re.findall(r"^few='(.*)'$", (ROOT / ".ci" / "compare").read_text(), re.MULTILINE)
+    (kept,) = jsonl.find([ROOT / "reports" / "book" / "records" / "suite.jsonl"])
+    found = [
+        each for each in kept.of(AsvBenchmark)
+        # As asv names them; it writes numbers without quotation marks, which are not looked at.
+        if re.search(chosen, f"{each.benchmark}({', '.join(map(repr, each.parameters.values()))})")
+    ]  # fmt: skip
+    assert FEW <= len(found) <= 12
+    for each in found:
+        assert each.unit == "s"
+        assert each.value is not None
+        assert each.value < 1
+        assert each.low < each.high
 
 
 def test_the_workflow_runs_it() -> None:

@@ -135,13 +135,19 @@ def test_sections_and_their_numbers(whole: Path) -> None:
     assert row(own, "netket", "form im2col, x64 True")[-1] == "**exit status 137**"
     own = section(text, "Time to accuracy")
     assert row(own, "netket", "tutorial", "3,531", "1,024", "5 s", "5 s")[6:] == [
-        "40 s", "80 s", "not in 120 s", "not in 120 s", "0.00600(10)", "24"
+        "40 s", "80 s", "not in 120 s", "not in 120 s", "0.00600(10)", "24", "0"
     ]  # fmt: skip
     assert row(own, "its own practices", "qmcbench")[2:] == [
         f"{seconds} s (its recipe)" for seconds in (10, 20, 20, 160)
     ]
     assert row(own, "the twin network", "quantax")[2:] == ["–"] * 4
+    assert row(own, "its own practices", "tachys")[2:] == ["not run"] * 4
     assert row(own, "tachys", "quick start")[-1] == "**exit status 137**"
+    made = section(own, "When and where each was run", "###")
+    assert row(made, "qmcbench", "its recipe")[2:4] == [
+        "1999-12-31T00:00:00+00:00", "`` qmcbench bench accuracy --only recipe ``"
+    ]  # fmt: skip
+    assert "Runs that ended from 1999-12-31" in own
     own = section(text, "Hot path")
     assert row(own, "large, 12x12", "256", "fourier", "2")[4:] == [
         "500 ms",
@@ -222,7 +228,7 @@ def test_figures(whole: Path) -> None:
         caption = text.split(f"(figures/{name}.svg)")[1].strip().splitlines()[0]
         assert caption.endswith("00:00.")
         assert "edian" in caption or "without error bars" in caption
-    assert (whole / "index.html").read_text().count("<svg") == len(names)
+    assert (whole / "index.html").read_text().count("<svg role=") == len(names)
     others = {path.name for path in whole.rglob("*") if path.suffix not in (".svg", ".csv") and path.is_file()}
     assert others == {"index.html", "report.md", *(f"{name}.jsonl" for name in full())}
 

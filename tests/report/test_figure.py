@@ -18,6 +18,11 @@ def draw(sheet: Figure) -> None:
     axes.set(yscale="log", title="0.123456 of $10^3$")
 
 
+def plot(name: str) -> figure.Plot:
+    """A figure of a page."""
+    return figure.Plot(name, "A title", "A caption.", figure.render(name, (3, 2), draw))
+
+
 def attributes(svg: str, *names: str) -> list[str]:
     """These of all elements, in their order."""
     return [each.attrib[name] for each in ET.fromstring(svg).iter() for name in names if name in each.attrib]
@@ -42,3 +47,30 @@ def test_compact_figures_are_the_same_picture(monkeypatch: pytest.MonkeyPatch) -
     clips = {text[5:-1] for text in attributes(small, "clip-path")}
     assert links | clips == set(names)
     assert len(names) == len(set(names))
+
+
+def test_a_page_has_each_letter_once() -> None:
+    """Two figures of a page, with the letters of both, are all that their files are; nothing is named twice."""
+    plots = [plot("one"), plot("two")]
+    elements = [each.inline("chapter", "A chapter") for each in plots]
+    html = "".join([*elements, figure.glyphs(plots)])
+    page = ET.fromstring(f"<p>{html}</p>")
+    names = [each.attrib["id"] for each in page.iter() if "id" in each.attrib]
+    assert len(names) == len(set(names))
+    assert len(html) < 0.9 * sum(len(each.svg) for each in plots)
+    assert "xlink" not in html
+    shapes = outlines(page)
+    for made, element in zip(plots, elements, strict=True):
+        own = outlines(ET.fromstring(made.svg))
+        drawn = [own[name] for name in attributes(made.svg, "{http://www.w3.org/1999/xlink}href")]
+        assert [shapes[name] for name in attributes(element, "href")] == drawn
+
+
+def outlines(tree: ET.Element) -> dict[str, str]:
+    """The shapes that can be used, by the links to them."""
+    return {f"#{each.attrib['id']}": each.attrib.get("d", "") for each in tree.iter() if "id" in each.attrib}
+
+
+def test_a_page_without_figures_has_no_letters() -> None:
+    """Nothing stands for them."""
+    assert figure.glyphs([]) == ""

@@ -33,6 +33,11 @@ def rows(table: int, *runs: Run) -> list[dict[str, str | Cell]]:
     return [named(row) for row in found.rows]
 
 
+def caption(*runs: Run) -> str:
+    """Of the first table."""
+    return pages.chapters(runs)[0].sections[0].tables[0].caption
+
+
 def test_their_numbers_are_in_our_units() -> None:
     """The four that are known from elsewhere: relative errors on 6x6, energies on 10x10, and their seconds."""
     found = {(row["lattice"], str(row["method"]).split()[0]): row for row in rows(0)}
@@ -53,6 +58,8 @@ def test_their_energies_are_variational(run: leaderboard.LeaderboardRun) -> None
 
 def test_what_was_not_run_is_said() -> None:
     """With the command that runs it, on either lattice, until there is an evaluated energy."""
+    assert "Ours: " not in caption()
+    assert pages.absent([]) == ["6x6", "10x10"]
     absent = [row for row in rows(0) if row["program"] == "qmcbench"]
     assert [row["lattice"] for row in absent] == ["6x6", "10x10"]
     assert all(row["E/N"] == Cell("not run", "absent") for row in absent)
@@ -62,6 +69,9 @@ def test_what_was_not_run_is_said() -> None:
     assert (six["samples a step"], six["evaluated"]) == ("4,096", "131,072")
     assert ten["E/N"] == Cell("not run", "absent")
     assert len(pages.chapters([run])[0].sections[0].tables) == 1
+    assert pages.absent([run]) == ["10x10"]
+    assert "single precision" in caption(run)
+    assert "without program starts, warm-up and trial networks" in caption(run)
 
 
 def test_other_energies_stand_apart() -> None:
@@ -81,6 +91,7 @@ def test_the_plan_keeps_to_the_protocol() -> None:
         assert run.evaluation.chains * run.evaluation.samples == common.evaluation
         assert optimizer.learning_rate(1000) == pytest.approx(4 * 0.01)
         assert (optimizer.metric, optimizer.shift(0)) == ("diagonal", 0.01)
+        assert optimizer.solver == "sample_space_float32"  # as the book's caption says
         assert (optimizer.momentum, sampling.alpha, run.start, run.config.sampling.gap) == (0.0, 2.0, None, None)
     lattices = [(run.config.model.L, run.config.model.J2) for run in plan.runs]
     assert lattices == list(dict.fromkeys((each.L, each.J2) for each in leaderboard.runs()))

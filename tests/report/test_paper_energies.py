@@ -143,6 +143,27 @@ def test_table_4_has_our_own_rows() -> None:
     assert ("12x12", "ours: medium, full") not in rows
 
 
+def test_table_1_has_every_layer() -> None:
+    """As printed and as laid out: the printed shapes are those of the last blocks; what was inferred is marked."""
+    table = tables.table1(join([]))
+    rows = {str(row[0]): [cell.text if isinstance(cell, Cell) else cell for cell in row[1:]] for row in table.rows}
+    assert list(rows) == ["small (layout inferred)", "medium", "large"]
+    assert rows["medium"][:4] == [
+        "16*16*3*3", "Σ 32*1*5*5, 8*16*5*5, 4 of 16*16*3*3", "16*16*1*3",
+        "Σ 32*16*1*2, 8*16*1*2, 3 of 16*16*1*2, 16*1*1*2",
+    ]  # fmt: skip
+    assert rows["large"][4:6] == ["32", "Σ 32"]
+
+
+def test_table_2_has_the_gpus() -> None:
+    """Of runs that computed on one, not of those that only had one."""
+    there = replace(MADE, machine=replace(MADE.machine, gpu="NVIDIA H200"))
+    found = run(energy("10x10", 10, -0.4973, LARGE))
+    on = replace(found, provenance=there, records=(replace(found.records[0], device="cuda"),))
+    for runs, said in (([replace(found, provenance=there)], "none"), ([found, on], "1 NVIDIA H200")):
+        assert tables.table2(runs).rows[-1] == ["GPUs", "none", said]
+
+
 def race() -> tuple[Training, Training, Training]:
     """Planted curves, straight lines, whose mean of the last ten steps lags by 4.5 steps.
 

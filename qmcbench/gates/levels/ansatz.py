@@ -23,6 +23,8 @@ SINGLE = 2.0**-24
 JITTER = 2.0**-16
 """Relative change of parameters that shows how well conditioned an amplitude is: so small that those of large
 networks, products of hundreds of factors and sums of signed images, still change in proportion."""
+ROUNDINGS = 500.0
+"""Of each factor of the paper's network, that psi may be off its formula."""
 
 
 def exactly(name: str, value: float | None, bound: float, statement: str, cause: str | None = None) -> Check:
@@ -283,37 +285,23 @@ def papers_network(target: Target, setting: Setting) -> Iterator[Check]:
         (6, "none", "float64"),
     ):
         wanted = Wavefunction(network="small", symmetry=symmetry, dtype=dtype)
-        psi = build_ansatz(wanted, seed=setting.seed)
+        psi, spec = build_ansatz(wanted, seed=setting.seed), model_spec("small")
         spins = random_configurations(L, 16, setting.seed)
         parameters = {".".join(name.split(".")[-3:]): p for name, p in psi.named_parameters()}
-        plain.enliven(parameters, model_spec("small"), random_configurations(6, 20, setting.seed), setting.seed)
+        plain.enliven(parameters, spec, random_configurations(6, 20, setting.seed), setting.seed)
         doubled = {name: p.detach().double() for name, p in parameters.items()}
-        eps = torch.finfo(getattr(torch, dtype)).eps
         yield exactly(
             f"paper's network, {L}x{L}, {symmetry}, {dtype}",
-            _off_formula(psi, doubled, spins, symmetry) / eps,
-            500.0,
+            off_formula(psi, plain.PaperNetwork(spec, doubled, symmetry), spins, getattr(torch, dtype)),
+            ROUNDINGS,
             "Largest difference of psi from the plain formula in float64, in units of the rounding of its type, with "
             "allowance for how much larger rounding is near the zeros of its factors.",
         )
 
 
-NAMES = {
-    "none": (),
-    "C4": ("rotation",),
-    "full": ("rotation", "reflection", "row shift", "column shift", "spin flip"),
-}
-
-
-def _off_formula(psi: Ansatz, parameters: dict[str, Tensor], spins: Tensor, symmetry: str) -> float:
-    """Largest error over the sum of the terms' own errors, for one rounding of each factor."""
-    L = spins.shape[-1]
-    images = plain.orbits(spins, NAMES[symmetry])
-    v = plain.outputs(model_spec("small"), parameters, images.flatten(0, 1).contiguous())
-    # The engine takes one of each L^2 / 2 images that its network does not tell apart.
-    repeated = L * L / 2 if symmetry == "full" else 1
-    product = v.prod(1).view(len(spins), -1)
-    doubts = (product.abs() * (v.square().mean().sqrt() / v.abs()).sum(1).view(product.shape)).sum(1) / repeated
+def off_formula(psi: Ansatz, formula: plain.PaperNetwork, spins: Tensor, dtype: torch.dtype) -> float:
+    """Largest error over the sum of the terms' own errors, for one rounding of each factor in this precision."""
+    expected, doubts = formula.values(spins)
     log_psi, found = values(psi, spins)
-    off = (found * log_psi.exp() - plain.marshall_sign(spins) * product.sum(1) / repeated).abs() / doubts
-    return float(off.nan_to_num(torch.inf).amax())
+    off = (found * log_psi.exp() - expected).abs() / doubts
+    return float(off.nan_to_num(torch.inf).amax()) / torch.finfo(dtype).eps

@@ -17,6 +17,7 @@ from qmcbench.gates.check import Check
 from qmcbench.gates.levels.ansatz import exactly, not_run, values
 from qmcbench.gates.models import Boltzmann, Jastrow
 from qmcbench.gates.registry import Setting, gate
+from qmcbench.gates.targets import builtin
 from qmcbench.gates.targets.target import LogDerivatives, Target
 from qmcbench.lattice import random_configurations
 
@@ -147,6 +148,8 @@ def points(target: Target, setting: Setting, count: int) -> Iterator[Point]:
                 plain.stir(made, spins)
             yield Point(f"{L}x{L}, {label}", made, spins, double)
     if target.engine:
+        # The images of all symmetries are more than those of C4 in another order: their spins are flipped.
+        yield Point("6x6, all symmetries", builtin.trained(6), random_configurations(6, count, setting.seed), True)
         spins = random_configurations(4, count, setting.seed)
         for label, made in (
             ("complex psi", Jastrow(setting.seed, turning=True)),

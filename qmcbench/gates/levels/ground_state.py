@@ -5,22 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from scipy.stats import norm
 
 from qmcbench import reference
 from qmcbench.ansatz.base import Ansatz, amplitudes
+from qmcbench.checkpoint import SHIPPED
+from qmcbench.gates import plain
 from qmcbench.gates.check import POWER, Check, unmeasured
-from qmcbench.gates.levels.ansatz import configurations
+from qmcbench.gates.levels.ansatz import ROUNDINGS, configurations, exactly, not_run, off_formula
 from qmcbench.gates.models import lowest, quspin
 from qmcbench.gates.power import Words, difference, stream
 from qmcbench.gates.registry import Effect, Setting, gate
 from qmcbench.gates.tables import table
+from qmcbench.gates.targets.builtin import NETWORKS
 from qmcbench.gates.targets.target import Draw, Evaluated, Evaluation, Target
 from qmcbench.infidelity import infidelity as sampled_infidelity
-from qmcbench.reference import store, verify
+from qmcbench.lattice import neel, random_configurations
+from qmcbench.reference import NetworkCard, store, verify
+from qmcbench.training import load_ansatz
 
 COUPLINGS = (0.0, 0.5, 0.6)
 LOST = 5e-3
@@ -29,6 +36,10 @@ SUMMED = 0.015
 """Energy per site by which an evaluated energy of the target's own psi must be seen to differ from its sum."""
 FAITHFUL = 2 * LOST
 """Energy per site by which an energy below what the infidelity demands must be seen."""
+CARRIED = 2e-3
+"""Energy per site by which an evaluated energy of a trained 6x6 network must be seen to differ from its full sum."""
+CARDS = 1e-6
+"""Energy per site that single precision may be off a full sum in double precision."""
 ROUNDING = 1e-8
 """Of an energy per site: the error of an eigenstate's energy is smaller."""
 
@@ -264,3 +275,82 @@ def reference_values(target: Target, setting: Setting) -> Iterator[Check]:
         statement=f"Failures among {sum(each.checked for each in results)} comparisons of {len(results)} sorts. "
         + " ".join(failures[:3]),
     )
+
+
+@gate(
+    "exact",
+    needs=("engine",),
+    cause="a checkpoint that is read wrongly (parameters, sign rule, symmetry or precision), kernels that are wrong "
+    "in float32 or with all symmetries, or a file or a card that was changed",
+)
+def trained_networks(target: Target, setting: Setting) -> Iterator[Check]:
+    """A shipped network, as it is loaded, is the paper's formula of its file's numbers, with its card's energy."""
+    for card in reference.checkpoints():
+        name = f"psi of {card.name}"
+        statement = (
+            "Largest difference of the network, as it is loaded, from the plain formula in float64 of the numbers in "
+            "its file, in units of the rounding of float32 near the zeros of its factors."
+        )
+        if card.L > 6 or card.symmetry not in plain.SYMMETRIES:
+            yield not_run(name, statement, f"the plain formula of {card.L}x{card.L}, {card.symmetry} takes too long")
+            continue
+        formula, (psi, _) = formula_of(card), load_ansatz(Path(f"{SHIPPED}{card.name}"))
+        spins = torch.cat([neel(card.L)[None], random_configurations(card.L, 7, setting.seed)])
+        yield exactly(name, off_formula(psi, formula, spins, torch.float32), ROUNDINGS, statement)
+        if card.L == 4:
+            energy, variance = summed(formula, card.J2)
+            yield exactly(
+                f"energy on the card of {card.name}",
+                abs(energy - card.evaluation.energy),
+                CARDS,
+                f"Distance from {energy:.10f} per site, the formula's sum over all configurations with QuSpin's H.",
+            )
+            yield exactly(
+                f"variance on the card of {card.name}",
+                abs(card.evaluation.variance / variance - 1),
+                0.01,
+                f"Relative difference from {variance:.4g}, that of local energies per site by the same sum.",
+            )
+
+
+def formula_of(card: NetworkCard) -> plain.PaperNetwork:
+    """The paper's formula of the numbers in a shipped file, which nothing of the engine has read."""
+    parameters = {
+        ".".join(name.split(".")[-3:]).removeprefix("parameters/"): tensor.double()
+        for name, tensor in load_file(card.path).items()
+    }
+    spec = reference.model_spec(card.configuration["wavefunction"]["network"])
+    return plain.PaperNetwork(spec, parameters, card.symmetry)
+
+
+@gate(
+    "unbiased",
+    needs=("evaluate",),
+    cause="chains that do not follow |psi|^2, or wrong local energies, beyond 4x4: a counter, a key or a table that "
+    "is too small for 36 sites; psi in low precision",
+    effect=Effect(size=CARRIED, unit="J1 a site"),
+)
+def trained_energy(target: Target, setting: Setting) -> Check:
+    """The evaluated energy of a trained 6x6 network is its sum over all configurations, which its card has.
+
+    Beyond 4x4 no other state whose modulus varies has a known energy that is not an eigenvalue.
+    """
+    assert target.evaluate is not None
+    card = reference.network(NETWORKS[6])
+    known, chains = card.evaluation, 256
+    # Twice as many samples as independent ones would be.
+    samples = math.ceil(2 * known.variance * (POWER / setting.effect) ** 2 / chains)
+    psi, _ = load_ansatz(Path(f"{SHIPPED}{card.name}"))
+    asked = Evaluation(
+        L=6, J2=card.J2, chains=chains, samples=samples, alpha=2.0, seed=stream(setting.seed, 6), warm_up=20
+    )
+    found = target.evaluate(psi, asked)
+    # No correlation makes an error smaller than that of independent samples.
+    independent = (known.variance / max(1, found.samples)) ** 0.5
+    words = Words(
+        name=f"evaluated = summed energy, {card.name}",
+        statement=f"{found.mean:.6f} +- {found.sigma:.1e} per site from {found.samples} samples, "
+        f"{known.energy:.6f} by a {known.how}.",
+    )
+    sigma = math.hypot(max(found.sigma, independent), known.error)
+    return difference(words, found.mean - known.energy, sigma, found.samples, setting)

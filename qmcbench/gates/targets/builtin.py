@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import replace
+from pathlib import Path
 
-from qmcbench import evaluator, hamiltonian, local_energy, sampler, sr
+import torch
+from torch import Tensor, nn
+
+from qmcbench import checkpoint, evaluator, hamiltonian, local_energy, sampler, sr
 from qmcbench.ansatz import derivatives
 from qmcbench.ansatz.base import Ansatz, amplitudes, invariance
-from qmcbench.config import Sampling, Wavefunction
+from qmcbench.config import Sampling
 from qmcbench.gates.targets.target import Draw, Drawn, Evaluated, Evaluation, Target
 from qmcbench.vmc import build_ansatz
 
-SEED = 1
+NETWORKS = {4: "small-4x4-0.5", 6: "small-6x6-0.5"}
+"""Shipped networks, each trained on its lattice: the first with C4 symmetry, the second with all symmetries."""
 
 
 def builtin(L: int = 4, J2: float = 0.5) -> Target:
-    """The engine with the paper's ``small`` network, C4 symmetry and fresh parameters, in float64."""
-    psi = build_ansatz(Wavefunction(network="small", dtype="float64"), seed=SEED)
+    """The engine with a trained network; beyond 6x6 that of 4x4."""
+    psi = trained(L if L in NETWORKS else 4)
     return Target(
         name="builtin",
         L=L,
@@ -31,6 +35,15 @@ def builtin(L: int = 4, J2: float = 0.5) -> Target:
         step=step,
         engine=True,
     )
+
+
+def trained(L: int) -> nn.Module:
+    """The network that was trained on this lattice at J2 = 0.5, in float64."""
+    path = Path(f"{checkpoint.SHIPPED}{NETWORKS[L]}")
+    stored = checkpoint.read(path)
+    psi = build_ansatz(replace(stored.config.wavefunction, dtype="float64"), seed=0)
+    checkpoint.load_parameters(psi, stored, path)
+    return psi
 
 
 # Functions are looked up in their modules when they are called, so that a bug planted there is seen.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import cycle, pairwise
+from itertools import cycle, groupby, pairwise
 
 from matplotlib.figure import Figure
 
@@ -36,7 +36,7 @@ def _chapter(run: Run, name: str) -> Chapter:
 
 
 def judgement(run: Run) -> Judgement:
-    """The whole step at the first and the last commit, and which phases are slower than they have been."""
+    """The levels of the whole step at the first and the last commit, and which phases are slower than they were."""
     series = _series(run)
     steps = [pair for each in series.values() for pair in _steps(each)]
     slower = [
@@ -49,10 +49,10 @@ def judgement(run: Run) -> Judgement:
     if not whole:
         return Judgement("Nothing was measured", False, [], [])
     first, last = whole[0], whole[-1]
-    ratio = (first.value or 0.0) / (last.value or 1.0)
+    before, after = first.level or 0.0, last.level or 1.0
     headline = (
-        f"A step of {duration(first.value)} at {first.commit} takes {duration(last.value)} at {last.commit}: "
-        f"{fixed(ratio, 1)} times as fast; asv detects {count(len(steps))} changes of all phases"
+        f"A step of {duration(before)} at {first.commit} takes {duration(after)} at {last.commit} (levels): "
+        f"{fixed(before / after, 1)} times as fast; asv detects {count(len(steps))} changes of all phases"
     )
     return Judgement(headline, not slower, [], [*slower, *([QUICK] if run.quick else [])])
 
@@ -78,9 +78,31 @@ def tables(run: Run) -> list[Table]:
     stepped = ["phase", "last before", "first after", "date", ">level before", ">level after", ">times as fast"]
     about = (
         "Detected by asv (asv.step_detect) in the logarithms of the times of a phase; a level is the median of its "
-        "commits. The change was made by the first commit after, or by one that was not measured between the two."
+        "commits. The change was made by the first commit after, or by one that was not measured between the two. "
+        f"{_missed(run)}"
     )
     return [Table("By commit", columns, rows, _about(run)), Table("Steps", stepped, found, about)]
+
+
+def _missed(run: Run) -> str:
+    """How large a change the detection leaves, by its rule and in these times."""
+    series = _series(run)
+    if not series:
+        return ""
+    spreads = [
+        (max(times) / min(times), phase)
+        for phase, those in series.items()
+        for _, level in groupby(those, lambda each: each.level)
+        if (times := [each.value for each in level if each.value])
+    ]
+    longest = max(map(len, series.values()))
+    # asv.step_detect takes the steps that minimise 4 ln(n) / n of their number and ln of the sum of the distances.
+    (largest, phase), gain = max(spreads), longest ** (4 / longest)
+    return (
+        f"Of {count(longest)} commits a step is taken only if it brings the logarithms of a phase's times "
+        f"{fixed(gain, 1)} times nearer to their levels in all, so that a change of a few commits beside a larger "
+        f"one stays unseen: within one level times differ by up to {fixed(largest, 2)} ({_words(phase)})."
+    )
 
 
 def _about(run: Run) -> str:

@@ -14,7 +14,7 @@ NOT_RUN = Cell("not run", "absent")
 LEGEND = (
     "Plain: printed in the paper. ●: measured here. Σ: counted, from layouts, lattices, settings and the paper's own "
     "numbers. ◇: projected by the cost model, which is fitted to the paper's own times. In parentheses one standard "
-    "error."
+    "error, or what the least and the greatest repeats give (a..b); without either, no more than a mean was kept."
 )
 
 
@@ -24,17 +24,17 @@ def printed(value: float) -> str:
 
 
 def shown(found: Answer | None) -> Cell:
-    """A value of ours with its sign and its error."""
+    """A value of ours with its sign, and its error or range."""
     if found is None:
         return NOT_RUN
     if found.sigma:
         text = format_value_error(found.value, found.sigma)
+    elif found.sigma == 0.0 and found.value == round(found.value):
+        text = f"{round(found.value):,}"
     else:
-        text = (
-            f"{round(found.value):,}"
-            if found.sigma == 0.0 and found.value == round(found.value)
-            else number(found.value, 4)
-        )
+        text = number(found.value, 4)
+    if found.low is not None and found.high is not None:
+        text += f" ({number(found.low)}..{number(found.high)})"
     return Cell(f"{SIGNS[found.how]} {text}", found.how)
 
 

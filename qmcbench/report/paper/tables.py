@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from qmcbench.bench.accuracy import SMOOTH
 from qmcbench.gates.energies import doubts
-from qmcbench.paper.answers import beside, of_authors, origin
+from qmcbench.paper import counted
+from qmcbench.paper.answers import COUNTED, beside, of_authors, origin
 from qmcbench.paper.join import Joined, Outcome
 from qmcbench.paper.trainings import TARGET, Trained, rivals, total
-from qmcbench.reference import paper
+from qmcbench.reference import model_spec, paper
 from qmcbench.reference.claims import answers
 from qmcbench.report.document import Cell, Row, Table, grouped
 from qmcbench.report.numbers import DASH, count, duration, fixed, format_value_error, number
-from qmcbench.report.paper.marks import LEGEND, NOT_RUN, either, of, printed, shown
+from qmcbench.report.paper.marks import LEGEND, NOT_RUN, SIGNS, either, of, printed, shown
 from qmcbench.store.energies import Energy, Training
 from qmcbench.store.records import Run
 from qmcbench.store.scaling import OnRanks, WeakRun
@@ -62,16 +64,15 @@ def everything(joined: Sequence[Joined]) -> Table:
         relation = {"equal": "", "about": f"about (within {100 * claim.within:g} %) "}.get(
             claim.relation, f"{claim.relation} "
         )
-        unit = f" {claim.unit}" if claim.unit else ""
-        found = each.ours or each.projection
+        found = dict.fromkeys(answer.of for answer in (each.ours, each.projection) if answer)
         rows.append([
-            claim.place, claim.what, f"{relation}{printed(claim.value)}{unit}",
+            claim.place, claim.what, claim.unit or DASH, f"{relation}{printed(claim.value)}",
             shown(each.ours) if each.ours else DASH if each.projection else NOT_RUN,
             shown(each.projection) if each.projection else DASH, fixed(each.difference, 1),
-            Cell(str(each.outcome), STYLES[each.outcome]), found.of if found else DASH, each.why or DASH,
+            Cell(str(each.outcome), STYLES[each.outcome]), "; ".join(found) or DASH, each.why or DASH,
         ])  # fmt: skip
     columns = [
-        "place", "claim", ">paper", ">ours", ">projection", ">difference, sigma", "outcome", "record",
+        "place", "claim", "unit", ">paper", ">ours", ">projection", ">difference, sigma", "outcome", "record",
         "why, or what is near",
     ]  # fmt: skip
     return Table("Every quantitative claim of the paper", columns, rows, LEGEND)
@@ -92,16 +93,41 @@ def regenerated(joined: Sequence[Joined]) -> Table:
 
 
 def table1(joined: Sequence[Joined]) -> Table:
-    """Channels and parameters of the networks."""
+    """Layers, channels and parameters of the networks."""
     rows: list[Row] = []
     for network in paper.table1["parameters"]:
-        row: Row = [network]
+        name = f"{network} (layout inferred)" if model_spec(network).inferred else network
+        row: Row = [name]
+        for layer, own in shapes(network).items():
+            row += [paper.table1[layer][network], Cell(f"{SIGNS[COUNTED]} {own}", COUNTED)]
         for name in ("channels", "parameters"):
             claim = of(joined, "Table 1", name=name, network=network)
             row += [printed(claim.claim.value), either(claim)] if claim else [DASH, DASH]
         rows.append(row)
-    columns = ["network", ">channels, paper", ">ours", ">parameters, paper", ">ours"]
-    return Table("Table 1: the networks", columns, rows, LEGEND)
+    columns = [
+        "network", "convolution, paper", "ours", "transposed convolution, paper", "ours", ">channels, paper", ">ours",
+        ">parameters, paper", ">ours",
+    ]  # fmt: skip
+    caption = (
+        "Ours: all layers, output times input channels times the kernel's sides (of a transposed convolution input "
+        "times output), and the channels of most convolutions. An inferred layout is not the authors', which is not "
+        f"published: it was found by the printed number of parameters, with which it can but agree. {LEGEND}"
+    )
+    return Table("Table 1: the networks", columns, rows, caption)
+
+
+def shapes(network: str) -> dict[str, str]:
+    """The layers of a layout as Table 1 prints one, by its names."""
+    blocks, width = model_spec(network).blocks, int(counted.count({"name": "transposed kernel"}))
+    inputs = (1, *(block.deconv for block in blocks))
+    layers = {
+        "convolution": [f"{b.conv}*{n}*{b.kernel}*{b.kernel}" for b, n in zip(blocks, inputs, strict=False)],
+        "transposed": [f"{b.conv}*{b.deconv}*1*{width}" for b in blocks],
+    }
+    return {
+        layer: ", ".join(shape if n == 1 else f"{n} of {shape}" for shape, n in Counter(each).items())
+        for layer, each in layers.items()
+    }
 
 
 def table2(runs: Sequence[Run]) -> Table:
@@ -118,6 +144,8 @@ def table2(runs: Sequence[Run]) -> Table:
         for name in ("torch", "mpich", "PyScalapack"):
             versions |= {f"{name} {run.provenance.versions[name]}": None} if run.provenance.versions.get(name) else {}
     machines = {run.provenance.machine.cpu: run.provenance.machine.cores for run in runs}
+    used = [run for run in runs if any(getattr(each, "device", "cpu") != "cpu" for each in run.records)]
+    gpus = dict.fromkeys(run.provenance.machine.gpu or "GPU" for run in used)
     rows: list[Row] = [
         ["parameters of the network", _list(theirs["parameters"]), _list(sorted(sizes))],
         ["lattices", _lattices(theirs["lattices"]), _lattices(sorted(lattices))],
@@ -126,6 +154,7 @@ def table2(runs: Sequence[Run]) -> Table:
         ["software", ", ".join(theirs["software"]), ", ".join(versions) or DASH],
         ["most processes", count(theirs["max_processes"]), count(ranks)],
         ["most cores", count(theirs["max_cores"]), ", ".join(f"{n} ({cpu})" for cpu, n in machines.items()) or DASH],
+        ["GPUs", "none", ", ".join(f"1 {gpu}" for gpu in gpus) or "none"],
     ]
     return Table("Table 2: parameters of the experiment", ["parameter", "paper", "these records"], rows)
 
@@ -180,14 +209,15 @@ def table3(joined: Sequence[Joined]) -> list[Table]:
         Table("Table 3: seconds", head_columns + _twice(["ScaLAPACK", *names]), seconds,
               "The column MC-CNN of the paper is the whole iteration, ScaLAPACK included. " + LEGEND),
         Table("Table 3: overhead", head_columns + _twice(names), overheads,
-              "ScaLAPACK over the iteration. Errors of a projected quotient: as if its two times were independent."),
+              "ScaLAPACK over the iteration; the list of claims has the quotients of the printed times too. Errors "
+              "of a projected quotient: as if its two times were independent."),
     ]  # fmt: skip
 
 
 def _pairs(claims: Iterable[Joined | None]) -> Row:
     row: Row = []
     for each in claims:
-        row += [printed(each.claim.value), either(each)] if each else [DASH, DASH]
+        row += [printed(each.claim.value), shown(each.projection)] if each else [DASH, DASH]
     return row
 
 
@@ -302,11 +332,11 @@ def numbers(joined: Sequence[Joined], title: str, places: Sequence[str]) -> Tabl
     """The claims of a figure: printed and ours."""
     rows: list[Row] = [
         [
-            each.claim.what, f"{printed(each.claim.value)} {each.claim.unit}".strip(), either(each),
+            each.claim.what, each.claim.unit or DASH, printed(each.claim.value), either(each),
             fixed(each.difference, 1), Cell(str(each.outcome), STYLES[each.outcome]),
         ]
         for each in joined
         if each.claim.place in places
     ]  # fmt: skip
-    columns = ["what", ">paper", ">ours or projected", ">difference, sigma", "outcome"]
+    columns = ["what", "unit", ">paper", ">ours or projected", ">difference, sigma", "outcome"]
     return Table(title, columns, rows, LEGEND)
