@@ -122,12 +122,12 @@ def test_checks_of_other_code_are_not_kept(finished: Path, monkeypatch: pytest.M
 def test_interruption_leaves_records_and_a_partial_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the second run is stopped, the first is in both, and the report says that it is incomplete."""
 
-    def stop(config, out, **_: object):
-        if config.model.L == 6:
+    def stop(request: training.Request) -> training.Trainer:
+        if request.config.model.L == 6:
             raise Interrupted("stopped")
-        return training.train(config, out, quiet=True)
+        return training.carry_on(request)
 
-    monkeypatch.setattr(stages, "train", stop)
+    monkeypatch.setattr(stages, "carry_on", stop)
     monkeypatch.setattr(job, "engine_checks", lambda _: [])
     with pytest.raises(Interrupted):
         reproduce(request(tmp_path))
