@@ -116,9 +116,8 @@ def _learned(found: Sequence[Learning]) -> list[str]:
     if not said:
         return []
     of = f"{there[0].L}x{there[0].L}, J2 = {number(there[0].J2)}"
-    return [
-        f"relative error of {of}, from fresh networks by each program's own practices, one seed: {', '.join(said)}"
-    ]
+    said[0] = f"relative error of {of}, from fresh networks by each program's own practices, one seed: {said[0]}"
+    return said
 
 
 def _not_run(runs: Sequence[Run], joined: Sequence[Joined]) -> str:
