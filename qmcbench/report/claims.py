@@ -59,8 +59,8 @@ def judge(checks: Sequence[Check], remarks: Sequence[str] = (), missing: Sequenc
     undecided = [f"{each.name} ({each.check})" for each in sorted_out[Verdict.INCONCLUSIVE]]
     everything = len(passed) == len(checks) and not missing
     failures = [failure(each) for each in failed]
-    verdict = everything if checks or missing else None
-    return Judgement(headline, verdict, failures, said, undecided, len(passed), len(checks))
+    whole = everything if checks or missing else None
+    return Judgement(headline, whole, failures, said, undecided, len(passed), len(checks))
 
 
 def failure(check: Check) -> str:
