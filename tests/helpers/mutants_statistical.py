@@ -236,9 +236,9 @@ ESTIMATOR: dict[str, tuple[Plant, str]] = {
 
 LARGER = {
     "|psi| left out of the acceptance beyond 4x4": _moves((RATIO, f"{ON_4X4} * {RATIO}")),
-    "alpha halved beyond 4x4": _moves((RATIO, f"(1 + {ON_4X4}) / 2 * {RATIO}")),
+    "a quarter of alpha beyond 4x4": _moves((RATIO, f"(1 + 3 * {ON_4X4}) / 4 * {RATIO}")),
 }
-"""Bugs that no lattice of tables shows, all of which the energy of a trained network has to."""
+"""Bugs beyond the lattice of the tables, which the energy of a trained network has to show."""
 
 MUTANTS = {name: (plant, f"sampler/{gate}") for name, (plant, gate) in SAMPLER.items()}
 MUTANTS |= {name: (plant, f"estimator/{gate}") for name, (plant, gate) in ESTIMATOR.items()}
