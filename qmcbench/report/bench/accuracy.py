@@ -119,7 +119,9 @@ def _end(learning: Learning) -> str | Cell:
         energy = learning.fresh[-1].energy
         return Cell("broke down: " + ("not finite" if energy is None else f"E/N = {number(energy, 4)}"), "bad")
     if learning.value is None:
-        return Cell(learning.not_run or DASH, "bad")
+        last = smooth(learning)[-1:]
+        steps = f"{number(last[0][1])} by its last {SMOOTH} steps; no fresh energy: " if last else ""
+        return Cell(steps + (learning.not_run or DASH), "bad")
     return format_value_error(learning.value, learning.sigma)
 
 
