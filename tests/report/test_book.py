@@ -144,6 +144,15 @@ def test_the_page_stands_alone(html: str) -> None:
     assert 'aria-hidden="true"' in glyphs
 
 
+def test_no_text_of_a_figure_begins_outside_of_it() -> None:
+    """A legend that is too wide is cut off on both sides."""
+    for path in sorted((BOOK / "figures").iterdir()):
+        svg = path.read_text(encoding="utf-8")
+        (width,) = re.findall(r'viewBox="0 0 ([0-9.]+) ', svg)
+        starts = [float(x) for x in re.findall(r'<g[^>]*transform="translate\((-?[0-9.]+)', svg)]
+        assert not [x for x in starts if not 0 <= x <= float(width)], path.name
+
+
 def test_the_front_page_answers(bound: list[Chapter], runs: list[Run]) -> None:
     """Five questions at once; every part of the book in its order; what failed is named."""
     first = bound[0]

@@ -191,7 +191,7 @@ def plots(run: Run) -> list[Plot]:
         "network (dashed), one seed each, without error bars. Means at or below the exact energy, or not finite, are "
         f"left out. Dotted and grey: the targets. {_dates(shown)}{whence(run)}"
     )
-    svg = render("accuracy", (WIDTH, 4.6), lambda figure: _draw(figure, shown))
+    svg = render("accuracy", (WIDTH, 4.0 + 0.2 * len(shown)), lambda figure: _draw(figure, shown))
     return [Plot("accuracy", "Relative error against seconds", caption, svg)]
 
 
@@ -210,13 +210,20 @@ def _shown(found: Sequence[Learning]) -> list[Learning]:
     for program in PROGRAMS:
         for of in KINDS if program != OURS else ():
             runs = [
-                (each.value, number)
+                (end, number)
                 for number, each in enumerate(found)
-                if each.program == program and kind(each) == of and each.value is not None
+                if each.program == program and kind(each) == of and (end := _last(each)) is not None
             ]
             if runs:
                 shown.append(found[min(runs)[1]])
     return shown
+
+
+def _last(learning: Learning) -> float | None:
+    """The error at the end: of the fresh energy, or else of the last steps."""
+    if learning.value is not None:
+        return learning.value
+    return smooth(learning)[-1][1] if learning.curve.seconds and smooth(learning) else None
 
 
 def _draw(figure: Figure, shown: Sequence[Learning]) -> None:
@@ -233,7 +240,7 @@ def _draw(figure: Figure, shown: Sequence[Learning]) -> None:
     plain_numbers(axes, "x")
     axes.set_xlabel("seconds")
     axes.set_ylabel("(E - E_exact) / |E_exact|")
-    figure.legend(loc="outside upper center", ncols=2 if len(shown) > 3 else 1)
+    figure.legend(loc="outside upper left")  # one below the other: the names are long
 
 
 def _thinned(curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
