@@ -25,7 +25,7 @@ def reproduce(
         str,
         typer.Option(
             help="quick (4 minutes on 2 cores), cpu (9 minutes), paper-cpu (3 hours: what two cores measure for the "
-            "book), leaderboard (6 hours: the protocol of the Quantum Many-Body Leaderboard), or a TOML file like "
+            "book), leaderboard (3 hours: the protocol of the Quantum Many-Body Leaderboard), or a TOML file like "
             "theirs."
         ),
     ] = "quick",
