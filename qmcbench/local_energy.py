@@ -68,6 +68,11 @@ def _chunk_parts(
     # A table of one row per configuration sums in a fixed order, whatever the number of threads.
     table = hamiltonian.diagonal(antiparallel).to(ratio.dtype)
     table[row, bond] += ratio * hamiltonian.off_diagonal(bond)
+    return by_range(table, hamiltonian)
+
+
+def by_range(table: Tensor, hamiltonian: J1J2) -> Tensor:
+    """Sums over nearest and over next-nearest neighbours of a table (rows, bonds, ...), shape (rows, 2, ...)."""
     nearest = len(nearest_bonds(hamiltonian.L))
     return torch.stack([table[:, :nearest].sum(1), table[:, nearest:].sum(1)], dim=1)
 

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from qmcbench.ansatz.base import Ansatz
 from qmcbench.hamiltonian import J1J2
-from qmcbench.lattice import nearest_bonds
-from qmcbench.local_energy import BUFFER, TABLE, amplitude_ratios
+from qmcbench.local_energy import BUFFER, TABLE, amplitude_ratios, by_range
 
 
 @torch.no_grad()
@@ -58,10 +57,10 @@ def _chunk_powers(
     ratio = amplitude_ratios(psi, spins, log_psi, phase, row, pairs[:, None], buffer=buffer)
     off_diagonal = hamiltonian.off_diagonal(bond)
     table = hamiltonian.diagonal(antiparallel)
-    diagonal = _by_range(table, hamiltonian)
+    diagonal = by_range(table, hamiltonian)
     table = table.to(ratio.dtype)
     table[row, bond] += ratio * off_diagonal
-    energy = _by_range(table, hamiltonian)
+    energy = by_range(table, hamiltonian)
 
     # (H psi)(S') / psi(S) of every S', by the range of the second step.
     images = []
@@ -77,20 +76,14 @@ def _chunk_powers(
         table[number, second] = further * times[number, second] * hamiltonian.off_diagonal(second)
         # The same bond again leads back.
         table[torch.arange(len(first), device=spins.device), first] = hamiltonian.off_diagonal(first).to(table.dtype)
-        kept = _by_range(hamiltonian.diagonal(anew), hamiltonian) * own[:, None]
-        images.append(kept + _by_range(table, hamiltonian))
+        kept = by_range(hamiltonian.diagonal(anew), hamiltonian) * own[:, None]
+        images.append(kept + by_range(table, hamiltonian))
     # Rows of one configuration each sum in a fixed order, however the configurations were divided.
     whole = torch.zeros(*antiparallel.shape, 2, dtype=ratio.dtype, device=spins.device)
     whole[row, bond] = torch.cat(images) * off_diagonal[:, None]
-    square = _by_range(whole, hamiltonian) + diagonal[:, :, None] * energy[:, None, :]
+    square = by_range(whole, hamiltonian) + diagonal[:, :, None] * energy[:, None, :]
     mixed = square[:, 0, 1] + square[:, 1, 0]
     return torch.stack([*energy.unbind(1), square[:, 0, 0], mixed, square[:, 1, 1]], dim=1)
-
-
-def _by_range(table: Tensor, hamiltonian: J1J2) -> Tensor:
-    """Sums over nearest and over next-nearest neighbours of a table (rows, bonds, ...), shape (rows, 2, ...)."""
-    nearest = len(nearest_bonds(hamiltonian.L))
-    return torch.stack([table[:, :nearest].sum(1), table[:, nearest:].sum(1)], dim=1)
 
 
 def _times(hamiltonian: J1J2, first: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from helpers.command import called, one_sentence, parses
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted
 from qmcbench.jobs import campaign
-from qmcbench.jobs.plan import profile_names
+from qmcbench.shipped import profile_names
 from qmcbench.store import jsonl
 from qmcbench.store.bench import Rate
 from qmcbench.store.records import Run

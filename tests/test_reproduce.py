@@ -16,9 +16,10 @@ from qmcbench.gates.check import Check
 from qmcbench.gates.energies import claims
 from qmcbench.jobs import reproduce as job
 from qmcbench.jobs import stages
-from qmcbench.jobs.plan import Evaluation, Forward, NotCovered, PlannedRun, Profile, load_profile, plan, profile_names
+from qmcbench.jobs.plan import Evaluation, Forward, NotCovered, PlannedRun, Profile, load_profile, plan
 from qmcbench.jobs.reproduce import RECORDS, reproduce
 from qmcbench.jobs.stages import Request
+from qmcbench.shipped import profile_names
 from qmcbench.store import jsonl
 from qmcbench.store.bench import WorkTime
 from qmcbench.store.energies import Energy, Exact, LeftOut, Training

@@ -15,12 +15,13 @@ from qmcbench.errors import UserError
 from qmcbench.hours import FEW
 from qmcbench.jobs import stages
 from qmcbench.jobs import transfer as job
-from qmcbench.jobs.plan import Profile, load_profile, plan, profile_names
+from qmcbench.jobs.plan import Profile, load_profile, plan
 from qmcbench.jobs.stages import Request
 from qmcbench.jobs.transfer import RECORDS, transfer
 from qmcbench.log import LOG, OTHER, read_log
 from qmcbench.report.book import report
 from qmcbench.sector import NoSector
+from qmcbench.shipped import profile_names
 from qmcbench.store import jsonl
 from qmcbench.store.energies import Energy, FullSum, LeftOut, Training
 from qmcbench.store.records import Run

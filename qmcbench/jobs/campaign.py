@@ -14,9 +14,9 @@ from pathlib import Path
 
 from qmcbench.errors import UserError
 from qmcbench.files import Interrupted, catch_signals, dumps, make_folder, make_parents, write_atomically
-from qmcbench.jobs.plan import profile_names, read_shipped
 from qmcbench.report import book
 from qmcbench.report.document import Chapter
+from qmcbench.shipped import profile_names, read_shipped
 from qmcbench.store import jsonl
 from qmcbench.structure import parse_json, read_text, read_toml, structure, unstructure
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from qmcbench import reference
 from qmcbench.checkpoint import SHIPPED
 from qmcbench.config import Config, Sampling, parse
 from qmcbench.errors import UserError
+from qmcbench.shipped import profile_names, read_shipped
 from qmcbench.structure import read_toml, structure
 
 SECTIONS = ("wavefunction", "sampling", "optimizer", "scalapack", "run", "evaluation")
@@ -97,22 +96,6 @@ class Profile:
     hours: float | None = None
     """That it may take in all, evaluations included, unless told otherwise (of ``qmcbench transfer``)."""
     left_out: tuple[NotCovered, ...] = ()
-
-
-def profile_names(kind: str = "reproduce") -> list[str]:
-    """Names of the shipped profiles of ``qmcbench reproduce``, its campaigns, or plans of ``qmcbench transfer``."""
-    names = (entry.name for entry in _shipped(kind).iterdir())
-    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
-
-
-def read_shipped(name: str, kind: str) -> dict[str, Any]:
-    """The content of a shipped profile."""
-    with resources.as_file(_shipped(kind) / f"{name}.toml") as path:
-        return read_toml(path, "profile")
-
-
-def _shipped(kind: str) -> Traversable:
-    return resources.files("qmcbench") / "profiles" / kind
 
 
 def load_profile(name: str, seed: int | None = None, threads: int | None = None, kind: str = "reproduce") -> Profile:

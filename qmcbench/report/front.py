@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from importlib.resources import files
 
 from qmcbench.bench import accuracy
 from qmcbench.bench.claims import checks as claims_of_speed
@@ -17,6 +16,7 @@ from qmcbench.report.document import Cell, Chapter, Judgement, Row, Section, Tab
 from qmcbench.report.leaderboard import pages as leaderboard
 from qmcbench.report.numbers import count, duration, number
 from qmcbench.report.paper.pages import headline
+from qmcbench.shipped import profile_names
 from qmcbench.store.bench import Learning
 from qmcbench.store.records import Run
 
@@ -130,7 +130,7 @@ def _not_run(runs: Sequence[Run], joined: Sequence[Joined]) -> str:
                             "scale project", "bench history") if job not in there]  # fmt: skip
     said += [f"no record of: {', '.join(missing)}"] if missing else []
     ran = {(run.job, run.profile) for run in runs}
-    plans = [f"{job} {name}" for job in PLANS for name in _plans(job) if (job, name) not in ran]
+    plans = [f"{job} {name}" for job in PLANS for name in profile_names(job) if (job, name) not in ran]
     said += [f"no record of the plans: {', '.join(plans)}"] if plans else []
     absent = leaderboard.absent(runs)
     said += [f"the leaderboard's protocol on {', '.join(absent)}"] if absent else []
@@ -138,12 +138,6 @@ def _not_run(runs: Sequence[Run], joined: Sequence[Joined]) -> str:
     jobs = ", ".join(f"{job}: {n}" for job, n in sorted(empty.items()))
     said += [f"records without a value, each with its reason: {count(empty.total())} ({jobs})"] if empty else []
     return f"{'; '.join(said)}."
-
-
-def _plans(job: str) -> list[str]:
-    """Names of the shipped plans of a command."""
-    names = (each.name for each in (files("qmcbench") / "profiles" / job).iterdir())
-    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
 def _age(runs: Sequence[Run]) -> str:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 # qmcbench (or a module of one, which then goes before its package); the longest that fits counts. `reference` has its
 # own layers below the engine's.
 LAYERS = (
-    ("__init__", "errors", "files", "structure", "progress", "cores", "provenance", "rng", "statistics"),
+    ("__init__", "errors", "files", "structure", "shipped", "progress", "cores", "provenance", "rng", "statistics"),
     ("reference",),
     ("ranks.launch", "ranks.witness"),
     ("group", "lattice", "hamiltonian"),

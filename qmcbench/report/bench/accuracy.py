@@ -119,8 +119,8 @@ def _end(learning: Learning) -> str | Cell:
         energy = learning.fresh[-1].energy
         return Cell("broke down: " + ("not finite" if energy is None else f"E/N = {number(energy, 4)}"), "bad")
     if learning.value is None:
-        last = smooth(learning)[-1:]
-        steps = f"{number(last[0][1])} by its last {SMOOTH} steps; no fresh energy: " if last else ""
+        last = _last(learning)
+        steps = "" if last is None else f"{number(last)} by its last {SMOOTH} steps; no fresh energy: "
         return Cell(steps + (learning.not_run or DASH), "bad")
     return format_value_error(learning.value, learning.sigma)
 
@@ -223,7 +223,8 @@ def _last(learning: Learning) -> float | None:
     """The error at the end: of the fresh energy, or else of the last steps."""
     if learning.value is not None:
         return learning.value
-    return smooth(learning)[-1][1] if learning.curve.seconds and smooth(learning) else None
+    steps = smooth(learning)
+    return steps[-1][1] if steps else None
 
 
 def _draw(figure: Figure, shown: Sequence[Learning]) -> None:
