@@ -272,6 +272,8 @@ def test_shipped_plans(name: str) -> None:
         before = [None] * len(before)
     if name == "6x6":
         before[before.index("6x6, J2 = 0")] = "6x6, cooler"
+    if name == "6x6-hour":
+        before[0] = "reference:small-6x6-0.5"
     if name == "direct":
         before[1] = None
     if name == "stage1":
@@ -284,7 +286,7 @@ def test_shipped_plans(name: str) -> None:
             if stage.config.model.J2 in (0.48, 0.55):
                 before[at] = f"runs/stage2/runs/{stage.name.split(',')[0]}/checkpoint.safetensors"
     assert [stage.start for stage in profile.runs] == before
-    unlimited = ("6x6", "direct", "leaderboard", "paper", "stage1", "stage2", "stage3")
+    unlimited = ("6x6", "6x6-hour", "direct", "leaderboard", "paper", "stage1", "stage2", "stage3")
     assert (profile.hours is None) == (name in unlimited)
 
 
@@ -363,7 +365,7 @@ def test_mistakes_in_a_plan(old: str, new: str, message: str, tmp_path: Path) ->
 
 def test_no_plan() -> None:
     """A name that is not shipped is refused with those that are."""
-    names = "10x10, 6x6, cpu, direct, leaderboard, paper, quick, stage1, stage2, stage3"
+    names = "10x10, 6x6, 6x6-hour, cpu, direct, leaderboard, paper, quick, stage1, stage2, stage3"
     with pytest.raises(UserError, match=f"'nothing' is not one of {names}"):
         load_profile("nothing", kind="transfer")
     with pytest.raises(UserError, match="at least one"):
