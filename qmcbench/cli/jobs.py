@@ -10,7 +10,7 @@ import typer
 from qmcbench.cli.common import CHECKPOINT_HELP, Json, Quiet, number, typed
 from qmcbench.cli.report import conclude, verdicts
 
-COLUMNS = ("run", "E/N", "exact E/N", "relative error", "steps", "training s")
+COLUMNS = ("run", "E/N", "reference E/N", "relative error", "steps", "training s")
 """Of the table that is printed."""
 
 REPRODUCE_EPILOG = (
@@ -73,8 +73,8 @@ def transfer(
     plan: Annotated[
         str,
         typer.Argument(
-            help="quick (minutes), 6x6 (12 minutes to its first result), direct, 10x10, cpu or leaderboard (hours), "
-            "paper, stage1, stage2 or stage3 (a cluster), or a TOML file."
+            help="quick (minutes), 6x6 (12 minutes to its first result), 6x6-hour, direct, 10x10, cpu or leaderboard "
+            "(hours), paper, stage1, stage2 or stage3 (a cluster), or a TOML file."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report, its records and its runs.")],

@@ -86,7 +86,7 @@ def _pairs(run: Run) -> list[tuple[Training, Energy | None]]:
 def energies(run: Run) -> Table:
     """What each run came to."""
     columns = [
-        "run", ">L", ">J2", ">parameters", ">steps", ">samples", ">training s", ">E/N", ">exact E/N", "source",
+        "run", ">L", ">J2", ">parameters", ">steps", ">samples", ">training s", ">E/N", ">reference E/N", "source",
         ">relative error", ">V-score", ">R-hat", ">tau", "plateau",
     ]  # fmt: skip
     rows: list[Row] = []
@@ -100,7 +100,8 @@ def energies(run: Run) -> Table:
     caption = (
         "Energies per site in units of J1 = 1, evaluated with unfiltered local energies after training, at fixed "
         "parameters. In parentheses: one standard error of the last digits, by blocking over independent chains; "
-        f"relative error (E - E0)/|E0|. Without a plateau {PLATEAU}. {origin(run)}"
+        "relative error (E - E0)/|E0|. The reference is exact up to 6x6, else the best published. "
+        f"Without a plateau {PLATEAU}. {origin(run)}"
     )
     return Table("Evaluated energies", columns, rows, caption)
 
