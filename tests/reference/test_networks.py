@@ -22,7 +22,7 @@ from qmcbench.training import load_ansatz, read_log
 CARDS = reference.checkpoints()
 ROUNDING = 1e-6
 """Of an energy per site by a full sum, between processors: amplitudes are in float32."""
-CHAINS, ROUNDS = 256, 6
+CHAINS, ROUNDS = 256, 12
 """For an energy by samples; a quarter of the chains beyond 6x6."""
 
 

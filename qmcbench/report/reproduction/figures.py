@@ -78,7 +78,7 @@ def _training(index: int, training: Training, evaluated: Energy | None, made: st
         top, bottom = _panels(figure, [1.0, 1.0])
         top.fill_between(step, energy - error, energy + error, color=BLUE, alpha=0.25, linewidth=0)
         top.plot(step, energy, color=BLUE, linewidth=1, label="training")
-        top.axhline(exact, color="black", linestyle="--", linewidth=1, label="exact")
+        top.axhline(exact, color="black", linestyle="--", linewidth=1, label="reference")
         if training.paper is not None:
             value = training.paper.end
             top.axhline(value, color=VERMILION, linestyle=":", linewidth=1.2, label="paper, end of its stage")
@@ -92,13 +92,13 @@ def _training(index: int, training: Training, evaluated: Energy | None, made: st
         figure.legend(loc="outside upper center", ncols=3)
 
     below = int((excess <= 0).sum())
-    exactly = "unknown one" if known is None else f"{format_value_error(known.value, 0.0)} ({known.source})"
+    named = "unknown" if known is None else f"{format_value_error(known.value, 0.0)} ({known.source})"
     finally_ = ", not yet there. "
     if evaluated is not None:
         finally_ = f", {format_value_error(evaluated.value, evaluated.sigma)}. "
     caption = (
         f"Energy per site during training (top; band: one standard error of a step's mean, from its "
-        f"{count(training.chains)} chains) against the exact {exactly}, and the relative error (bottom). Training "
+        f"{count(training.chains)} chains) against the reference, {named}, and the relative error (bottom). Training "
         f"energies are noisy and, where reweighted, biased by a finite sample: only the evaluated energy counts"
         + finally_
         + (
