@@ -10,7 +10,7 @@ from typing import Any
 
 from qmcbench.report import numbers
 from qmcbench.store import jsonl
-from qmcbench.store.energies import Training
+from qmcbench.store.energies import Energy, Training
 from qmcbench.store.records import Record
 from qmcbench.store.scaling import SolveTimes, StrongRun, WeakRun
 
@@ -31,19 +31,28 @@ class Line:
     job: str
     number: int
     record: Record
+    training: Record | None = None
+    """Of an evaluated energy: the training of its network, in whose row a report prints it too."""
 
     @cached_property
     def texts(self) -> frozenset[str]:
         """Every way in which a report may print one of its numbers or names."""
         return frozenset(text for value, sigma in _values(self.record) for text in _printed(value, sigma))
 
+    @cached_property
+    def row(self) -> frozenset[str]:
+        """What may stand beside one of its numbers."""
+        own = Line(self.file, self.job, self.number, self.training).texts if self.training else frozenset()
+        return self.texts | own
+
 
 def lines(folder: Path) -> list[Line]:
     """Every record of a folder."""
     return [
-        Line(path.name, run.job, number, record)
+        Line(path.name, run.job, number, record, trained.get(record.name) if isinstance(record, Energy) else None)
         for path in sorted(folder.joinpath("records").glob("*.jsonl"))
         for run in [jsonl.read(path)]
+        for trained in [{each.name: each for each in run.of(Training)}]
         for number, record in enumerate(run.records, start=2)
     ]
 
@@ -179,6 +188,6 @@ def trace(number: Number, among: list[Line]) -> list[Line]:
 
     A row is of the records that print most of the words beside the number, or nearly so: some rows are of several.
     """
-    shared = [len(number.beside & line.texts) for line in among]
+    shared = [len(number.beside & line.row) for line in among]
     least = max(2, LEAST * max(shared))
     return [line for words, line in zip(shared, among, strict=True) if words >= least and number.text in line.texts]

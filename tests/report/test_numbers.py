@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qmcbench.report.numbers import DASH, distinct, duration, format_value_error, number, percent
-from qmcbench.report.reproduction.figures import running_mean
+from qmcbench.report.reproduction.figures import running_mean, stride
 
 
 @pytest.mark.parametrize(
@@ -88,6 +88,11 @@ def test_running_mean() -> None:
     assert np.isnan(means[:9]).all()
     assert means[9:] == pytest.approx([4.5, 5.5, 6.5])
     assert np.isnan(running_mean(np.ones(3), 10)).all()
+
+
+def test_at_most_so_many_steps_are_drawn() -> None:
+    assert [stride(steps) for steps in (0, 1, 250, 251, 500, 501, 2000)] == [1, 1, 1, 2, 2, 3, 8]
+    assert all(len(range(0, steps, stride(steps))) <= 250 for steps in range(3000))
 
 
 # --- HTML

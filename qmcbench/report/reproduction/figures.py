@@ -21,6 +21,8 @@ from qmcbench.store.records import Run
 
 WINDOW = 10
 """Steps in a running mean."""
+DRAWN = 250
+"""Steps of one training that a figure draws at most: more are no wider than a line, and make a page of megabytes."""
 COUNTED = "counting the fused network's multiply-adds (Fourier space needs fewer, so 1 is no bound)"
 """How rates of a forward pass are meant."""
 
@@ -63,6 +65,16 @@ def running_mean(values: NDArray[np.float64], window: int = WINDOW) -> NDArray[n
     return means
 
 
+def stride(steps: int, most: int = DRAWN) -> int:
+    """The least distance of drawn steps with which there are at most ``most``."""
+    return -(-steps // most) or 1
+
+
+def _which(steps: int) -> str:
+    """Which steps are drawn, where not all are."""
+    return f"Every {stride(steps)}th of {count(steps)} steps is drawn. " if stride(steps) > 1 else ""
+
+
 def _positive(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """What a logarithmic axis can show of ``values``; gaps elsewhere."""
     return np.where(values > 0, values, np.nan)
@@ -73,19 +85,22 @@ def _training(index: int, training: Training, evaluated: Energy | None, made: st
     exact = np.nan if known is None else known.value
     step, energy, error = _array(curve.step), _array(curve.energy), _array(curve.error)
     excess = (energy - exact) / abs(exact)
+    mean, some = running_mean(excess), slice(None, None, stride(len(step)))
 
     def draw(figure: Figure) -> None:
         top, bottom = _panels(figure, [1.0, 1.0])
-        top.fill_between(step, energy - error, energy + error, color=BLUE, alpha=0.25, linewidth=0)
-        top.plot(step, energy, color=BLUE, linewidth=1, label="training")
+        band = ((energy - error)[some], (energy + error)[some])
+        top.fill_between(step[some], *band, color=BLUE, alpha=0.25, linewidth=0)
+        top.plot(step[some], energy[some], color=BLUE, linewidth=1, label="training")
         top.axhline(exact, color="black", linestyle="--", linewidth=1, label="reference")
         if training.paper is not None:
             value = training.paper.end
             top.axhline(value, color=VERMILION, linestyle=":", linewidth=1.2, label="paper, end of its stage")
         top.set_ylabel("E/N")
         bottom.set_yscale("log")
-        bottom.plot(step, _positive(excess), ".", color=BLUE, alpha=0.3, markersize=4, label="one step")
-        bottom.plot(step, _positive(running_mean(excess)), color=BLUE, label=f"mean of the last {WINDOW} steps")
+        dots = _positive(excess)[some]
+        bottom.plot(step[some], dots, ".", color=BLUE, alpha=0.3, markersize=4, label="one step")
+        bottom.plot(step[some], _positive(mean)[some], color=BLUE, label=f"mean of the last {WINDOW} steps")
         if evaluated is not None and evaluated.exact is not None:
             _relative_errors(bottom, step[-1:], [evaluated], VERMILION, "evaluated")
         bottom.set(xlabel="step", ylabel="(E - E0)/|E0|")
@@ -106,6 +121,7 @@ def _training(index: int, training: Training, evaluated: Energy | None, made: st
             if below
             else ""
         )
+        + _which(len(step))
         + made
     )
     name = f"training-{index}"
@@ -119,8 +135,9 @@ def _stages(trained: list[Training], evaluated: dict[str, Energy], made: str) ->
         axes, first = figure.subplots(), 0
         for colour, training in zip(cycle(COLOURS), trained, strict=False):
             steps = np.arange(first, first + training.steps)
-            mean = running_mean(_array(training.curve.energy))
-            axes.plot(steps, mean, color=colour, linewidth=1, label=f"{training.name}, {training.symmetry}")
+            mean, some = running_mean(_array(training.curve.energy)), slice(None, None, stride(training.steps))
+            label = f"{training.name}, {training.symmetry}"
+            axes.plot(steps[some], mean[some], color=colour, linewidth=1, label=label)
             energy = evaluated.get(training.name)
             if energy is not None and energy.value is not None:
                 axes.errorbar(steps[-1:], [energy.value], [energy.sigma or 0.0], fmt="o", color=colour, markersize=4)
@@ -135,7 +152,8 @@ def _stages(trained: list[Training], evaluated: dict[str, Energy], made: str) ->
 
     caption = (
         f"Energies per site of each stage during training (mean of the last {WINDOW} steps), evaluated afresh at its "
-        f"end (points, one standard error), and the end of the paper's stage of that lattice (dotted). {made}"
+        f"end (points, one standard error), and the end of the paper's stage of that lattice (dotted). Of a stage of "
+        f"more than {DRAWN} steps, as many, evenly spaced. {made}"
     )
     return Plot("stages", "Stages of transfer learning", caption, render("stages", (WIDTH, 4.0), draw))
 
@@ -253,13 +271,14 @@ def _timed(timing: WorkTime) -> str:
 def _health(index: int, training: Training, made: str) -> Plot:
     curve = training.curve
     step = _array(curve.step)
+    some = slice(None, None, stride(len(step)))
 
     def draw(figure: Figure) -> None:
         panels = _panels(figure, [1.0] * 4)
         columns = (curve.acceptance, curve.effective_fraction, curve.alpha, curve.r_hat)
         labels = ("acceptance", "effective\nfraction", "alpha", "R-hat")
         for axes, values, label, colour in zip(panels, columns, labels, COLOURS, strict=False):
-            axes.plot(step, _array(values), color=colour, linewidth=1.2)
+            axes.plot(step[some], _array(values)[some], color=colour, linewidth=1.2)
             axes.set_ylabel(label)
             axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
             axes.ticklabel_format(axis="y", useOffset=False)
@@ -273,7 +292,7 @@ def _health(index: int, training: Training, made: str) -> Plot:
         f"Acceptance of proposals, effective sample size over samples (Kish), the exponent alpha of |psi|^alpha that "
         f"is sampled, and split R-hat of the chains' local energies over the last steps (dotted: 1, chains that "
         f"agree). Diagnostics of {count(training.chains)} chains, without error bars. Chains restarted as abnormal, "
-        f"over all steps: {count(sum(curve.restarted))}. {made}"
+        f"over all steps: {count(sum(curve.restarted))}. {_which(len(step))}{made}"
     )
     name = f"sampler-{index}"
     return Plot(name, f"Sampler health of {training.name}", caption, render(name, (WIDTH, 4.8), draw))
