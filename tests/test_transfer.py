@@ -259,35 +259,40 @@ def test_ranks_do_as_one(finished: tuple[Path, Run], tmp_path: Path) -> None:
         assert one.value == pytest.approx(other.value, abs=1e-5)
 
 
+ALONE = ("leaderboard", "stage1")
+"""Plans without transfer: every stage starts from random parameters."""
+AFTER_THE_PAPER = "runs/paper/runs/stage_5__24x24_with_C4/checkpoint.safetensors"
+SIZES = ("10x10", "12x12", "14x14", "16x16", "18x18")
+STARTS: dict[tuple[str, str], str | None] = {
+    ("6x6", "6x6, J2 = 0"): "6x6, cooler",
+    ("6x6-hour", "6x6"): "reference:small-6x6-0.5",
+    ("24x24", "16x16"): "reference:medium-10x10-0.5",
+    ("direct", "6x6"): None,
+    **{("stage2", size): AFTER_THE_PAPER for size in SIZES},
+    **{
+        ("stage3", f"{size}, J2 = {J2}"): f"runs/stage2/runs/{size}/checkpoint.safetensors"
+        for size in SIZES
+        for J2 in (0.48, 0.55)
+    },
+}
+"""Stages that do not start from the one before them."""
+
+
 @pytest.mark.parametrize("name", profile_names("transfer"))
 def test_shipped_plans(name: str) -> None:
-    """Each names only stages and keys that there are, and its stages hang together from the first to the last.
-
-    Those of the leaderboard and of stage 1 do not: they have no transfer. On 6x6 two ways go on from J2 = 0.5. Stages
-    2 and 3 of the paper go on from other plans.
-    """
+    """Each names only stages and keys that there are, and its stages hang together from the first to the last."""
     profile = load_profile(name, kind="transfer")
     before: list[str | None] = [None, *(stage.name for stage in profile.runs[:-1])]
-    if name == "leaderboard":
-        before = [None] * len(before)
-    if name == "6x6":
-        before[before.index("6x6, J2 = 0")] = "6x6, cooler"
-    if name == "6x6-hour":
-        before[0] = "reference:small-6x6-0.5"
-    if name == "direct":
-        before[1] = None
-    if name == "stage1":
-        before = [None] * len(before)
-    if name == "stage2":
-        before = ["runs/paper/runs/stage_5__24x24_with_C4/checkpoint.safetensors"] * 5
-        assert load_profile("paper", kind="transfer").runs[-1].folder in str(before[0])
-    if name == "stage3":
-        for at, stage in enumerate(profile.runs):
-            if stage.config.model.J2 in (0.48, 0.55):
-                before[at] = f"runs/stage2/runs/{stage.name.split(',')[0]}/checkpoint.safetensors"
-    assert [stage.start for stage in profile.runs] == before
+    usual = [None if name in ALONE else each for each in before]
+    expected = [STARTS.get((name, stage.name), each) for stage, each in zip(profile.runs, usual, strict=True)]
+    assert [stage.start for stage in profile.runs] == expected
     unlimited = ("6x6", "6x6-hour", "direct", "leaderboard", "paper", "stage1", "stage2", "stage3")
     assert (profile.hours is None) == (name in unlimited)
+
+
+def test_a_plan_goes_on_from_a_stage_of_another() -> None:
+    """From the checkpoint that the last stage of the paper's plan leaves."""
+    assert load_profile("paper", kind="transfer").runs[-1].folder in AFTER_THE_PAPER
 
 
 def test_a_stage_may_start_from_a_shipped_network(tmp_path: Path) -> None:
@@ -365,7 +370,7 @@ def test_mistakes_in_a_plan(old: str, new: str, message: str, tmp_path: Path) ->
 
 def test_no_plan() -> None:
     """A name that is not shipped is refused with those that are."""
-    names = "10x10, 6x6, 6x6-hour, cpu, direct, leaderboard, paper, quick, stage1, stage2, stage3"
+    names = "10x10, 24x24, 6x6, 6x6-hour, cpu, direct, leaderboard, paper, quick, stage1, stage2, stage3"
     with pytest.raises(UserError, match=f"'nothing' is not one of {names}"):
         load_profile("nothing", kind="transfer")
     with pytest.raises(UserError, match="at least one"):
