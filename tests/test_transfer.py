@@ -264,7 +264,7 @@ ALONE = ("leaderboard", "stage1")
 AFTER_THE_PAPER = "runs/paper/runs/stage_5__24x24_with_C4/checkpoint.safetensors"
 SIZES = ("10x10", "12x12", "14x14", "16x16", "18x18")
 STARTS: dict[tuple[str, str], str | None] = {
-    ("6x6", "6x6, J2 = 0"): "6x6, cooler",
+    ("6x6", "6x6, J2 = 0.55"): "6x6, cooler",
     ("6x6-hour", "6x6"): "reference:small-6x6-0.5",
     ("24x24", "16x16"): "reference:medium-10x10-0.5",
     ("direct", "6x6"): None,
