@@ -111,7 +111,10 @@ def stamp() -> str:
 
 
 def compact(svg: str) -> str:
-    """The same picture in fewer bytes: hundredths of a point, short names, none that nothing uses, no indentation."""
+    """The same picture in fewer bytes: hundredths of a point, short names, none that nothing uses, no indentation.
+
+    Marks of one style that follow each other have it from a group around them.
+    """
     svg = re.sub(r' (?:d|x|y)="[^"]*"|translate\([^)]*\)', lambda found: _round(found[0]), svg)
     letters = re.findall(r'<path id="([^"]*)"(?: d="[^"]*")? transform="scale\(', svg)  # a space has no shape
     used = dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]*)', svg))
@@ -119,7 +122,12 @@ def compact(svg: str) -> str:
     short |= {name: SHARED + name.removeprefix("DejaVuSans-") for name in letters}
     svg = re.sub(r' id="([^"]*)"', lambda found: f' id="{short[found[1]]}"' if found[1] in short else "", svg)
     svg = re.sub(r'(href="#|url\(#)([^")]*)', lambda found: found[1] + short[found[2]], svg)
-    return re.sub(r"^ +| +$", "", svg, flags=re.MULTILINE)
+    svg = re.sub(r"^ +| +$", "", svg, flags=re.MULTILINE)
+    return re.sub(r'<use [^>]* style="([^"]*)"/>\n(?:<use [^>]* style="\1"/>\n)+', _together, svg)
+
+
+def _together(marks: re.Match[str]) -> str:
+    return f'<g style="{marks[1]}">\n' + marks[0].replace(f' style="{marks[1]}"', "") + "</g>\n"
 
 
 def _round(numbers: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 
 import pytest
 from matplotlib.figure import Figure
@@ -28,6 +29,21 @@ def attributes(svg: str, *names: str) -> list[str]:
     return [each.attrib[name] for each in ET.fromstring(svg).iter() for name in names if name in each.attrib]
 
 
+def styles(svg: str) -> list[str]:
+    """Of all elements that have one, and of marks that have it from their group, in the order of the elements."""
+
+    def found(element: ET.Element, given: str | None) -> Iterator[str]:
+        marks = [each for each in element if each.tag.endswith("}use")]
+        own = element.get("style", given if element.tag.endswith("}use") else None)
+        shared = bool(marks) and own is not None and element.tag.endswith("}g")
+        if own is not None and not shared:
+            yield own
+        for each in element:
+            yield from found(each, own if shared else None)
+
+    return list(found(ET.fromstring(svg), None))
+
+
 def test_compact_figures_are_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many shapes at the same places to a hundredth of a point; glyphs keep their scale, uses their shapes."""
     small = figure.render("a", (3, 2), draw)
@@ -35,7 +51,7 @@ def test_compact_figures_are_the_same_picture(monkeypatch: pytest.MonkeyPatch) -
     large = figure.render("a", (3, 2), draw)
     assert len(small) < 0.85 * len(large)
     for name in ("d", "x", "y", "points", "transform", "style", "viewBox"):
-        one, other = attributes(small, name), attributes(large, name)
+        one, other = (styles(each) if name == "style" else attributes(each, name) for each in (small, large))
         numbers = [[float(each) for text in texts for each in NUMBER.findall(text)] for texts in (one, other)]
         assert numbers[0] == pytest.approx(numbers[1], abs=0.00501), name
         assert [NUMBER.sub("", text).split() for text in one] == [NUMBER.sub("", text).split() for text in other], (
