@@ -23,7 +23,7 @@ CARDS = reference.checkpoints()
 ROUNDING = 1e-6
 """Of an energy per site by a full sum, between processors: amplitudes are in float32."""
 CHAINS, ROUNDS = 256, 12
-"""For an energy by samples; a quarter of the chains beyond 6x6."""
+"""For an energy by samples; a quarter of the chains beyond 6x6, a sixteenth beyond 10x10."""
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_a_network_has_the_energy_of_its_card(card: NetworkCard, tmp_path: Path)
         if said.infidelity is not None:
             assert found.infidelity == pytest.approx(said.infidelity, rel=0.01)
         return
-    chains = CHAINS if card.L <= 6 else CHAINS // 4
+    chains = CHAINS if card.L <= 6 else CHAINS // 4 if card.L <= 10 else CHAINS // 16
     sampling = Sampling(chains=chains, warm_up=20, alpha=2.0)
     request = evaluation.Request(
         checkpoint=path, out=tmp_path, samples=ROUNDS * chains, sampling=sampling, seed=11, quiet=True
