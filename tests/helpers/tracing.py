@@ -43,7 +43,7 @@ class Line:
     def row(self) -> frozenset[str]:
         """What may stand beside one of its numbers."""
         own = Line(self.file, self.job, self.number, self.training).texts if self.training else frozenset()
-        return self.texts | own
+        return self.texts | own | frozenset(self.record.kind.split())
 
 
 def lines(folder: Path) -> list[Line]:

@@ -23,6 +23,7 @@ from qmcbench.report.document import Chapter, Judgement
 from qmcbench.report.figure import stamp
 from qmcbench.report.front import OF_SPEED, front
 from qmcbench.report.paper import figures
+from qmcbench.shipped import profile_names
 from qmcbench.store import jsonl
 from qmcbench.store.bench import WorkTime
 from qmcbench.store.energies import Energy
@@ -190,7 +191,11 @@ def test_the_front_page_answers(bound: list[Chapter], runs: list[Run]) -> None:
     claims, *_, unmeasured = rest.split("; ")
     assert sum(map(int, re.findall(r": (\d+)[,)]", claims))) == found.not_run
     assert "no record of: bench device" in rest
-    assert "no record of the plans: transfer 10x10, transfer " in rest
+    (plans,) = [part for part in rest.split("; ") if part.startswith("no record of the plans: ")]
+    measured = {run.profile for run in runs if run.job == "transfer"}
+    assert {"10x10", "24x24", "direct"} <= measured
+    missing = [f"transfer {name}" for name in profile_names("transfer") if name not in measured]
+    assert re.findall(r"transfer [^,]+", plans) == missing
     empty = [run.job for run in runs for record in run.records if record.not_run]
     assert unmeasured.startswith(f"records without a value, each with its reason: {len(empty)} (")
     assert all(f"{job}: {empty.count(job)}" in unmeasured for job in set(empty))
