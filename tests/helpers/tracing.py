@@ -37,13 +37,12 @@ class Line:
     @cached_property
     def texts(self) -> frozenset[str]:
         """Every way in which a report may print one of its numbers or names."""
-        return frozenset(text for value, sigma in _values(self.record) for text in _printed(value, sigma))
+        return _texts(self.record)
 
     @cached_property
     def row(self) -> frozenset[str]:
         """What may stand beside one of its numbers."""
-        own = Line(self.file, self.job, self.number, self.training).texts if self.training else frozenset()
-        return self.texts | own | frozenset(self.record.kind.split())
+        return self.texts | _texts(self.training) | frozenset(self.record.kind.split())
 
 
 def lines(folder: Path) -> list[Line]:
@@ -81,6 +80,10 @@ def _values(value: Any) -> Iterator[tuple[Any, float | None]]:
         yield from (pair for each in value for pair in _values(each))
     else:
         yield value, None
+
+
+def _texts(record: Record | None) -> frozenset[str]:
+    return frozenset(text for value, sigma in _values(record) for text in _printed(value, sigma))
 
 
 def _printed(value: Any, sigma: float | None) -> Iterator[str]:

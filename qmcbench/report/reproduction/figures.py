@@ -65,14 +65,18 @@ def running_mean(values: NDArray[np.float64], window: int = WINDOW) -> NDArray[n
     return means
 
 
-def stride(steps: int, most: int = DRAWN) -> int:
-    """The least distance of drawn steps with which there are at most ``most``."""
-    return -(-steps // most) or 1
+def stride(steps: int) -> int:
+    """The least distance of drawn steps with which there are at most :data:`DRAWN`."""
+    return -(-steps // DRAWN) or 1
+
+
+def _drawn(steps: int) -> slice:
+    return slice(None, None, stride(steps))
 
 
 def _which(steps: int) -> str:
     """Which steps are drawn, where not all are."""
-    return f"Every {stride(steps)}th of {count(steps)} steps is drawn. " if stride(steps) > 1 else ""
+    return f"Drawn is one step in {stride(steps)} of {count(steps)}. " if stride(steps) > 1 else ""
 
 
 def _positive(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -85,7 +89,7 @@ def _training(index: int, training: Training, evaluated: Energy | None, made: st
     exact = np.nan if known is None else known.value
     step, energy, error = _array(curve.step), _array(curve.energy), _array(curve.error)
     excess = (energy - exact) / abs(exact)
-    mean, some = running_mean(excess), slice(None, None, stride(len(step)))
+    mean, some = running_mean(excess), _drawn(len(step))
 
     def draw(figure: Figure) -> None:
         top, bottom = _panels(figure, [1.0, 1.0])
@@ -135,7 +139,7 @@ def _stages(trained: list[Training], evaluated: dict[str, Energy], made: str) ->
         axes, first = figure.subplots(), 0
         for colour, training in zip(cycle(COLOURS), trained, strict=False):
             steps = np.arange(first, first + training.steps)
-            mean, some = running_mean(_array(training.curve.energy)), slice(None, None, stride(training.steps))
+            mean, some = running_mean(_array(training.curve.energy)), _drawn(training.steps)
             label = f"{training.name}, {training.symmetry}"
             axes.plot(steps[some], mean[some], color=colour, linewidth=1, label=label)
             energy = evaluated.get(training.name)
@@ -271,7 +275,7 @@ def _timed(timing: WorkTime) -> str:
 def _health(index: int, training: Training, made: str) -> Plot:
     curve = training.curve
     step = _array(curve.step)
-    some = slice(None, None, stride(len(step)))
+    some = _drawn(len(step))
 
     def draw(figure: Figure) -> None:
         panels = _panels(figure, [1.0] * 4)
