@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,7 +15,11 @@ Foresight = Callable[[Sequence[Step]], float]
 """Seconds that what comes after a run will take, from its last steps."""
 
 FEW, RECENT = 4, 16
-"""Steps from which that is foreseen (the first may build what the others use), and the most that are looked at."""
+"""Steps from which that is foreseen (the first may build what the others use), and the most that are looked at.
+
+With fewer than the latter it is taken for half of the time at most: the first steps on another lattice have several
+times the variance of later ones, and an evaluation foreseen from these would leave no time to train.
+"""
 
 
 class Hours:
@@ -65,5 +70,6 @@ class Hours:
             return 0.0
         left = self.limit
         if self.ahead is not None and len(self._recent) >= FEW:
-            left -= self.ahead(self._recent)
+            most = math.inf if len(self._recent) == RECENT else self.limit / 2
+            left -= min(self.ahead(self._recent), most)
         return self._spent / left if left > 0 else 1.0

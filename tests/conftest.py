@@ -1,6 +1,4 @@
 """What the tests of the engine share: QuSpin's 4x4 Hamiltonian, and wave functions read from a list of amplitudes."""
-# ruff: noqa: E402
-
 # ruff: noqa: E402  (the environment comes before what reads it when it is loaded)
 
 import os

@@ -138,6 +138,18 @@ def test_what_comes_after_has_its_time(step: Step) -> None:
 
 
 @pytest.mark.usefixtures("clock")
+def test_first_steps_are_not_trusted(step: Step) -> None:
+    """All of 1000 s are foreseen for what comes after: half of them until RECENT steps are there."""
+    run = Hours(1000 / 3600, Serial(), lambda steps: 1000.0)
+    shares = []
+    for _ in range(RECENT):
+        run.count(replace(step, seconds={"step": 6.0}))
+        shares.append(run.share)
+    early = [0.01 * number if number < FEW else 0.02 * number for number in range(1, RECENT)]
+    assert shares == pytest.approx([*early, 1.0])
+
+
+@pytest.mark.usefixtures("clock")
 def test_one_clock_for_all_ranks(step: Step) -> None:
     """What another rank has measured is not looked at: it has rank 0's share."""
 

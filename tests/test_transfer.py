@@ -12,7 +12,7 @@ from helpers import ranks
 from qmcbench import checkpoint, evaluation, reference
 from qmcbench.cores import threads
 from qmcbench.errors import UserError
-from qmcbench.hours import FEW
+from qmcbench.hours import RECENT
 from qmcbench.jobs import stages
 from qmcbench.jobs import transfer as job
 from qmcbench.jobs.plan import Profile, load_profile, plan
@@ -149,13 +149,13 @@ def test_all_that_a_stage_takes_is_counted(finished: tuple[Path, Run], tmp_path:
 
 
 def test_time_is_left_for_the_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An evaluation that is foreseen to take all hours ends the training as soon as it can be foreseen."""
-    text = PLAN.replace("steps = 2", f"steps = {FEW + 2}")
+    """An evaluation that is foreseen to take all hours ends the training as soon as it is trusted."""
+    text = PLAN.replace("steps = 2", f"steps = {RECENT + 2}")
     request = Request(profile=planned(tmp_path, text), out=tmp_path, quiet=True)
     monkeypatch.setattr(stages, "foreseen", lambda run, steps: 3600.0 if run.name == "4x4" else 0.0)
-    assert [training.steps for training in transfer(request, hours=1.0).of(Training)] == [FEW, 0]
+    assert [training.steps for training in transfer(request, hours=1.0).of(Training)] == [RECENT, 0]
     monkeypatch.setattr(stages, "foreseen", lambda run, steps: 0.0)
-    assert [training.steps for training in transfer(request, hours=1.0).of(Training)] == [FEW + 2, 0]
+    assert [training.steps for training in transfer(request, hours=1.0).of(Training)] == [RECENT + 2, 0]
 
 
 def test_what_an_evaluation_will_take(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_ranks_do_as_one(finished: tuple[Path, Run], tmp_path: Path) -> None:
         assert one.value == pytest.approx(other.value, abs=1e-5)
 
 
-ALONE = ("leaderboard", "stage1")
+ALONE = ("leaderboard", "sizes", "stage1")
 """Plans without transfer: every stage starts from random parameters."""
 AFTER_THE_PAPER = "runs/paper/runs/stage_5__24x24_with_C4/checkpoint.safetensors"
 SIZES = ("10x10", "12x12", "14x14", "16x16", "18x18")
@@ -286,7 +286,7 @@ def test_shipped_plans(name: str) -> None:
     usual = [None if name in ALONE else each for each in before]
     expected = [STARTS.get((name, stage.name), each) for stage, each in zip(profile.runs, usual, strict=True)]
     assert [stage.start for stage in profile.runs] == expected
-    unlimited = ("6x6", "6x6-hour", "direct", "leaderboard", "paper", "stage1", "stage2", "stage3")
+    unlimited = ("6x6", "6x6-hour", "direct", "leaderboard", "paper", "sizes", "stage1", "stage2", "stage3")
     assert (profile.hours is None) == (name in unlimited)
 
 
@@ -370,7 +370,7 @@ def test_mistakes_in_a_plan(old: str, new: str, message: str, tmp_path: Path) ->
 
 def test_no_plan() -> None:
     """A name that is not shipped is refused with those that are."""
-    names = "10x10, 24x24, 6x6, 6x6-hour, cpu, direct, leaderboard, paper, quick, stage1, stage2, stage3"
+    names = "10x10, 24x24, 6x6, 6x6-hour, cpu, direct, leaderboard, paper, quick, sizes, stage1, stage2, stage3"
     with pytest.raises(UserError, match=f"'nothing' is not one of {names}"):
         load_profile("nothing", kind="transfer")
     with pytest.raises(UserError, match="at least one"):

@@ -60,7 +60,11 @@ class Way:
 
 WAYS = {
     "spring": Way("momentum 0.9 (SPRING), 1024 chains, all symmetries from the start: the default's"),
-    "plain": Way("no momentum", {"momentum": 0.0, "max_step_norm": 0.4}, ((0, 0.15), (0.6, 0.15), (1, 0.03))),
+    "plain": Way(
+        "no momentum, at three times the rates, steps up to 0.4 long",
+        {"momentum": 0.0, "max_step_norm": 0.4},
+        ((0, 0.15), (0.6, 0.15), (1, 0.03)),
+    ),
     "march": Way("momentum 0.9 and second moments (MARCH)", {"metric": "march"}),
     "march, cool": Way(
         "MARCH with momentum 0.95, as published, at lower rates",

@@ -208,7 +208,7 @@ PARTS = {
         own=("device",),
     ),
     "optimisers": Part(
-        "twelve ways of optimising, three seeds each, in equal seconds (102 minutes; not run unless named)",
+        "twelve ways of optimising, three seeds each, in equal seconds (105 minutes; not run unless named)",
         lambda request: _with_bar(
             "optimisers", request, folder=request.out / "runs" / "optimisers", only=request.only
         ),

@@ -73,8 +73,8 @@ def transfer(
     plan: Annotated[
         str,
         typer.Argument(
-            help="quick (minutes), 6x6 (12 minutes to its first result), 6x6-hour, direct, 10x10, 24x24, cpu or "
-            "leaderboard (hours), paper, stage1, stage2 or stage3 (a cluster), or a TOML file."
+            help="quick (minutes), 6x6 (12 minutes to its first result), 6x6-hour, sizes, direct, 10x10, 24x24, "
+            "cpu or leaderboard (hours), paper, stage1, stage2 or stage3 (a cluster), or a TOML file."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report, its records and its runs.")],

@@ -1,4 +1,4 @@
-"""Trainings one after another: where their parameters come from, and the samples they take to reach an energy."""
+"""Trainings beside each other: where parameters come from, samples to reach an energy, networks of several sizes."""
 
 from __future__ import annotations
 
@@ -114,3 +114,15 @@ def rivals(runs: Sequence[Run]) -> list[Rivals]:
         for those in found.values()
     ]
     return [each for each in pairs if each.direct and each.transfer]
+
+
+def sizes(runs: Sequence[Run]) -> list[list[Trained]]:
+    """Direct trainings of several networks that one run trained alike, with equal steps; the smallest first."""
+    found: dict[tuple[object, ...], list[Trained]] = {}
+    for each in trained(runs):
+        of = each.training
+        if each.origin == FRESH:
+            key = (id(each.run), of.L, of.J2, of.symmetry, of.sign, of.steps, of.chains)
+            found.setdefault(key, []).append(each)
+    groups = [those for those in found.values() if len({each.training.network for each in those}) > 1]
+    return [sorted(those, key=lambda each: each.training.parameters) for those in groups]

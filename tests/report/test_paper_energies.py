@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from qmcbench.paper.join import join
 from qmcbench.report.document import Cell
-from qmcbench.report.paper import energies, pages, tables
+from qmcbench.report.paper import energies, pages, sizes, tables
 from qmcbench.store.energies import Curve, Energy, Network, Training
-from qmcbench.store.records import Record, Run
+from qmcbench.store.records import Record, Reference, Run
 
 LARGE = replace(NETWORK, name="large", parameters=106529, L=12)
 TRUSTED = {"gap": 100, "warm_up": 40, "r_hat": 1.001, "sigma": 1e-4}
@@ -240,4 +240,66 @@ def test_the_chapter_shows_the_race(drawn: list[Figure]) -> None:
     section = next(each for each in pages.sections(join(runs), runs) if each.title == "Fig. 13")
     assert [table.title for table in section.tables][1:] == ["Ours: direct training against transfer"]
     assert [plot.name for plot in section.plots] == ["figure-13", "direct"]
+    assert drawn
+
+
+def of_size(name: str, network: str, parameters: int, **changes: Any) -> Training:
+    """Trained on 6x6 from nothing: 20 steps that fall by 0.001 each from -0.4805, where -0.5 is exact."""
+    falling = Curve(step=tuple(range(1, 21)), energy=tuple(-0.4805 - 1e-3 * step for step in range(20)))
+    exact = Reference(value=-0.5, source="exact diagonalization")
+    given = {"network": network, "parameters": parameters, "curve": falling, "seed": 1, "seconds": 3.0} | changes
+    return replace(training(name, 6), reference=exact, **({"steps": 20} | given))
+
+
+def test_sizes_at_equal_steps(drawn: list[Figure]) -> None:
+    """The smallest first, with the evaluated energy of each; curves of the mean of ten steps, a colour a size."""
+    ours = [of_size("b", "large", 106529), of_size("a", "small", 3531), of_size("c", "large", 106529, seed=2)]
+    found = run(*ours, energy("a", 6, -0.499, replace(NETWORK, L=6)), profile="sizes")
+    found = replace(found, records=tuple(
+        replace(each, reference=ours[0].reference) if isinstance(each, Energy) else each for each in found.records
+    ))  # fmt: skip
+    (table,) = sizes.table([found])
+    assert [row[1:] for row in table.rows] == [
+        ["small", "3,531", "1", "20", "2,000", "3 s", "-0.49900(10)", "0.0020(2)"],
+        ["large", "106,529", "1", "20", "2,000", "3 s", "–", "–"],
+        ["large", "106,529", "2", "20", "2,000", "3 s", "–", "–"],
+    ]
+    assert {row[0] for row in table.rows} == {"6x6, J2 = 0.5, C4"}
+    sizes.figure([found])
+    (axes,) = drawn[0].axes
+    small, _, *large, _ = axes.lines
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "small, 3,531 parameters", "large, 106,529 parameters",
+    ]  # fmt: skip
+    assert {line.get_color() for line in large} != {small.get_color()}
+    # The mean of the last ten of steps 11 to 20 is -0.495, a hundredth above; no step is drawn twice.
+    assert (small.get_xdata()[-1], small.get_ydata()[-1]) == (20, pytest.approx(0.01))
+    assert list(small.get_xdata()) == list(range(1, 21))
+
+
+def test_what_is_no_group_of_sizes() -> None:
+    """One network alone; other steps, symmetry or start; another run; a quick one."""
+    small, large = of_size("a", "small", 3531), of_size("b", "large", 106529)
+    assert sizes.table([run(small, large)])
+    assert sizes.table([run(small, replace(small, name="b"))]) == []
+    for changed in ({"steps": 19}, {"chains": 50}, {"symmetry": "full"}, {"start": "a"}, {"J2": 0.4}):
+        assert sizes.table([run(small, replace(large, **changed))]) == []
+        assert sizes.figure([run(small, replace(large, **changed))]) == []
+    assert sizes.table([run(small), run(large)]) == []
+    assert sizes.table([replace(run(small, large), quick=True)]) == []
+
+
+def test_a_mean_below_the_exact_energy_is_not_drawn(drawn: list[Figure]) -> None:
+    """Nothing on a logarithmic axis can be: its curve ends before."""
+    low = Curve(step=tuple(range(1, 21)), energy=(-0.49,) * 10 + (-0.52,) * 10)
+    sizes.figure([run(of_size("a", "small", 3531, curve=low), of_size("b", "large", 106529))])
+    assert list(drawn[0].axes[0].lines[0].get_xdata()) == list(range(1, 14))
+
+
+def test_the_chapter_shows_sizes(drawn: list[Figure]) -> None:
+    """In the section of Fig. 12, its table and its figure."""
+    runs = [run(of_size("a", "small", 3531), of_size("b", "large", 106529))]
+    section = next(each for each in pages.sections(join(runs), runs) if each.title == "Fig. 12")
+    assert [table.title for table in section.tables][1:] == [sizes.TITLE]
+    assert [plot.name for plot in section.plots] == ["figure-12", "sizes"]
     assert drawn

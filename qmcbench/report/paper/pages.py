@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from qmcbench.paper.join import Counts, Joined, Outcome, counts, join
 from qmcbench.report.document import Chapter, Judgement, Section, Table, grouped
 from qmcbench.report.figure import Plot
-from qmcbench.report.paper import energies, figures, tables
+from qmcbench.report.paper import energies, figures, sizes, tables
 from qmcbench.store.records import Run
 
 TITLE = "Li et al., IEEE TPDS 33, 2846 (2022), arXiv:2108.13830"
@@ -55,6 +55,7 @@ def sections(joined: Sequence[Joined], runs: Sequence[Run]) -> list[Section]:
 
     front = [tables.summary(joined), tables.contradictions(joined), tables.regenerated(joined)]
     own = tables.table3_ours(runs)
+    networks = [*energies.figure12(joined, runs), *sizes.figure(runs)]
     compared = [*energies.figure13(joined, runs), *energies.direct(runs)]
     return [
         Section("Does the paper hold?", front),
@@ -67,7 +68,7 @@ def sections(joined: Sequence[Joined], runs: Sequence[Run]) -> list[Section]:
         mirrored("Fig. 9", "seconds", figures.figure9(joined, runs)),
         mirrored("Fig. 10", "seconds and efficiency", figures.figure10(joined)),
         mirrored("Fig. 11", "energies", energies.figure11(runs)),
-        mirrored("Fig. 12", "energies", energies.figure12(joined, runs), "Sec. 4.3.2"),
+        mirrored("Fig. 12", "energies", networks, "Sec. 4.3.2", sizes.table(runs)),
         mirrored("Fig. 13", "energies", compared, "Sec. 4.3.3", tables.direct(runs)),
         Section("Every claim", [tables.everything(joined)]),
     ]

@@ -70,7 +70,7 @@ def sections(run: Run) -> list[Section]:
         ("Provenance", [_provenance(run)], ""),
     ]
     if run.of(FullSum):
-        parts.insert(1, ("Full sums", [full_sums(run)], ""))
+        parts.insert(1, ("Full sums", [full_sums(run.of(FullSum), origin(run))], ""))
     if run.job == "transfer":  # which measures nothing else
         parts = [part for part in parts if part[0] not in ("Exact diagonalization", "Timings")]
     made = [Section(title, [t for t in tables if t.rows], empty=empty) for title, tables, empty in parts]
@@ -95,7 +95,7 @@ def energies(run: Run) -> Table:
         known = [DASH, DASH] if exact is None else [format_value_error(exact.value, 0.0), exact.source]
         rows.append([
             training.name, str(training.L), number(training.J2), count(training.parameters), count(training.steps),
-            count(training.samples), fixed(training.seconds, 1), _measured(energy), *known, *_quality(energy),
+            count(training.samples), fixed(training.seconds, 1), measured(energy), *known, *_quality(energy),
         ])  # fmt: skip
     caption = (
         "Energies per site in units of J1 = 1, evaluated with unfiltered local energies after training, at fixed "
@@ -106,11 +106,13 @@ def energies(run: Run) -> Table:
     return Table("Evaluated energies", columns, rows, caption)
 
 
-def _measured(energy: Energy | None) -> str:
+def measured(energy: Energy | None) -> str:
+    """An evaluated energy with its standard error."""
     return DASH if energy is None else format_value_error(energy.value, energy.sigma)
 
 
-def _relative(energy: Energy) -> str:
+def relative(energy: Energy) -> str:
+    """Its relative error against the exact one, with its standard error."""
     if energy.exact is None or not energy.exact.value:
         return DASH
     error = None if energy.sigma is None else energy.sigma / abs(energy.exact.value)
@@ -122,7 +124,7 @@ def _quality(energy: Energy | None) -> Row:
     if energy is None:
         return [DASH] * 5
     plateau = "yes" if energy.plateau else Cell("no", "bad")
-    return [_relative(energy), number(energy.v_score), fixed(energy.r_hat, 4), number(energy.tau), plateau]
+    return [relative(energy), number(energy.v_score), fixed(energy.r_hat, 4), number(energy.tau), plateau]
 
 
 def _settings(run: Run) -> Table:
@@ -171,7 +173,7 @@ def _paper(run: Run) -> Table:
             difference = None if own[0] is None else own[0] - paper
             rows.append([
                 stage.what, quantity, number(paper, 6), count(stage.steps), name, format_value_error(*first),
-                _measured(energy), count(training.steps), format_value_error(difference, own[1]),
+                measured(energy), count(training.steps), format_value_error(difference, own[1]),
             ])  # fmt: skip
     caption = (
         "The paper's numbers are read off its text and figures and carry no error; ours carry one standard error. "

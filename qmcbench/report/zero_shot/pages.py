@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from qmcbench.errors import UserError
-from qmcbench.gates.check import Check
 from qmcbench.gates.energies import bounded, claims, deviation, doubts, label
 from qmcbench.report.claims import check_tables, judge, numbered, provenance_table
 from qmcbench.report.colours import COLOURS
@@ -24,11 +24,30 @@ from qmcbench.store.records import Run
 
 
 def chapters(runs: Sequence[Run]) -> list[Chapter]:
-    """One chapter for each evaluation, of one lattice or many."""
-    return [
+    """One chapter for each evaluation by samples, of one lattice or many, and one for all full sums."""
+    sums = [run for run in runs if run.of(FullSum)]
+    sampled = [run for run in runs if not run.of(FullSum)]
+    made = [
         Chapter(numbered("energies", n), title(run), judgement(run), sections(run))
-        for n, run in enumerate(runs, start=1)
+        for n, run in enumerate(sampled, start=1)
     ]
+    return [*made, *([_summed(sums)] if sums else [])]
+
+
+def _summed(runs: Sequence[Run]) -> Chapter:
+    """The chapter on full sums: every network beside the others."""
+    sums = [(run, each) for run in runs for each in run.of(FullSum)]
+    checks = [bounded(each) for _, each in sums]
+    made = [
+        replace(_provenance(run, each.network), title=f"{each.network.name} on {_where(each)}") for run, each in sums
+    ]
+    sections = [
+        Section("Energies", [full_sums([each for _, each in sums])]),
+        Section("Checks", check_tables(checks)),
+        Section("Provenance", made),
+    ]
+    sizes = " and ".join(dict.fromkeys(_size(each.L) for _, each in sums))
+    return Chapter("full-sums", f"Full sums on {sizes}", judge(checks), sections, "Correctness")
 
 
 def title(run: Run) -> str:
@@ -37,7 +56,7 @@ def title(run: Run) -> str:
     network = _network(run)
     if network is None:
         return f"{what} of a network"
-    sizes = sorted({each.L for each in run.records if isinstance(each, Energy | FullSum)})
+    sizes = sorted({each.L for each in run.of(Energy)})
     where = _size(sizes[0]) if len(sizes) == 1 else f"{_size(sizes[0])} to {_size(sizes[-1])}"
     trained = f"trained for {_size(network.L)}, J2 = {network.J2:g}"
     return f"{what} on {where}, symmetry {network.symmetry}, of a network {trained}"
@@ -45,21 +64,14 @@ def title(run: Run) -> str:
 
 def _network(run: Run) -> Network | None:
     """The network of all its energies."""
-    return next((each.network for each in run.records if isinstance(each, Energy | FullSum)), None)
-
-
-def _checks(run: Run) -> list[Check]:
-    sums = run.of(FullSum)
-    return [*claims(run.of(Energy)), *map(bounded, sums)]
+    return next((each.network for each in run.of(Energy)), None)
 
 
 def judgement(run: Run) -> Judgement:
     """The headline: the checks, and every energy that is not to be trusted."""
     energies = run.of(Energy)
     remarks = [f"{energy.name}: {label(energy)}." for energy in energies if doubts(energy)]
-    sums = run.of(FullSum)
-    missing = [] if energies or sums else ["energies"]
-    return judge(_checks(run), remarks, missing)
+    return judge(claims(energies), remarks, [] if energies else ["energies"])
 
 
 def sections(run: Run) -> list[Section]:
@@ -67,20 +79,12 @@ def sections(run: Run) -> list[Section]:
     network = _network(run)
     if network is None:
         return [Section("Energies", empty="No evaluation was finished.")]
-    if not run.of(Energy):
-        return [Section("Full sum", [full_sums(run)]), *_last(run, network)]
     return [
         Section("Energies", [table for table in (grid(run), _native(run), one_steps(run)) if table.rows]),
         Section("Figures", plots=figures(run), empty="No data to plot."),
         Section("Against exact and published energies", [comparison(run)]),
         Section("Sampling", [_sampling(run)]),
-        *_last(run, network),
-    ]
-
-
-def _last(run: Run, network: Network) -> list[Section]:
-    return [
-        Section("Checks", check_tables(_checks(run)), empty="None apply."),
+        Section("Checks", check_tables(claims(run.of(Energy))), empty="None apply."),
         Section("Provenance", [_provenance(run, network)]),
     ]
 
@@ -200,29 +204,34 @@ def comparison(run: Run) -> Table:
     return Table("Every energy beside the paper's and the best published one", columns, rows, caption)
 
 
-def full_sums(run: Run) -> Table:
-    """What full sums say."""
+def full_sums(sums: Sequence[FullSum], made: str = "") -> Table:
+    """What full sums say; ``made`` ends the caption."""
+    columns = [
+        "network", "checkpoint", "summed on", ">E/N", ">exact E/N", ">relative error", ">variance of E/N", ">V-score",
+        ">infidelity", ">E/N after one Lanczos step", ">its relative error", ">E/N extrapolated", "sector",
+        "ground state's", ">configurations",
+    ]  # fmt: skip
     rows: list[Row] = []
-    for each in run.of(FullSum):
-        exact = None if each.reference is None else each.reference.value
-        values = {
-            "E/N": number(each.value, 10),
-            "exact E/N": number(exact, 10),
-            "relative error": number(each.relative_error, 3),
-            "variance of E/N": number(each.variance, 3),
-            "V-score": number(each.v_score, 3),
-            "infidelity": number(each.infidelity, 3),
-            "E/N after one Lanczos step": number(each.one_step_energy, 10),
-            "E/N extrapolated to variance 0 (no bound)": number(each.extrapolated_energy, 10),
-            "sector, and the ground state's": f"{each.sector}; {each.ground_sector}",
-            "summed over": count(each.configurations),
-        }
-        rows += [[f"{_size(each.L)}, J2 = {each.J2:g}", what, value] for what, value in values.items()]
+    for each in sums:
+        own, exact = each.network, each.reference
+        stepped = replace(each, value=each.one_step_energy)
+        rows.append([
+            f"{own.name}, {own.symmetry}, trained for {_size(own.L)}, J2 = {own.J2:g}", Cell(own.sha256[:8], "code"),
+            _where(each), number(each.value, 10), number(None if exact is None else exact.value, 10),
+            number(each.relative_error, 3), number(each.variance, 3), number(each.v_score, 3),
+            number(each.infidelity, 3), number(each.one_step_energy, 10), number(stepped.relative_error, 3),
+            number(each.extrapolated_energy, 10), each.sector, each.ground_sector, count(each.configurations),
+        ])  # fmt: skip
     caption = (
-        "A sum over all configurations, by orbits of the symmetries where there are any: no samples, no error. "
-        + origin(run)
+        "Sums over all configurations, by orbits of the symmetries where there are any: no samples, no error. The "
+        "checkpoint is named by the beginning of its SHA-256. Extrapolated: to variance 0 along the line through the "
+        f"energies without and with a Lanczos step, which is no bound. {made}"
     )
-    return Table("Full sum", ["lattice", "what", ">value"], rows, caption)
+    return Table("Full sums", columns, rows, caption)
+
+
+def _where(each: FullSum) -> str:
+    return f"{_size(each.L)}, J2 = {each.J2:g}"
 
 
 def _sampling(run: Run) -> Table:
