@@ -91,8 +91,8 @@ def test_running_mean() -> None:
 
 
 def test_at_most_so_many_steps_are_drawn() -> None:
-    assert [stride(steps) for steps in (0, 1, 250, 251, 500, 501, 2000)] == [1, 1, 1, 2, 2, 3, 8]
-    assert all(len(range(0, steps, stride(steps))) <= 250 for steps in range(3000))
+    assert [stride(steps) for steps in (0, 1, 80, 81, 160, 161, 2000)] == [1, 1, 1, 2, 2, 3, 25]
+    assert all(len(range(0, steps, stride(steps))) <= 80 for steps in range(3000))
 
 
 # --- HTML

@@ -18,6 +18,7 @@ from qmcbench.report.colours import BLUE, COLOURS, GREY, VERMILION
 from qmcbench.report.document import grouped
 from qmcbench.report.figure import WIDTH, Plot, log_axis, printable, render
 from qmcbench.report.paper.figures import MARKS, MEASURED, PRINTED, SIZE
+from qmcbench.report.reproduction.figures import DRAWN, stride
 from qmcbench.store.energies import Energy
 from qmcbench.store.records import Run
 
@@ -64,7 +65,8 @@ def figure11(runs: Sequence[Run]) -> list[Plot]:
         "Rings: starts and ends as the paper states them; dotted lines only join them, and a stage without a stated "
         "length is drawn with 200 steps. Right: all of our trainings on these lattices, mostly of other networks, in "
         "the colours of the lattices; a stage begins after the samples of those that it started from (a start from a "
-        "file begins at 0), and each point is the mean of the last ten steps. Below: the same, enlarged."
+        "file begins at 0), and each point is the mean of the last ten steps, of which at most "
+        f"{DRAWN} are drawn of a training. Below: the same, enlarged."
     )
     return [Plot("figure-11", "Fig. 11: five stages to 24x24", caption, render("figure-11", (WIDTH, 5.6), draw))]
 
@@ -89,7 +91,7 @@ def _own(axes: Axes, own: Sequence[Trained], colours: Mapping[int, str]) -> None
 
 
 def _curve(axes: Axes, each: Trained, offset: int, **style: Any) -> None:
-    points = each.points
+    points = each.points[:: stride(len(each.points))]
     axes.plot([offset + x for x, _ in points], [y for _, y in points], linewidth=0.9, **style)
 
 
@@ -190,7 +192,8 @@ def direct(runs: Sequence[Run]) -> list[Plot]:
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
 
     caption = (
-        "Our own trainings; each point is the mean of the last ten steps. Warm-up and trial starts are not counted. "
+        f"Our own trainings; each point is the mean of the last ten steps, of which at most {DRAWN} are drawn. "
+        "Warm-up and trial starts are not counted. "
         f"Horizontal: {TARGET:g}, where the table compares them."
     )
     size = (WIDTH, 0.6 + 2.6 * len(pairs))

@@ -13,6 +13,7 @@ from qmcbench.report.colours import COLOURS
 from qmcbench.report.document import Row, Table, grouped
 from qmcbench.report.figure import WIDTH, Plot, printable, render
 from qmcbench.report.numbers import DASH, count, duration
+from qmcbench.report.reproduction.figures import DRAWN, stride
 from qmcbench.report.reproduction.pages import measured, relative
 from qmcbench.store.energies import Energy
 from qmcbench.store.records import Run
@@ -54,7 +55,7 @@ def figure(runs: Sequence[Run]) -> list[Plot]:
 
     caption = (
         f"Relative error of the mean energy of the last {SMOOTH} steps against the exact energy, or beyond 6x6 the "
-        "best known one. A mean that is not above it is not drawn."
+        f"best known one. At most {DRAWN} steps are drawn, and no mean that is not above it."
     )
     return [Plot("sizes", TITLE, caption, render("sizes", (WIDTH, 0.4 + 2.6 * len(groups)), draw))]
 
@@ -76,7 +77,8 @@ def _errors(each: Trained) -> tuple[list[int], list[float]]:
     own = each.training
     assert own.reference is not None
     exact = own.reference.value
-    points = [(samples // own.chains, (energy - exact) / abs(exact)) for samples, energy in each.points]
+    drawn = each.points[:: stride(len(each.points))]
+    points = [(samples // own.chains, (energy - exact) / abs(exact)) for samples, energy in drawn]
     above = [(step, error) for step, error in points if error > 0]
     return [step for step, _ in above], [error for _, error in above]
 

@@ -21,7 +21,7 @@ from qmcbench.store.records import Run
 
 WINDOW = 10
 """Steps in a running mean."""
-DRAWN = 250
+DRAWN = 80
 """Steps of one training that a figure draws at most: more are no wider than a line, and make a page of megabytes."""
 COUNTED = "counting the fused network's multiply-adds (Fourier space needs fewer, so 1 is no bound)"
 """How rates of a forward pass are meant."""
