@@ -264,7 +264,7 @@ def test_sizes_at_equal_steps(drawn: list[Figure]) -> None:
         ["large", "106,529", "1", "20", "2,000", "3 s", "–", "–"],
         ["large", "106,529", "2", "20", "2,000", "3 s", "–", "–"],
     ]
-    assert {row[0] for row in table.rows} == {"6x6, J2 = 0.5, C4"}
+    assert {row[0] for row in table.rows} == {"6x6, J2 = 0.5, symmetry C4"}
     sizes.figure([found])
     (axes,) = drawn[0].axes
     small, _, *large, _ = axes.lines

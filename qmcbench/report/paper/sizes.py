@@ -85,4 +85,4 @@ def _errors(each: Trained) -> tuple[list[int], list[float]]:
 
 def _setting(each: Trained) -> str:
     own = each.training
-    return f"{own.L}x{own.L}, J2 = {own.J2:g}, {own.symmetry}"
+    return f"{own.L}x{own.L}, J2 = {own.J2:g}, symmetry {own.symmetry}"
