@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qmcbench.bench.accuracy import means
-from qmcbench.store.energies import Training
+from qmcbench.store.energies import Energy, Training
 from qmcbench.store.records import Run
 
 TARGET = -0.49
@@ -35,6 +35,11 @@ class Trained:
         if self.before:
             return self.before[-1].L
         return FRESH if self.training.start is None else self.training.start_L
+
+    @property
+    def energy(self) -> Energy | None:
+        """What its run evaluated its network to; None if it did not."""
+        return next((each for each in self.run.of(Energy) if each.name == self.training.name), None)
 
     @property
     def transferred(self) -> bool:

@@ -24,6 +24,8 @@ Draw = Callable[[Figure], None]
 
 WIDTH = 5.2
 """Width of a figure in inches: small, so that its text is still readable on a phone."""
+DRAWN = 80
+"""Steps of one training that a figure draws at most: more are no wider than a line, and make a page of megabytes."""
 Numbers = Sequence[float] | NDArray[np.float64]
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",
@@ -165,6 +167,16 @@ def name_rows(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_yticks(range(len(labels)), [printable(text) for text in shown], fontsize=8)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
+
+
+def stride(steps: int) -> int:
+    """The least distance of drawn steps with which there are at most :data:`DRAWN`."""
+    return -(-steps // DRAWN) or 1
+
+
+def drawn(steps: int) -> slice:
+    """Those steps of so many."""
+    return slice(None, None, stride(steps))
 
 
 def log_axis(axes: Axes, ticks: Sequence[int], label: str, base: int = 10) -> None:

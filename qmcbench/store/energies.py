@@ -169,9 +169,7 @@ class Energy(Record, kind="energy"):
 
     def above(self, reference: Reference | None) -> float | None:
         """``(E - E_ref) / |E_ref|``; None where one is missing or the reference is 0."""
-        if reference is None or self.value is None or reference.value == 0.0:
-            return None
-        return (self.value - reference.value) / abs(reference.value)
+        return None if reference is None else reference.above(self.value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,10 +202,8 @@ class FullSum(Record, kind="full sum"):
 
     @property
     def relative_error(self) -> float | None:
-        """``(E - E_0) / |E_0|``; None where one is missing."""
-        if self.value is None or self.reference is None:
-            return None
-        return (self.value - self.reference.value) / abs(self.reference.value)
+        """``(E - E_0) / |E_0|``; None where one is missing or E_0 is 0."""
+        return None if self.reference is None else self.reference.above(self.value)
 
 
 @dataclass(frozen=True, kw_only=True)

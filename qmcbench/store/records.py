@@ -34,6 +34,10 @@ class Reference:
     sigma: float | None = None
     """One standard error, if its source states one."""
 
+    def above(self, value: float | None) -> float | None:
+        """``(value - reference) / |reference|``; None without a value, or where the reference is 0."""
+        return None if value is None or self.value == 0.0 else (value - self.value) / abs(self.value)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Record:

@@ -46,3 +46,11 @@ def test_a_sum_below_the_exact_energy_fails() -> None:
     assert [text.split(" (")[0] for text in chapter.judgement.failures] == [
         "variational bound, full sum on 4x4, J2 = 0.5"
     ]
+
+
+def test_a_run_of_both_is_in_both_chapters() -> None:
+    """Neither its energy by samples nor its full sum is left out."""
+    both = replace(run(SUM), records=(ENERGY, SUM))
+    sampled, sums = pages.chapters([both])
+    assert (sampled.name, sums.name) == ("energies", "full-sums")
+    assert [len(each.sections[0].tables[0].rows) for each in (sampled, sums)] == [1, 1]

@@ -6,8 +6,9 @@ import re
 import numpy as np
 import pytest
 
+from qmcbench.report.figure import stride
 from qmcbench.report.numbers import DASH, distinct, duration, format_value_error, number, percent
-from qmcbench.report.reproduction.figures import running_mean, stride
+from qmcbench.report.reproduction.figures import running_mean
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,8 @@ from qmcbench.paper.trainings import FRESH, TARGET, Rivals, Trained, rivals, tra
 from qmcbench.reference import model_names, model_spec, paper
 from qmcbench.report.colours import BLUE, COLOURS, GREY, VERMILION
 from qmcbench.report.document import grouped
-from qmcbench.report.figure import WIDTH, Plot, log_axis, printable, render
+from qmcbench.report.figure import DRAWN, WIDTH, Plot, drawn, log_axis, printable, render
 from qmcbench.report.paper.figures import MARKS, MEASURED, PRINTED, SIZE
-from qmcbench.report.reproduction.figures import DRAWN, stride
 from qmcbench.store.energies import Energy
 from qmcbench.store.records import Run
 
@@ -91,7 +90,8 @@ def _own(axes: Axes, own: Sequence[Trained], colours: Mapping[int, str]) -> None
 
 
 def _curve(axes: Axes, each: Trained, offset: int, **style: Any) -> None:
-    points = each.points[:: stride(len(each.points))]
+    points = each.points
+    points = points[drawn(len(points))]
     axes.plot([offset + x for x, _ in points], [y for _, y in points], linewidth=0.9, **style)
 
 

@@ -11,11 +11,9 @@ from qmcbench.bench.accuracy import SMOOTH
 from qmcbench.paper.trainings import Trained, sizes
 from qmcbench.report.colours import COLOURS
 from qmcbench.report.document import Row, Table, grouped
-from qmcbench.report.figure import WIDTH, Plot, printable, render
-from qmcbench.report.numbers import DASH, count, duration
-from qmcbench.report.reproduction.figures import DRAWN, stride
+from qmcbench.report.figure import DRAWN, WIDTH, Plot, drawn, printable, render
+from qmcbench.report.numbers import count, duration
 from qmcbench.report.reproduction.pages import measured, relative
-from qmcbench.store.energies import Energy
 from qmcbench.store.records import Run
 
 TITLE = "Ours: networks of several sizes at equal steps"
@@ -25,12 +23,10 @@ def table(runs: Sequence[Run]) -> list[Table]:
     """What each size came to; no table without a group of them."""
     rows: list[Row] = []
     for each in (each for group in sizes(runs) for each in group):
-        own = each.training
-        energy = next((e for e in each.run.of(Energy) if e.name == own.name), None)
+        own, energy = each.training, each.energy
         rows.append([
             _setting(each), own.network, count(own.parameters), str(own.seed), count(own.steps),
-            count(own.steps * own.chains), duration(own.seconds), measured(energy),
-            DASH if energy is None else relative(energy),
+            count(own.steps * own.chains), duration(own.seconds), measured(energy), relative(energy),
         ])  # fmt: skip
     columns = [
         "setting", "network", ">parameters", ">seed", ">steps", ">samples", ">training", ">E/N", ">relative error",
@@ -74,12 +70,10 @@ def _curves(axes: Axes, group: Sequence[Trained]) -> None:
 
 def _errors(each: Trained) -> tuple[list[int], list[float]]:
     """Steps, and the relative errors of the running mean there."""
-    own = each.training
+    own, points = each.training, each.points
     assert own.reference is not None
-    exact = own.reference.value
-    drawn = each.points[:: stride(len(each.points))]
-    points = [(samples // own.chains, (energy - exact) / abs(exact)) for samples, energy in drawn]
-    above = [(step, error) for step, error in points if error > 0]
+    errors = [(samples // own.chains, own.reference.above(mean)) for samples, mean in points[drawn(len(points))]]
+    above = [(step, error) for step, error in errors if error is not None and error > 0]
     return [step for step, _ in above], [error for _, error in above]
 
 

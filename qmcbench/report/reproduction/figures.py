@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 
 from qmcbench.bench.roofline import of_sgemm, rates
 from qmcbench.report.colours import BLUE, COLOURS, GREY, PHASES, SKY, VERMILION
-from qmcbench.report.figure import WIDTH, Plot, name_rows, origin, render, stacked_bars, whiskers
+from qmcbench.report.figure import (
+    DRAWN,
+    WIDTH,
+    Plot,
+    drawn,
+    name_rows,
+    origin,
+    render,
+    stacked_bars,
+    stride,
+    whiskers,
+)
 from qmcbench.report.numbers import count, duration, format_value_error, number
 from qmcbench.store.bench import WorkTime
 from qmcbench.store.energies import Column, Energy, Exact, Training
@@ -21,8 +32,6 @@ from qmcbench.store.records import Run
 
 WINDOW = 10
 """Steps in a running mean."""
-DRAWN = 80
-"""Steps of one training that a figure draws at most: more are no wider than a line, and make a page of megabytes."""
 COUNTED = "counting the fused network's multiply-adds (Fourier space needs fewer, so 1 is no bound)"
 """How rates of a forward pass are meant."""
 
@@ -65,15 +74,6 @@ def running_mean(values: NDArray[np.float64], window: int = WINDOW) -> NDArray[n
     return means
 
 
-def stride(steps: int) -> int:
-    """The least distance of drawn steps with which there are at most :data:`DRAWN`."""
-    return -(-steps // DRAWN) or 1
-
-
-def _drawn(steps: int) -> slice:
-    return slice(None, None, stride(steps))
-
-
 def _which(steps: int) -> str:
     """Which steps are drawn, where not all are."""
     return f"Drawn is one step in {stride(steps)} of {count(steps)}. " if stride(steps) > 1 else ""
@@ -89,7 +89,7 @@ def _training(index: int, training: Training, evaluated: Energy | None, made: st
     exact = np.nan if known is None else known.value
     step, energy, error = _array(curve.step), _array(curve.energy), _array(curve.error)
     excess = (energy - exact) / abs(exact)
-    mean, some = running_mean(excess), _drawn(len(step))
+    mean, some = running_mean(excess), drawn(len(step))
 
     def draw(figure: Figure) -> None:
         top, bottom = _panels(figure, [1.0, 1.0])
@@ -139,7 +139,7 @@ def _stages(trained: list[Training], evaluated: dict[str, Energy], made: str) ->
         axes, first = figure.subplots(), 0
         for colour, training in zip(cycle(COLOURS), trained, strict=False):
             steps = np.arange(first, first + training.steps)
-            mean, some = running_mean(_array(training.curve.energy)), _drawn(training.steps)
+            mean, some = running_mean(_array(training.curve.energy)), drawn(training.steps)
             label = f"{training.name}, {training.symmetry}"
             axes.plot(steps[some], mean[some], color=colour, linewidth=1, label=label)
             energy = evaluated.get(training.name)
@@ -275,7 +275,7 @@ def _timed(timing: WorkTime) -> str:
 def _health(index: int, training: Training, made: str) -> Plot:
     curve = training.curve
     step = _array(curve.step)
-    some = _drawn(len(step))
+    some = drawn(len(step))
 
     def draw(figure: Figure) -> None:
         panels = _panels(figure, [1.0] * 4)

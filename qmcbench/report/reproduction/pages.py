@@ -111,9 +111,9 @@ def measured(energy: Energy | None) -> str:
     return DASH if energy is None else format_value_error(energy.value, energy.sigma)
 
 
-def relative(energy: Energy) -> str:
+def relative(energy: Energy | None) -> str:
     """Its relative error against the exact one, with its standard error."""
-    if energy.exact is None or not energy.exact.value:
+    if energy is None or energy.exact is None or not energy.exact.value:
         return DASH
     error = None if energy.sigma is None else energy.sigma / abs(energy.exact.value)
     return format_value_error(energy.above(energy.exact), error)

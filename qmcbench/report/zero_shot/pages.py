@@ -26,7 +26,7 @@ from qmcbench.store.records import Run
 def chapters(runs: Sequence[Run]) -> list[Chapter]:
     """One chapter for each evaluation by samples, of one lattice or many, and one for all full sums."""
     sums = [run for run in runs if run.of(FullSum)]
-    sampled = [run for run in runs if not run.of(FullSum)]
+    sampled = [run for run in runs if run.of(Energy) or not run.of(FullSum)]
     made = [
         Chapter(numbered("energies", n), title(run), judgement(run), sections(run))
         for n, run in enumerate(sampled, start=1)
@@ -214,12 +214,12 @@ def full_sums(sums: Sequence[FullSum], made: str = "") -> Table:
     rows: list[Row] = []
     for each in sums:
         own, exact = each.network, each.reference
-        stepped = replace(each, value=each.one_step_energy)
+        stepped = None if exact is None else exact.above(each.one_step_energy)
         rows.append([
             f"{own.name}, {own.symmetry}, trained for {_size(own.L)}, J2 = {own.J2:g}", Cell(own.sha256[:8], "code"),
             _where(each), number(each.value, 10), number(None if exact is None else exact.value, 10),
             number(each.relative_error, 3), number(each.variance, 3), number(each.v_score, 3),
-            number(each.infidelity, 3), number(each.one_step_energy, 10), number(stepped.relative_error, 3),
+            number(each.infidelity, 3), number(each.one_step_energy, 10), number(stepped, 3),
             number(each.extrapolated_energy, 10), each.sector, each.ground_sector, count(each.configurations),
         ])  # fmt: skip
     caption = (
