@@ -55,9 +55,17 @@ def command(
         raise typer.BadParameter("give folders and --out, or --compare BEFORE AFTER (with --fail-on-regression)")
     from qmcbench.files import make_folder
     from qmcbench.report.book import book
+    from qmcbench.report.document import left_over
 
     make_folder(out)
-    conclude(book(folders, out), out, () if as_json else None)
+    made = book(folders, out)
+    if left := left_over(made, out):
+        print(
+            f"{len(left)} files in {out} are not of this report but of an earlier one, such as {left[0]}; "
+            "remove them if nothing refers to them.",
+            file=sys.stderr,
+        )
+    conclude(made, out, () if as_json else None)
 
 
 def _compare(places: tuple[Path, Path], out: Path | None, *, fail: bool, as_json: bool) -> None:

@@ -152,25 +152,37 @@ def write(chapters: Sequence[Chapter], out: Path) -> list[Path]:
     """Write ``index.html``, ``report.md``, ``tables/*.csv`` and ``figures/*.svg`` in ``out``; the paths, HTML last.
 
     Each file is replaced in one step, and the same chapters give the same bytes. Files of an earlier report that this
-    one lacks are left alone.
+    one lacks are left alone: `left_over` names them.
 
     Raises
     ------
     OSError
         If one cannot be written.
     """
-    contents = {
-        chapter.file(plot): plot.svg for chapter in chapters for section in chapter.sections for plot in section.plots
-    }
-    for chapter in chapters:
-        contents |= chapter.csv()
-    contents["report.md"] = _markdown(chapters)
-    contents["index.html"] = _html(chapters)
+    contents = _parts(chapters) | {"report.md": _markdown(chapters), "index.html": _html(chapters)}
     for name, text in contents.items():
         path = out / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
     return [out / name for name in contents]
+
+
+def left_over(chapters: Sequence[Chapter], out: Path) -> list[str]:
+    """Figures and tables in ``out`` that are not of these chapters, from that folder: an earlier report's."""
+    there = (
+        path.relative_to(out).as_posix() for kind in ("figures/*.svg", "tables/*.csv") for path in out.glob(kind)
+    )
+    return sorted(set(there) - set(_parts(chapters)))
+
+
+def _parts(chapters: Sequence[Chapter]) -> dict[str, str]:
+    """The content of each figure's and each table's file."""
+    found = {
+        chapter.file(plot): plot.svg for chapter in chapters for section in chapter.sections for plot in section.plots
+    }
+    for chapter in chapters:
+        found |= chapter.csv()
+    return found
 
 
 def _html(chapters: Sequence[Chapter]) -> str:

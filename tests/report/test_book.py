@@ -15,7 +15,9 @@ from helpers.energies import reproduction, zero_shot
 from helpers.pages import Page
 from helpers.tracing import Line, Number, Tables, lines, trace
 from matplotlib.figure import Figure
+from typer.testing import CliRunner
 
+from qmcbench.cli.main import app
 from qmcbench.export import lineage
 from qmcbench.paper.join import Outcome, counts, join
 from qmcbench.report import book, document
@@ -239,6 +241,21 @@ def test_a_book_of_few_records_says_what_is_not_there() -> None:
         in rest
     )
     assert all(section.tables or section.plots for each in bound for section in each.sections)
+
+
+def test_files_of_an_earlier_report_are_named(tmp_path: Path) -> None:
+    """`qmcbench report` leaves them and says so; its own, and what is no figure and no table, it does not name."""
+    jsonl.save(tmp_path, "scale", zero_shot())
+    arguments = ["report", str(tmp_path), "--out", str(tmp_path / "book")]
+    assert "earlier" not in CliRunner().invoke(app, arguments).stderr
+    folder = tmp_path / "book"
+    for name in ("figures/old.svg", "tables/old.csv", "figures/own.png", "notes.csv"):
+        (folder / name).write_text("of before")
+    again = CliRunner().invoke(app, arguments)
+    assert (
+        f"2 files in {folder} are not of this report but of an earlier one, such as figures/old.svg" in again.stderr
+    )
+    assert (folder / "tables/old.csv").read_text() == "of before"
 
 
 def test_what_was_not_checked_is_neither_good_nor_bad(tmp_path: Path) -> None:
