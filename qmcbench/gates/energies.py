@@ -171,18 +171,19 @@ def bounded(total: FullSum) -> Check:
 
 
 def convergence(energy: Energy, exact: float, tolerance: float) -> Check:
-    """Upper bound (2 sigma) of the relative error against a tolerance."""
-    mean, sigma = energy.value, energy.sigma
-    upper = None if mean is None or sigma is None else mean + 2 * sigma
+    """Relative error against a tolerance: by the full sum of the same wave function, or its upper bound (2 sigma)."""
+    mean, sigma, total = energy.value, energy.sigma, energy.full_sum
+    upper = total if total is not None or mean is None or sigma is None else mean + 2 * sigma
     upper = None if exact == 0.0 else upper
     error = "unknown" if sigma is None or exact == 0.0 else f"{sigma / abs(exact):.1e}"
+    sampled = f"(E + 2 sigma - E0) / |E0| with sigma / |E0| = {error}."
     return Check(
         name=f"relative error, {energy.name}",
         check="convergence",
         value=None if upper is None else (upper - exact) / abs(exact),
         bound=tolerance,
-        doubt=_doubt(energy),
-        statement=f"(E + 2 sigma - E0) / |E0| with sigma / |E0| = {error}.",
+        doubt=_doubt(energy) if total is None else None,
+        statement=sampled if total is None else "(E - E0) / |E0| by the full sum of the same wave function.",
     )
 
 

@@ -24,7 +24,7 @@ Draw = Callable[[Figure], None]
 
 WIDTH = 5.2
 """Width of a figure in inches: small, so that its text is still readable on a phone."""
-DRAWN = 80
+DRAWN = 64
 """Steps of one training that a figure draws at most: more are no wider than a line, and make a page of megabytes."""
 Numbers = Sequence[float] | NDArray[np.float64]
 STYLE: dict[Any, Any] = {

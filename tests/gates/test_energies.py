@@ -71,6 +71,14 @@ def test_bounds_are_where_they_say() -> None:
     assert convergence(energy(-0.4996, 1e-4), -0.5, 1.1e-3).verdict is Verdict.FAIL
 
 
+def test_a_full_sum_decides_how_close_training_came() -> None:
+    """It has no error, so nothing is added to it, however unlucky, noisy or doubtful the samples are."""
+    for samples in (energy(-0.4999, 1e-6), energy(-0.49, 1e-4), energy(sigma=None), energy(r_hat=2.0)):
+        known = replace(samples, full_sum=-0.4995)
+        assert convergence(known, -0.5, 1.01e-3).passed
+        assert convergence(known, -0.5, 0.99e-3).verdict is Verdict.FAIL
+
+
 @pytest.mark.parametrize("sigma", [1e-3, 1.0, 1e6])
 def test_noise_neither_passes_nor_fails(sigma: float) -> None:
     """An error that would hide the smallest effect is inconclusive, however well the value fits."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from qmcbench.report import numbers
 from qmcbench.store import jsonl
-from qmcbench.store.energies import Energy, Training
+from qmcbench.store.energies import Curve, Energy, Training
 from qmcbench.store.records import Record
 from qmcbench.store.scaling import SolveTimes, StrongRun, WeakRun
 
@@ -63,6 +63,8 @@ def _values(value: Any) -> Iterator[tuple[Any, float | None]]:
         names += [name for name, each in vars(type(value)).items() if isinstance(each, property)]
         for name in names:
             inside = getattr(value, name)
+            if isinstance(inside, Curve):
+                continue  # thousands of numbers, which figures draw and no table prints
             if name in ("value", "mean"):
                 yield inside, getattr(value, "sigma", None)
             yield from _values(inside)
