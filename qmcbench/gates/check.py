@@ -17,7 +17,7 @@ KINDS = {
     "exact": "Full sums and dense algebra: tight tolerances, no statistics.",
     "unbiased": "Monte Carlo against full sums at fixed parameters: two-sided, at a stated false-alarm rate.",
     "variational": "No energy may lie below the exact one by more than its error allows: a violation is a bug.",
-    "convergence": "How close training came: the upper bound of the relative error against a tolerance.",
+    "convergence": "How close training came: the relative error, or by samples its upper bound, against a tolerance.",
     "timing": "Speeds and memory of one machine in one session, which may have been shared.",
     "held out": "A model against times that it was not fitted to.",
 }

@@ -22,22 +22,25 @@ def run(*sums: FullSum) -> Run:
 
 
 def test_full_sums_are_one_chapter() -> None:
-    """A row for each, whose errors are those without and with a Lanczos step; samples have chapters of their own."""
+    """A row for each, by coupling and energy, with its errors without and with a Lanczos step; none of samples."""
     other = replace(
         SUM, network=replace(NETWORK, sha256="12345678" + "0" * 56, J2=0.4), J2=0.4, extrapolated_energy=None
     )
     sampled = Run(job="evaluate", provenance=MADE, records=(ENERGY,))
-    first, sums = pages.chapters([run(SUM), sampled, run(other)])
+    lower = replace(SUM, value=-0.501)
+    first, sums = pages.chapters([run(SUM), sampled, run(other), run(lower)])
     assert (first.name, sums.name, sums.part) == ("energies", "full-sums", "Correctness")
     (table,) = sums.sections[0].tables
     rows = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
-    assert [row["summed on"] for row in rows] == ["4x4, J2 = 0.5", "4x4, J2 = 0.4"]
-    assert rows[0]["relative error"] == "0.0099"
-    assert rows[0]["its relative error"] == "0.00495"
-    assert rows[1]["E/N extrapolated"] == "–"
-    assert rows[1]["checkpoint"] == Cell("12345678", "code")
-    assert [table.title for table in sums.sections[2].tables] == ["small on 4x4, J2 = 0.5", "small on 4x4, J2 = 0.4"]
-    assert sums.judgement.headline == "2 of 2 checks passed"
+    assert [row["summed on"] for row in rows] == ["4x4, J2 = 0.4", "4x4, J2 = 0.5", "4x4, J2 = 0.5"]
+    assert [row["E/N"] for row in rows] == ["-0.5", "-0.501", "-0.5"]
+    assert rows[2]["relative error"] == "0.0099"
+    assert rows[2]["its relative error"] == "0.00495"
+    assert rows[0]["E/N extrapolated"] == "–"
+    assert rows[0]["checkpoint"] == Cell("12345678", "code")
+    titles = [table.title for table in sums.sections[2].tables]
+    assert titles == ["small on 4x4, J2 = 0.4", "small on 4x4, J2 = 0.5", "small on 4x4, J2 = 0.5"]
+    assert sums.judgement.headline == "3 of 3 checks passed"
 
 
 def test_a_sum_below_the_exact_energy_fails() -> None:

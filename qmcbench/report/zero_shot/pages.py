@@ -35,8 +35,9 @@ def chapters(runs: Sequence[Run]) -> list[Chapter]:
 
 
 def _summed(runs: Sequence[Run]) -> Chapter:
-    """The chapter on full sums: every network beside the others."""
+    """The chapter on full sums: every network beside the others, by lattice and coupling, the lowest energy first."""
     sums = [(run, each) for run in runs for each in run.of(FullSum)]
+    sums.sort(key=lambda pair: (pair[1].L, pair[1].J2, pair[1].value or 0.0))
     checks = [bounded(each) for _, each in sums]
     made = [
         replace(_provenance(run, each.network), title=f"{each.network.name} on {_where(each)}") for run, each in sums
