@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from qmcbench.report.figure import stride
+from qmcbench.report.figure import DRAWN, stride
 from qmcbench.report.numbers import DASH, distinct, duration, format_value_error, number, percent
 from qmcbench.report.reproduction.figures import running_mean
 
@@ -92,8 +92,9 @@ def test_running_mean() -> None:
 
 
 def test_at_most_so_many_steps_are_drawn() -> None:
-    assert [stride(steps) for steps in (0, 1, 80, 81, 160, 161, 2000)] == [1, 1, 1, 2, 2, 3, 25]
-    assert all(len(range(0, steps, stride(steps))) <= 80 for steps in range(3000))
+    steps = (0, 1, DRAWN, DRAWN + 1, 2 * DRAWN, 2 * DRAWN + 1, 25 * DRAWN)
+    assert [stride(each) for each in steps] == [1, 1, 1, 2, 2, 3, 25]
+    assert all(len(range(0, each, stride(each))) <= DRAWN for each in range(3000))
 
 
 # --- HTML
