@@ -172,18 +172,20 @@ def bounded(total: FullSum) -> Check:
 
 def convergence(energy: Energy, exact: float, tolerance: float) -> Check:
     """Relative error against a tolerance: by the full sum of the same wave function, or its upper bound (2 sigma)."""
-    mean, sigma, total = energy.value, energy.sigma, energy.full_sum
-    upper = total if total is not None or mean is None or sigma is None else mean + 2 * sigma
-    upper = None if exact == 0.0 else upper
+    mean, sigma = energy.value, energy.sigma
+    found = None if mean is None or sigma is None else mean + 2 * sigma
     error = "unknown" if sigma is None or exact == 0.0 else f"{sigma / abs(exact):.1e}"
-    sampled = f"(E + 2 sigma - E0) / |E0| with sigma / |E0| = {error}."
+    statement, doubt = f"(E + 2 sigma - E0) / |E0| with sigma / |E0| = {error}.", _doubt(energy)
+    if energy.full_sum is not None:
+        found, doubt = energy.full_sum, None
+        statement = "(E - E0) / |E0| by the full sum of the same wave function."
     return Check(
         name=f"relative error, {energy.name}",
         check="convergence",
-        value=None if upper is None else (upper - exact) / abs(exact),
+        value=None if found is None or exact == 0.0 else (found - exact) / abs(exact),
         bound=tolerance,
-        doubt=_doubt(energy) if total is None else None,
-        statement=sampled if total is None else "(E - E0) / |E0| by the full sum of the same wave function.",
+        doubt=doubt,
+        statement=statement,
     )
 
 
